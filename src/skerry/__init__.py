@@ -1,0 +1,3 @@
+"""skerry: computers and devices at the edge, managed through the Kubernetes API."""
+
+__version__ = "0.1.0"

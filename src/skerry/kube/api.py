@@ -1,0 +1,115 @@
+"""The one way to talk to a Kubernetes API: over HTTP, over the node's link, or straight into the embedded server.
+
+Errors are `skerry.model.errors.ApiError`; a lost connection is `ConnectionError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from skerry.model.objects import Object
+from skerry.model.resources import Resource
+
+PatchType = Literal["json", "merge", "strategic"]
+Propagation = Literal["Background", "Foreground", "Orphan"]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Which cluster answered, and in which life: a restored backup starts a new epoch. "" when the server does not say.
+
+    On the wire: the response headers `Skerry-Cluster` (UID of namespace kube-system) and `Skerry-Epoch`.
+    """
+
+    cluster: str = ""
+    epoch: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectList:
+    """A LIST: `revision` is where a watch goes on."""
+
+    items: Sequence[Object]
+    revision: str
+    origin: Origin = field(default_factory=Origin)
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent:
+    """`type` is ADDED, MODIFIED, DELETED or BOOKMARK; an ERROR is raised as ApiError instead."""
+
+    type: str
+    object: Object
+
+
+class Api(Protocol):
+    """What controllers, the node and the command line need of an API server."""
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Object: ...
+
+    async def list(self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = "") -> ObjectList:
+        """List one namespace, or all with ""; *labels* and *fields* are selectors as on the command line."""
+        ...
+
+    def watch(
+        self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = "", revision: str = ""
+    ) -> AsyncIterator[WatchEvent]:
+        """Yield what happened after *revision*; ends when the server ends it; ApiError 410 means list again."""
+        ...
+
+    async def create(self, resource: Resource, obj: Object) -> Object: ...
+
+    async def replace(self, resource: Resource, obj: Object, *, subresource: str = "") -> Object:
+        """PUT: the object's resourceVersion, when set, must still be the stored one (409 Conflict)."""
+        ...
+
+    async def patch(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        patch: Mapping[str, Any] | Sequence[Any],
+        *,
+        form: PatchType = "merge",
+        subresource: str = "",
+    ) -> Object: ...
+
+    async def delete(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        *,
+        uid: str = "",
+        grace_s: int | None = None,
+        propagation: Propagation | None = None,
+    ) -> None:
+        """Delete, or begin to (finalizers, grace); *uid* is a precondition (409 Conflict)."""
+        ...
+
+
+class TransportResponse(Protocol):
+    """An answer whose body has not been read yet. `headers` are lower-case."""
+
+    status: int
+    headers: Mapping[str, str]
+
+    async def read(self, *, limit_bytes: int) -> bytes:
+        """Return the whole body; raises ConnectionError when it is cut or longer than the limit."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body as it arrives."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Transport(Protocol):
+    """Carries one HTTP exchange: aiohttp for a kubeconfig, the link for a node. Raises ConnectionError."""
+
+    async def request(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, body: bytes = b""
+    ) -> TransportResponse: ...
