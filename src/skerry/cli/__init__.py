@@ -1,1 +1,46 @@
-""""""
+"""The command line. Each group lives in a module of its own and is imported only when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from skerry import __version__
+
+# command -> module.attribute, and the line that `skerry --help` shows (so that help imports nothing heavy)
+COMMANDS = {
+    "hub": ("skerry.cli.hub:hub", "Run the hub; make tokens for nodes; sign in to the console."),
+    "node": ("skerry.cli.node:node", "Join a node to a hub, and run it."),
+    "events": ("skerry.cli.events:events", "Read the events that reached the hub."),
+    "sim": ("skerry.cli.sim:sim", "Serve a DeviceProfile as a device that really speaks its protocol."),
+}
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="skerry")
+def main() -> None:
+    """Computers and devices at the edge, managed through the Kubernetes API.
+
+    A hub serves the API; nodes join it with one outgoing connection and keep working when it is gone.
+    Use kubectl for everything else: `kubectl get nodes,devices,pods -A`.
+
+    Try it:  make demo
+    """
