@@ -1,0 +1,265 @@
+"""Brings up a whole edge from separate processes, as a user would by hand, and ends all of it again.
+
+Everything goes through the `skerry` command and kubectl; the stage knows nothing of skerry's inside. All state lies in
+one folder that is removed at the end; ports are free ones, chosen at the start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from string import Template
+
+HERE = Path(__file__).resolve().parent
+BIN = Path(sys.executable).parent
+SKERRY = [sys.executable, "-m", "skerry"]
+
+
+class StageError(Exception):
+    """Something did not come up; the message says what, and where its log lies."""
+
+
+@dataclass(frozen=True)
+class NodePlace:
+    """One node of the demo."""
+
+    name: str
+    site: str
+    address: str
+
+
+NODES = (NodePlace("dock-3-gw", "dock-3", "127.0.0.2"), NodePlace("pump-house-gw", "pump-house", "127.0.0.3"))
+
+
+@dataclass
+class Stage:
+    """A hub, two nodes at two sites, a Modbus meter, a MicroPython sensor and two apps."""
+
+    folder: Path
+    say: Callable[[str], None]
+    ports: dict[str, int] = field(default_factory=dict)
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    password: str = field(default_factory=lambda: secrets.token_hex(12))
+
+    @classmethod
+    def new(cls, say: Callable[[str], None]) -> Stage:
+        stage = cls(Path(tempfile.mkdtemp(prefix="skerry-demo-")), say)
+        stage.folder.chmod(0o711)  # a Pod's own user must reach the folder of the alarms, and nothing else here
+        stage.ports = free_ports(["hub", "modbus", "greeter", "webhook", "mqtt-dock-3-gw", "mqtt-pump-house-gw"])
+        return stage
+
+    # ------------------------------------------------------------ what there is
+
+    @property
+    def hub_url(self) -> str:
+        return f"https://127.0.0.1:{self.ports['hub']}"
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.folder / "hub" / "admin.kubeconfig"
+
+    @property
+    def alarm_file(self) -> Path:
+        return self.folder / "alarms" / "alarms.jsonl"
+
+    def kubectl(self, *args: str, stdin: str | None = None, check: bool = True, timeout_s: float = 40) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.folder), "TZ": "UTC"}
+        done = subprocess.run(
+            [str(BIN / "kubectl"), *args], input=stdin, capture_output=True, text=True, env=environment, timeout=timeout_s, check=False
+        )
+        if check and done.returncode:
+            raise StageError(f"kubectl {' '.join(args)}: {done.stderr.strip() or done.stdout.strip()}")
+        return done
+
+    def skerry(self, *args: str) -> str:
+        environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
+        done = subprocess.run([*SKERRY, *args], capture_output=True, text=True, env=environment, timeout=40, check=False)
+        if done.returncode:
+            raise StageError(f"skerry {' '.join(args)}: {done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout
+
+    # ------------------------------------------------------------ up
+
+    def up(self) -> None:
+        (self.folder / "alarms").mkdir()
+        (self.folder / "alarms").chmod(0o777)
+        self.start_hub()
+        self.apply("10-sites.yaml")
+        for place in NODES:
+            self.join(place)
+            self.start_node(place)
+        self.start_meter()
+        self.kubectl("apply", "-f", str(HERE / "profiles"))
+        self.apply("20-devices.yaml", "40-events.yaml")
+        for app, file in (("greeter", "greeter.py"), ("alarm-hook", "webhook.py")):
+            self.kubectl("create", "configmap", app, f"--from-file={HERE / 'apps' / file}")
+        self.apply("30-apps.yaml")
+        self.start_sensor()
+
+    def start_hub(self) -> None:
+        self.start(
+            "hub",
+            [
+                *SKERRY,
+                "hub",
+                "run",
+                "--data",
+                str(self.folder / "hub"),
+                "--listen",
+                f"127.0.0.1:{self.ports['hub']}",
+                "--node-grace",
+                "15s",
+            ],
+        )
+        self.wait(
+            "the hub", lambda: self.kubeconfig.exists() and self.kubectl("get", "--raw", "/readyz", check=False).stdout == "ok", of="hub"
+        )
+
+    def join(self, place: NodePlace) -> None:
+        made = json.loads(self.skerry("hub", "token", "create", "--site", place.site, "--node", place.name, "-o", "json"))
+        state = self.folder / place.name
+        python = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
+        self.skerry(
+            *(
+                "node",
+                "join",
+                self.hub_url,
+                "--token",
+                made["token"],
+                "--state",
+                str(state),
+                "--name",
+                place.name,
+                "--address",
+                place.address,
+            ),
+            *("--mqtt-listen", f"{place.address}:{self.ports['mqtt-' + place.name]}"),
+            *("--allow-program", f"python={python}", "--allow-host-path", str(self.folder / "alarms"), "--allow-unenforced-limits"),
+        )
+
+    def start_node(self, place: NodePlace) -> None:
+        self.start(place.name, [*SKERRY, "node", "run", "--state", str(self.folder / place.name)])
+
+    def start_meter(self) -> None:
+        listen = f"127.0.0.1:{self.ports['modbus']}"
+        self.start(
+            "meter",
+            [
+                *SKERRY,
+                "sim",
+                str(HERE / "profiles" / "flow-meter.yaml"),
+                "--protocol",
+                "modbus",
+                "--listen",
+                listen,
+                "--set",
+                "setpoint=20",
+            ],
+        )
+
+    def start_sensor(self) -> None:
+        address, port = NODES[1].address, self.ports["mqtt-pump-house-gw"]
+        program = HERE.parent / "micropython" / "examples" / "sensor.py"
+        command = [str(BIN / "micropython"), "-X", "heapsize=64k", str(program), address, str(port), "default/sensor-1", self.password]
+        self.start("sensor", command, environment={"MICROPYPATH": str(HERE.parent / "micropython")})
+
+    def apply(self, *names: str) -> None:
+        for name in names:
+            text = Template((HERE / "manifests" / name).read_text()).substitute(
+                MODBUS_PORT=self.ports["modbus"],
+                GREETER_PORT=self.ports["greeter"],
+                WEBHOOK_PORT=self.ports["webhook"],
+                SENSOR_PASSWORD=self.password,
+                ALARM_FOLDER=self.folder / "alarms",
+            )
+            self.kubectl("apply", "-f", "-", stdin=text)
+
+    # ------------------------------------------------------------ processes
+
+    def start(self, name: str, command: Sequence[str], environment: dict[str, str] | None = None) -> None:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **(environment or {})}, start_new_session=True
+            )
+
+    def kill(self, name: str, sign: int = signal.SIGKILL) -> None:
+        process = self.processes.pop(name)
+        process.send_signal(sign)
+        process.wait(timeout=20)
+
+    def log_of(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
+
+    def wait(self, what: str, holds: Callable[[], bool], *, of: str = "", timeout_s: float = 40) -> None:
+        """Wait until *holds*; raises StageError with the end of the log of *of*."""
+        end = time.monotonic() + timeout_s
+        while not holds():
+            if of and self.processes[of].poll() is not None:
+                raise StageError(f"{of} ended with {self.processes[of].returncode}:\n{tail(self.log_of(of))}")
+            if time.monotonic() > end:
+                raise StageError(f"waited {timeout_s:.0f} s for {what}" + (f":\n{tail(self.log_of(of))}" if of else ""))
+            time.sleep(0.1)
+
+    def down(self) -> list[str]:
+        """End everything; returns the command lines of what still ran after that (none, if all is well)."""
+        for name in ("sensor", "meter", *(p.name for p in NODES), "hub"):
+            if name in self.processes:
+                self.processes[name].terminate()
+        for name, process in self.processes.items():
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                self.say(f"{name} did not end within 10 s: killed")
+                process.kill()
+                process.wait()
+        self.processes.clear()
+        for place in NODES:  # Pods outlive the node's software on purpose, so ending a demo takes this step
+            if (self.folder / place.name).exists():
+                subprocess.run(
+                    [*SKERRY, "node", "reset", "--state", str(self.folder / place.name), "--yes"],
+                    capture_output=True,
+                    timeout=60,
+                    check=False,
+                )
+        left = self.leftovers()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return left
+
+    def leftovers(self) -> list[str]:
+        """Return command lines of processes that name the stage's folder."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if str(self.folder) in line and int(path.parent.name) != os.getpid():
+                found.append(line.strip())
+        return found
+
+
+def free_ports(names: Sequence[str]) -> dict[str, int]:
+    """Return a free TCP port for each name, all different, on every loopback address."""
+    sockets = [socket.socket() for _ in names]
+    try:
+        for each in sockets:
+            each.bind(("0.0.0.0", 0))
+        return {name: each.getsockname()[1] for name, each in zip(names, sockets, strict=True)}
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def tail(path: Path, lines: int = 15) -> str:
+    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) if path.exists() else "(no log)"
