@@ -6,6 +6,7 @@ its own, the webhook's file by `cat`, the app over its own port.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -19,7 +20,8 @@ from typing import Any
 
 from demo.stage import NODES, Stage, StageError
 
-SETPOINT = {"address": 4, "table": "holding"}
+SETPOINT = 4
+"""The holding register, as demo/profiles/flow-meter.yaml binds it."""
 
 
 class StepError(Exception):
@@ -129,10 +131,10 @@ def live_value(stage: Stage) -> str:
 
 def write_setpoint(stage: Stage) -> str:
     stage.kubectl("wait", "device/meter-1", "--for=condition=InSync", "--timeout=20s")
-    before = read_register(stage, **SETPOINT)[0]
+    before = read_register(stage, table="holding", address=SETPOINT)[0]
     stage.kubectl("patch", "device", "meter-1", "--type", "merge", "-p", '{"spec":{"desired":{"setpoint":42}}}')
     stage.kubectl("wait", "device/meter-1", "--for=condition=InSync", "--timeout=20s")
-    after = read_register(stage, **SETPOINT)[0]
+    after = read_register(stage, table="holding", address=SETPOINT)[0]
     expect(before != 42 and after == 42, f"the register held {before}, then {after}")
     return f"the meter's register went from {before} to {after}"
 
@@ -177,7 +179,7 @@ def hub_killed(stage: Stage) -> str:
     back = time.monotonic()
     newest = until("events of the outage", lambda: events(stage, source), timeout_s=20)
     numbers = [e["event"]["sequence"] for e in newest]
-    gaps = sum(1 for a, b in zip(numbers, numbers[1:], strict=False) if int(b) != int(a) + 1)
+    gaps = sum(1 for a, b in itertools.pairwise(numbers) if int(b) != int(a) + 1)
     expect(gaps == 0, f"the meter's events have {gaps} gaps: {numbers}")
     return f"{len(numbers)} events of the meter, in order and without a gap, {time.monotonic() - back:.1f} s after the hub's return"
 
