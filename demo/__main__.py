@@ -69,7 +69,8 @@ Six commands worth typing in another terminal:
   export KUBECONFIG={stage.kubeconfig} PATH=$PWD/.venv/bin:$PATH
   kubectl get nodes,devices,pods -o wide
   kubectl get devicetwin meter-1 -o yaml
-  kubectl patch device meter-1 --type merge -p '{{"spec":{{"desired":{{"setpoint":42}}}}}}' && kubectl wait device/meter-1 --for=condition=InSync
+  kubectl patch device meter-1 --type merge -p '{{"spec":{{"desired":{{"setpoint":42}}}}}}'
+  kubectl wait device/meter-1 --for=condition=InSync
   kubectl logs -f deployment/greeter
   skerry events tail --follow
   kill -9 {stage.processes["hub"].pid}    # the hub: apps, devices and alarms go on without it
