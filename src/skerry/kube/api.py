@@ -42,6 +42,15 @@ class WatchEvent:
 
     type: str
     object: Object
+    origin: Origin = field(default_factory=Origin)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A resource that the server has, and the verbs that it allows on it (`list`, `delete`, ...)."""
+
+    resource: Resource
+    verbs: frozenset[str]
 
 
 class Api(Protocol):
@@ -59,7 +68,9 @@ class Api(Protocol):
         """Yield what happened after *revision*; ends when the server ends it; ApiError 410 means list again."""
         ...
 
-    async def create(self, resource: Resource, obj: Object) -> Object: ...
+    async def create(self, resource: Resource, obj: Object, *, subresource: str = "") -> Object:
+        """POST to the collection; with *subresource* (binding, eviction) to that of the object which `metadata` names."""
+        ...
 
     async def replace(self, resource: Resource, obj: Object, *, subresource: str = "") -> Object:
         """PUT: the object's resourceVersion, when set, must still be the stored one (409 Conflict)."""
@@ -88,6 +99,16 @@ class Api(Protocol):
     ) -> None:
         """Delete, or begin to (finalizers, grace); *uid* is a precondition (409 Conflict)."""
         ...
+
+
+class Discovery(Protocol):
+    """What the garbage collector and the namespace controller need besides: which resources there are, CRDs included."""
+
+    async def discover(self) -> Sequence[Served]: ...
+
+
+class ClusterApi(Api, Discovery, Protocol):
+    """An Api that can also tell what it serves."""
 
 
 class TransportResponse(Protocol):
