@@ -1,0 +1,72 @@
+"""How every benchmark speaks: a row for each figure, beside its budget. Timings never fail anything."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Report:
+    """Rows as they are measured; `ratio` is how much of the budget was used, so below 1.00 is within it."""
+
+    title: str
+    rows: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        print(f"\n{self.title}\n{'-' * len(self.title)}", flush=True)
+
+    def row(
+        self, what: str, measured: float, unit: str, budget: float | None = None, *, more_is_better: bool = False, note: str = ""
+    ) -> None:
+        text = f"{what:<64} {measured:>10,.2f} {unit:<8}"
+        if budget is not None:
+            ratio = budget / measured if more_is_better and measured else measured / budget
+            sign = ">=" if more_is_better else "<="
+            text += f" budget {sign} {budget:>9,.2f}   ratio {ratio:5.2f} {'within' if ratio <= 1 else 'OVER'}"
+        print(text + (f"   {note}" if note else ""), flush=True)
+
+
+def hardware() -> str:
+    model = next(
+        (line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "?"
+    )
+    system = f"Linux {platform.release()}, Python {platform.python_version()}"
+    return f"{os.cpu_count()} cores, {model}, {psutil.virtual_memory().total / 2**30:.0f} GiB, {system}"
+
+
+def tree(pid: int) -> list[psutil.Process]:
+    """Return a process and all below it."""
+    root = psutil.Process(pid)
+    return [root, *root.children(recursive=True)]
+
+
+def memory_mib(pids: list[int]) -> tuple[float, float]:
+    """Return resident and proportional set size of the processes together, in MiB."""
+    found = [psutil.Process(pid).memory_full_info() for pid in pids]
+    return sum(m.rss for m in found) / 2**20, sum(m.pss for m in found) / 2**20
+
+
+def cpu_s(pid: int) -> float:
+    """Return the CPU seconds that a process has used, all its threads, user and system."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+
+
+class Stopwatch:
+    """Wall and CPU seconds of another process between two points."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.began = time.monotonic()
+        self.cpu_began = cpu_s(pid)
+
+    def read(self) -> tuple[float, float]:
+        return time.monotonic() - self.began, cpu_s(self.pid) - self.cpu_began
