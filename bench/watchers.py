@@ -52,7 +52,8 @@ async def change(plan: dict[str, Any], context: ssl.SSLContext, count: int, paus
     answers = []
     for i in range(count):
         body = json.dumps({"data": {"i": f"{pause_s}-{i}"}}).encode()
-        head = f"PATCH {plan['object']} HTTP/1.1\r\nHost: {plan['host']}\r\nContent-Type: application/merge-patch+json\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"PATCH {plan['object']} HTTP/1.1\r\nHost: {plan['host']}\r\nContent-Type: application/merge-patch+json\r\n"
+        head += f"Content-Length: {len(body)}\r\n\r\n"
         writer.write(head.encode() + body)
         answer = await reader.readuntil(b"\r\n\r\n")
         at = answer.lower().find(b"content-length:") + 15
