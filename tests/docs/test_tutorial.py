@@ -13,7 +13,7 @@ from demo.stage import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "docs" / "tutorial").glob("*.md"))
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PORTS = ("6443", "5020")
 
 
@@ -54,7 +54,7 @@ def test_every_command_of_a_tutorial_does_what_the_page_says(page: Path) -> None
         check=False,
     )
 
-    seen = re.split(r"^@@@(?:\d+|done)\n", done.stdout, flags=re.M)[1:]
+    seen = re.split(r"^@@@(?:\d+|done)\n", done.stdout, flags=re.MULTILINE)[1:]
     assert done.returncode == 0, f"block {len(seen) - 1} failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     for (commands, expected), printed in zip(steps, seen, strict=False):
         lines = printed.splitlines()
