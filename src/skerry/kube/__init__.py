@@ -20,14 +20,23 @@ from skerry.kube.api import (
     TransportResponse,
     WatchEvent,
 )
+from skerry.kube.backoff import Backoff
+from skerry.kube.cache import Change
 from skerry.kube.closing import closing
+from skerry.kube.controller import Controller
 from skerry.kube.http import HttpApi
+from skerry.kube.informer import Informer
+from skerry.kube.queue import WorkQueue
 
 __all__ = [
     "Api",
+    "Backoff",
+    "Change",
     "ClusterApi",
+    "Controller",
     "Discovery",
     "HttpApi",
+    "Informer",
     "ObjectList",
     "Origin",
     "PatchType",
@@ -36,5 +45,6 @@ __all__ = [
     "Transport",
     "TransportResponse",
     "WatchEvent",
+    "WorkQueue",
     "closing",
 ]
