@@ -49,7 +49,6 @@ class Writer:
         self._waiting = 0  # loop thread only
         self._reads_waiting = 0
         self._failed: StoreFailedError | None = None
-        self._failures = 0
         self._closing = False
         self._ended = loop.create_future()
         self._reader: _Reader | None = None
@@ -77,11 +76,6 @@ class Writer:
     def failed(self) -> StoreFailedError | None:
         """Why no write is taken any more, or None."""
         return self._failed
-
-    @property
-    def failures(self) -> int:
-        """How many groups were lost so far; changes before any later group runs. Read it in a work to notice a lost forerunner."""
-        return self._failures
 
     def submit(self, work: Work[T], done: Callable[[Result[T]], None]) -> None:
         """Queue *work* for the next group; *done* is called on the loop once it is on the disk, or is not.
@@ -192,13 +186,11 @@ class Writer:
         """Translate why a group was lost, and latch unless the disk is known to hold what it held before."""
         if not isinstance(cause, apsw.FullError | apsw.BusyError):
             return self._latch(cause)
-        self._failures += 1
         if isinstance(cause, apsw.FullError):
             return StoreFullError(self.path, cause)
         return StoreBusyError(f"{self.path} is held by another program ({cause}): try again later")
 
     def _latch(self, cause: Exception) -> StoreFailedError:
-        self._failures += 1
         self._failed = StoreFailedError(self.path, cause)
         log.error("durable file failed", extra={"path": str(self.path), "cause": repr(cause)})
         return self._failed

@@ -1,1 +1,22 @@
-""""""
+"""The API's store: durable, in memory for readers, with a history for watchers."""
+
+from skerry.apiserver.store.errors import ConflictError, ExistsError, MissingError, RefusedError, TooOldError
+from skerry.apiserver.store.records import Change, ChangeType, Index, Key, Record, Snapshot
+from skerry.apiserver.store.store import Store
+from skerry.apiserver.store.watcher import Watcher
+
+__all__ = [
+    "Change",
+    "ChangeType",
+    "ConflictError",
+    "ExistsError",
+    "Index",
+    "Key",
+    "MissingError",
+    "Record",
+    "RefusedError",
+    "Snapshot",
+    "Store",
+    "TooOldError",
+    "Watcher",
+]

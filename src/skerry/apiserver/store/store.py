@@ -1,0 +1,269 @@
+"""The API's objects: written to the disk first, then seen by everybody.
+
+What must stay true: a write returns after its fsync; readers and watchers see only what is committed, in order of revision;
+a revision is given out once. Checks run on the loop against what is committed and what waits, so that two writers of one
+object cannot both succeed. When a commit is lost, everything that waits is refused: it may have built on what was lost.
+Loop thread only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import apsw
+
+from skerry.apiserver.store.errors import ConflictError, ExistsError, MissingError
+from skerry.apiserver.store.history import History
+from skerry.apiserver.store.pending import ADDED, DELETED, MODIFIED, Pending, Queue
+from skerry.apiserver.store.records import NOTHING, Change, Key, Record, Snapshot
+from skerry.apiserver.store.rows import MIGRATIONS, TYPES, Indexer, Loaded, Sealer, compact, insert, load
+from skerry.apiserver.store.shelf import Shelf
+from skerry.apiserver.store.watcher import Watcher
+from skerry.durable import Result, StoreClosedError, StoreError, StoreFailedError, Writer, failpoints
+
+log = logging.getLogger(__name__)
+
+Encode = Callable[[int], bytes]
+Subscriber = Callable[[list[Change]], None]
+
+HISTORY_CHANGES = 10_000  # of each resource
+HISTORY_BYTES = 32 << 20  # of all together: what only the history still holds
+VALUE_BYTES = 8 << 20
+GARBAGE_ROWS = 256  # rows deleted in one transaction
+
+
+def unsealed(_: Key, value: bytes) -> bytes:
+    """Keep values as they are."""
+    return value
+
+
+class Store:
+    """All objects of one API server, in one file; `open` makes one."""
+
+    def __init__(self, writer: Writer, loaded: Loaded, *, index: Indexer, seal: Sealer) -> None:
+        self._writer = writer
+        self._index = index
+        self._seal = seal
+        self._epoch = loaded.epoch
+        self._revision = self._allocated = loaded.revision
+        self._shelves = loaded.shelves
+        self._history: History = loaded.history
+        self._queue = Queue()
+        self._compacting = False
+        self._subscribers: list[Subscriber] = []
+        self._watchers: dict[str, set[Watcher]] = {}
+        self._closing = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path,
+        *,
+        index: Indexer,
+        seal: Sealer = unsealed,
+        unseal: Sealer = unsealed,
+        history: int = HISTORY_CHANGES,
+        history_bytes: int = HISTORY_BYTES,
+        vfs: str | None = None,
+    ) -> Store:
+        """Open the file at *path* and load it whole.
+
+        *index* gives the labels and field labels of a value. *seal* makes what is kept on the disk out of a value, *unseal* the
+        reverse; either may leave it as it is. *history* is how many changes of a resource a watch can go back.
+        """
+        writer = await Writer.open(path, MIGRATIONS, vfs=vfs)
+        try:
+            loaded = await writer.read(lambda db: load(db, index=index, unseal=unseal, limit=history, limit_bytes=history_bytes))
+        except BaseException:
+            await writer.close()
+            raise
+        store = cls(writer, loaded, index=index, seal=seal)
+        store._compact_when_due()
+        return store
+
+    @property
+    def revision(self) -> int:
+        """The newest committed revision; 0 when nothing was ever written."""
+        return self._revision
+
+    @property
+    def epoch(self) -> str:
+        """Names this history of revisions: another one after a backup was restored."""
+        return self._epoch
+
+    @property
+    def failed(self) -> StoreFailedError | None:
+        """Why no write is taken any more, or None."""
+        return self._writer.failed
+
+    def get(self, key: Key) -> Record | None:
+        """Return the committed object, or None."""
+        shelf = self._shelves.get(key.resource)
+        return None if shelf is None else shelf.get(key)
+
+    def list(self, resource: str, namespace: str = "") -> Snapshot:
+        """Return the committed objects of *resource*, of all namespaces or of one."""
+        shelf = self._shelves.get(resource)
+        return Snapshot(() if shelf is None else shelf.records(namespace), self._revision)
+
+    def list_at(self, resource: str, namespace: str, revision: int) -> Snapshot:
+        """Return the list as it was at *revision*; TooOldError when that is forgotten, ValueError when it is not there yet."""
+        if revision > self._revision:
+            raise ValueError(f"revision {revision} of {resource} is not there yet, the newest is {self._revision}")
+        ring = self._history.ring(resource)
+        if not ring.after(revision, limit=1):
+            return Snapshot(self.list(resource, namespace).records, revision)
+        state = ring.undo(self._shelves.get(resource) or Shelf(), revision)
+        return Snapshot(tuple(state[where] for where in sorted(state) if namespace in ("", where[0])), revision)
+
+    async def create(self, key: Key, encode: Encode) -> Record:
+        """Store a new object, whose bytes *encode* makes for the revision it gets; ExistsError."""
+        if self._newest(key) is not None:
+            raise ExistsError(key)
+        return await self._stage(key, ADDED, encode)
+
+    async def update(self, key: Key, encode: Encode, *, expected: int) -> Record:
+        """Replace the object that was read at revision *expected*; MissingError or ConflictError."""
+        self._require(key, expected)
+        return await self._stage(key, MODIFIED, encode)
+
+    async def delete(self, key: Key, encode: Encode, *, expected: int) -> Record:
+        """Remove the object that was read at revision *expected*; *encode* makes its final bytes. MissingError or ConflictError."""
+        self._require(key, expected)
+        return await self._stage(key, DELETED, encode)
+
+    def watch(self, resource: str, namespace: str = "", *, after: int) -> Watcher:
+        """Watch changes strictly above revision *after*; TooOldError when some are forgotten. Close it when done."""
+        watchers = self._watchers.setdefault(resource, set())
+        ring = self._history.ring(resource)
+        watcher = Watcher(ring, namespace, after, committed=lambda: self._revision, closed=watchers.discard)
+        watchers.add(watcher)
+        return watcher
+
+    def subscribe(self, callback: Subscriber) -> Callable[[], None]:
+        """Call *callback* with each batch of changes right after its commit, on the loop; returns what ends that."""
+        self._subscribers.append(callback)
+        return lambda: self._subscribers.remove(callback)
+
+    async def close(self) -> None:
+        """Finish what waits, end the watches, let the file go."""
+        self._closing = True
+        await self._idle.wait()
+        for watcher in [w for watchers in self._watchers.values() for w in watchers]:
+            watcher.close()
+        await self._writer.close()
+
+    # Writing: stage on the loop, commit in the writer's thread, publish on the loop.
+
+    def _newest(self, key: Key) -> Record | None:
+        """Return the object as the next write will find it."""
+        pending = self._queue.newest(key)
+        if pending is None:
+            return self.get(key)
+        return None if pending.kind == DELETED else pending.record
+
+    def _require(self, key: Key, expected: int) -> None:
+        newest = self._newest(key)
+        if newest is None:
+            raise MissingError(key)
+        if newest.revision != expected:
+            raise ConflictError(key, expected=expected, actual=newest.revision)
+
+    def _stage(self, key: Key, kind: int, encode: Encode) -> asyncio.Future[Record]:
+        """Give the write its revision and its bytes, and let it wait for the next transaction."""
+        self._require_open()
+        revision = self._allocated + 1
+        value = encode(revision)
+        if len(value) > VALUE_BYTES:
+            raise ValueError(f"{key} is {len(value)} bytes, the limit is {VALUE_BYTES}")
+        index = self._index(key, value)
+        record = Record(key, revision, value, index.labels or NOTHING, index.fields or NOTHING)
+        pending = Pending(record, kind, self._seal(key, value), asyncio.get_running_loop().create_future())
+        self._allocated = revision
+        self._queue.add(pending)
+        self._commit_next()
+        return pending.future
+
+    def _require_open(self) -> None:
+        failed = self._writer.failed
+        if failed is not None:
+            raise StoreFailedError(failed.path, failed.cause)
+        if self._closing:
+            raise StoreClosedError(self._writer.path)
+        self._queue.require_room()
+
+    def _commit_next(self) -> None:
+        """Send what waits to the disk, unless a transaction is on its way: then the next one takes it."""
+        batch = self._queue.next_batch()
+        if not batch:
+            return
+        self._idle.clear()
+        rows = [pending.row() for pending in batch]
+        try:
+            self._writer.submit(lambda db: insert(db, rows), self._settle)
+        except StoreError as error:  # failed meanwhile
+            self._settle(Result(error=error))
+
+    def _settle(self, result: Result[None]) -> None:
+        """Publish what was committed, or refuse it and everything that may have built on it."""
+        failpoints.reach("store.before_publish")
+        if result.error is None:
+            self._publish(self._queue.land())
+        else:
+            for pending in self._queue.drop():
+                pending.refuse(result.error)
+        self._commit_next()
+        self._compact_when_due()
+        if not self._queue.in_flight:
+            self._idle.set()
+
+    def _publish(self, batch: Sequence[Pending]) -> None:
+        changes = [self._apply(pending) for pending in batch]
+        self._revision = batch[-1].record.revision
+        for callback in tuple(self._subscribers):
+            try:
+                callback(changes)
+            except Exception:
+                log.exception("a subscriber of the store failed")
+        for resource in {pending.record.key.resource for pending in batch}:
+            for watcher in self._watchers.get(resource, ()):
+                watcher.wake()
+        for pending in batch:
+            pending.resolve()
+
+    def _apply(self, pending: Pending) -> Change:
+        record = pending.record
+        shelf = self._shelves.get(record.key.resource)
+        if shelf is None:
+            shelf = self._shelves[record.key.resource] = Shelf()
+        previous = shelf.remove(record.key) if pending.kind == DELETED else shelf.put(record)
+        change = Change(TYPES[pending.kind], record, previous)
+        self._history.append(change)
+        return change
+
+    def _compact_when_due(self) -> None:
+        """Delete superfluous rows, a few at a time, each time beside or between the writes."""
+        if self._compacting or self._closing or len(self._history.garbage) < GARBAGE_ROWS or self._writer.failed is not None:
+            return
+        rows, floors = self._history.take_garbage(GARBAGE_ROWS)
+        self._compacting = True
+
+        def work(db: apsw.Connection) -> None:
+            failpoints.reach("store.before_compaction")
+            compact(db, rows, floors)
+            failpoints.reach("store.after_compaction")
+
+        def done(result: Result[None]) -> None:
+            self._compacting = False
+            if result.error is not None:
+                log.warning("compaction postponed", extra={"rows": len(rows), "cause": repr(result.error)})
+                self._history.put_back(rows, floors)
+            elif not self._queue.in_flight:
+                self._compact_when_due()
+
+        self._writer.submit(work, done)
