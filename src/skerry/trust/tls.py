@@ -1,0 +1,51 @@
+"""The TLS settings of both ends. TLS 1.3 only, our own CA only, names checked, no session is ever resumed.
+
+A node does not look at the dates of the hub's certificate: it has pinned the hub's CA, and its own clock may be decades
+off (a dead battery). The hub, whose clock is kept, looks at the dates of the nodes'.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+
+_NO_CHECK_TIME = 0x200000
+"""X509_V_FLAG_NO_CHECK_TIME of OpenSSL; Python has no name for it."""
+
+
+def hub_context(ca_file: Path, identity_file: Path, protocols: Sequence[str]) -> ssl.SSLContext:
+    """Return the hub's settings: a client may show a certificate of our CA, and one that it shows must be good."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(identity_file)
+    context.load_verify_locations(ca_file)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.num_tickets = 0
+    context.set_alpn_protocols(list(protocols))
+    return context
+
+
+def client_context(
+    ca_pem: str, *, certificate: Path | None = None, key: Path | None = None, protocols: Sequence[str] = ("http/1.1",), dates: bool = True
+) -> ssl.SSLContext:
+    """Return a client's settings towards the hub whose CA this is; `dates=False` ignores when certificates are valid."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_verify_locations(cadata=ca_pem)
+    if certificate is not None:
+        context.load_cert_chain(certificate, key)
+    if not dates:
+        context.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
+    context.set_alpn_protocols(list(protocols))
+    return context
+
+
+def unverified_context() -> ssl.SSLContext:
+    """Return settings that trust anybody: only to fetch the hub's CA, whose hash is checked, and never to send a secret."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["http/1.1"])
+    return context
