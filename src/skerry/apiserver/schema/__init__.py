@@ -1,1 +1,14 @@
-""""""
+"""What the kinds look like: built-ins from Kubernetes' published facts, custom kinds from their CRDs.
+
+Everything here is pure: bytes and values in, values and causes out. The registry calls, in this order, `decode_body`,
+`KindSchema.prune_unknown`, `reset_status` (create), `default`, `validate`.
+"""
+
+from __future__ import annotations
+
+from skerry.apiserver.schema.catalogue import Catalogue
+from skerry.apiserver.schema.kind import KindSchema
+from skerry.apiserver.schema.resources import ServedResource, Subresource, custom_resources
+from skerry.apiserver.schema.shape import Shape
+
+__all__ = ["Catalogue", "KindSchema", "ServedResource", "Shape", "Subresource", "custom_resources"]

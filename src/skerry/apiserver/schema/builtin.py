@@ -1,0 +1,145 @@
+"""Built-in kinds: the published definitions compiled, with the defaults and the field rules that are code.
+
+`defaults/` and `rules/` hold one function a kind; this module knows which. A kind that has none is checked by its definition
+(types, unknown fields) and by the rules of metadata alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+import msgspec
+
+from skerry.apiserver.schema.facts import Facts
+from skerry.apiserver.schema.kind import Complete, KindSchema, nothing
+from skerry.apiserver.schema.objectmeta import NameRule, name_rule, validate_metadata, validate_metadata_update
+from skerry.apiserver.schema.paths import Path, dotted
+from skerry.apiserver.schema.scalars import MismatchError, Normalise
+from skerry.apiserver.schema.shape import shape_of_definition
+from skerry.apiserver.schema.typed import Typed
+from skerry.model.errors import Cause, bad_request
+from skerry.model.objects import Object
+
+OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+
+Rules = Callable[[Object, Object | None, list[Cause], str], None]
+
+
+def compile_kind(facts: Facts, typed: Typed, group: str, version: str, kind: str) -> KindSchema:
+    """Compile one built-in kind; raises KeyError when Kubernetes 1.32 does not have it."""
+    definition = facts.kinds[group, version, kind]
+    normalise = typed.normaliser(definition)
+    has_metadata = "metadata" in facts.definition(definition).get("properties", {})
+    default = _found("defaults", group, kind) or nothing
+    rules = _found("rules", group, kind)
+    return KindSchema(
+        group=group,
+        version=version,
+        kind=kind,
+        builtin=True,
+        _prune=partial(_prune, normalise, f'{kind} in version "{version}" cannot be handled as a {kind}: '),
+        _default=default,
+        _validate=partial(_validate, name_rule(group, kind) if has_metadata else None, rules),
+        _shape=partial(shape_of_definition, facts, definition),
+        _reset_status=_status_reset(facts, normalise, definition, group, kind),
+    )
+
+
+def _prune(normalise: Normalise, refusal: str, obj: Object) -> list[str]:
+    unknown: list[Path] = []
+    try:
+        normalise(obj, None, None, unknown)
+    except MismatchError as error:
+        raise bad_request(refusal + error.text()) from None
+    return [dotted(path) for path in unknown]
+
+
+def _validate(rule: NameRule | None, rules: Rules | None, obj: Object, old: Object | None, causes: list[Cause], subresource: str) -> None:
+    if rule is not None:
+        meta = obj.get("metadata") or {}
+        validate_metadata(meta, rule, causes)
+        if old is not None:
+            validate_metadata_update(meta, old.get("metadata") or {}, causes)
+    if rules is not None:
+        rules(obj, old, causes, subresource)
+
+
+def _status_reset(facts: Facts, normalise: Normalise, definition: str, group: str, kind: str) -> Complete | None:
+    if "status" not in facts.definition(definition).get("properties", {}):
+        return None
+    if (group, kind) in _STATUS_FROM_BODY:
+        return None
+
+    example: Object = {}
+    normalise(example, None, None, [])
+    empty = msgspec.json.encode(example["status"]) if "status" in example else b""
+
+    def reset(obj: Object) -> None:
+        obj.pop("status", None)
+        if empty:
+            obj["status"] = msgspec.json.decode(empty)
+
+    return reset
+
+
+_STATUS_FROM_BODY = frozenset((("", "Node"),))
+"""Kinds whose status a create may carry, as in Kubernetes (a kubelet registers its Node with capacity)."""
+
+
+def _found(what: str, group: str, kind: str) -> Any:
+    module = _MODULES[what].get((group, kind))
+    if module is None:
+        return None
+    return getattr(import_module(f"skerry.apiserver.schema.{what}.{module}"), _function_name(kind))
+
+
+def _function_name(kind: str) -> str:
+    """ReplicaSet -> replica_set; CSIDriver -> csidriver."""
+    return "".join(f"_{c.lower()}" if c.isupper() and i and not kind[i - 1].isupper() else c.lower() for i, c in enumerate(kind))
+
+
+_RBAC = "rbac.authorization.k8s.io"
+_ADMISSION = "admissionregistration.k8s.io"
+_NETWORKING = "networking.k8s.io"
+_STORAGE = "storage.k8s.io"
+_MODULES: dict[str, dict[tuple[str, str], str]] = {
+    "defaults": {
+        ("", "Pod"): "pods",
+        ("", "PodTemplate"): "pods",
+        ("", "ReplicationController"): "workloads",
+        ("apps", "Deployment"): "workloads",
+        ("apps", "ReplicaSet"): "workloads",
+        ("apps", "DaemonSet"): "workloads",
+        ("apps", "StatefulSet"): "workloads",
+        ("batch", "Job"): "workloads",
+        ("batch", "CronJob"): "workloads",
+        ("", "Service"): "core",
+        ("", "Secret"): "core",
+        ("", "Namespace"): "core",
+        ("", "Node"): "core",
+        ("", "LimitRange"): "core",
+        ("", "Endpoints"): "core",
+        ("", "PersistentVolume"): "storage",
+        ("", "PersistentVolumeClaim"): "storage",
+        (_STORAGE, "StorageClass"): "storage",
+        (_STORAGE, "CSIDriver"): "storage",
+        (_RBAC, "RoleBinding"): "policy",
+        (_RBAC, "ClusterRoleBinding"): "policy",
+        (_ADMISSION, "ValidatingWebhookConfiguration"): "policy",
+        (_ADMISSION, "MutatingWebhookConfiguration"): "policy",
+        (_ADMISSION, "ValidatingAdmissionPolicy"): "policy",
+        (_ADMISSION, "ValidatingAdmissionPolicyBinding"): "policy",
+        ("scheduling.k8s.io", "PriorityClass"): "policy",
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema"): "policy",
+        ("apiregistration.k8s.io", "APIService"): "policy",
+        ("apiextensions.k8s.io", "CustomResourceDefinition"): "policy",
+        ("autoscaling", "HorizontalPodAutoscaler"): "policy",
+        (_NETWORKING, "NetworkPolicy"): "networking",
+        (_NETWORKING, "IngressClass"): "networking",
+        ("discovery.k8s.io", "EndpointSlice"): "networking",
+    },
+    "rules": {},
+}

@@ -1,0 +1,99 @@
+"""All kinds that the server knows by itself, compiled when somebody first asks, and custom kinds from their CRDs."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from skerry.apiserver.schema import builtin
+from skerry.apiserver.schema.facts import FACTS, Facts
+from skerry.apiserver.schema.kind import KindSchema, nothing
+from skerry.apiserver.schema.objectmeta import validate_metadata, validate_metadata_update
+from skerry.apiserver.schema.paths import Path, dotted
+from skerry.apiserver.schema.resources import ServedResource, builtin_resources
+from skerry.apiserver.schema.scalars import MismatchError
+from skerry.apiserver.schema.shape import shape_of_schema
+from skerry.apiserver.schema.structural import Passes, compile_schema
+from skerry.apiserver.schema.typed import Typed
+from skerry.apiserver.schema.values import RULES_NOT_CHECKED, blocks_rules
+from skerry.model.errors import Cause, bad_request, invalid_value
+from skerry.model.names import dns_subdomain_error
+from skerry.model.objects import Object
+
+
+class Catalogue:
+    """One for a server. Not for several threads at once: compiling fills caches."""
+
+    def __init__(self, facts: Facts = FACTS) -> None:
+        self._facts = facts
+        self._typed = Typed(facts)
+        self._kinds: dict[tuple[str, str, str], KindSchema] = {}
+
+    def resources(self) -> list[ServedResource]:
+        """Return the built-in resources, in discovery's order."""
+        return builtin_resources(self._facts)
+
+    def knows(self, group: str, version: str, kind: str) -> bool:
+        return (group, version, kind) in self._facts.kinds
+
+    def kind(self, group: str, version: str, kind: str) -> KindSchema:
+        """Return a built-in kind; raises KeyError for one that Kubernetes 1.32 does not have."""
+        key = (group, version, kind)
+        found = self._kinds.get(key)
+        if found is None:
+            found = self._kinds[key] = builtin.compile_kind(self._facts, self._typed, *key)
+        return found
+
+    def compile_crd_version(self, crd: Object, version: str) -> KindSchema:
+        """Return the kind that *crd* defines in *version*; raises KeyError for an unknown version.
+
+        The CRD must have passed the rules of CustomResourceDefinition: a schema that is not structural or a pattern that
+        cannot run raises ValueError here.
+        """
+        spec = crd["spec"]
+        chosen = next((v for v in spec["versions"] if v["name"] == version), None)
+        if chosen is None:
+            raise KeyError(version)
+        schema = (chosen.get("schema") or {}).get("openAPIV3Schema") or {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        metadata = self._typed.normaliser(builtin.OBJECT_META)
+        passes = compile_schema(schema, metadata=metadata)
+        kind = spec["names"]["kind"]
+        group = spec["group"]
+        return KindSchema(
+            group=group,
+            version=version,
+            kind=kind,
+            builtin=False,
+            _prune=partial(_prune_custom, passes, f'{kind} in version "{version}" cannot be handled as a {kind}: '),
+            _default=passes.default or nothing,
+            _validate=partial(_validate_custom, passes, kind),
+            _shape=partial(shape_of_schema, schema),
+            _reset_status=_drop_status if "status" in (chosen.get("subresources") or {}) else None,
+        )
+
+
+def _drop_status(obj: Object) -> None:
+    obj.pop("status", None)
+
+
+def _prune_custom(passes: Passes, refusal: str, obj: Object) -> list[str]:
+    if passes.prune is None:
+        return []
+    unknown: list[Path] = []
+    try:
+        passes.prune(obj, None, unknown)
+    except MismatchError as error:  # only metadata is read as a Go type
+        raise bad_request(refusal + error.text()) from None
+    return sorted(map(dotted, unknown)) if unknown else []
+
+
+def _validate_custom(passes: Passes, kind: str, obj: Object, old: Object | None, causes: list[Cause], subresource: str) -> None:
+    meta = obj.get("metadata") or {}
+    validate_metadata(meta, dns_subdomain_error, causes)
+    if old is not None:
+        validate_metadata_update(meta, old.get("metadata") or {}, causes)
+    if obj.get("kind") != kind:
+        causes.append(invalid_value("kind", obj.get("kind"), f"must be {kind}"))
+    if passes.validate is not None:
+        passes.validate(obj, None, causes)
+        if passes.rules and causes and blocks_rules(causes):
+            causes.append(RULES_NOT_CHECKED)
