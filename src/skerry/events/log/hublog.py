@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -145,18 +144,14 @@ class HubLog:
             raise LogExpiredError(after, first - 1)
         return [LogEntry(*row) for row in rows]
 
-    async def follow(self, after: int | None = None) -> AsyncIterator[LogEntry]:
-        """Yield entries after *after*, then new ones as they come; raises LogExpiredError when the reader fell behind the bound."""
-        while True:
-            entries = await self.page(after)
-            for entry in entries:
-                yield entry
-            if entries:
-                after = entries[-1].sequence
-            elif after is None:
-                after = self._newest
-            while self._newest <= after:
-                await self._changed.wait()
+    async def oldest(self) -> int:
+        """Return the oldest hub sequence still held, 0 when there is none."""
+        return await self._writer.read(sql.oldest)
+
+    async def wait_newer(self, than: int) -> None:
+        """Return when the log has an event after *than*."""
+        while self._newest <= than:
+            await self._changed.wait()
 
     async def close(self) -> None:
         await self._writer.close()

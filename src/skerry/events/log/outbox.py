@@ -16,7 +16,7 @@ from typing import Self
 
 from skerry.durable import Writer
 from skerry.durable.failpoints import reach
-from skerry.events.cloudevents import Event
+from skerry.events.cloudevents import Event, EventError
 from skerry.events.log import _outbox_sql as sql
 from skerry.events.log.batch import MAX_EVENT_BYTES
 
@@ -112,7 +112,7 @@ class Outbox:
         """Store *events* in this order and return after fsync.
 
         Events of one *key* stay in order on their whole way. *broker* is `namespace/name` of the Broker that they enter; without it
-        it is `default` of the device's namespace. Raises EventTooLargeError, or StoreFailedError when the disk refused.
+        it is `default` of the device's namespace. Raises EventError, EventTooLargeError, or StoreFailedError when the disk refused.
         """
         while self._group.bytes > self._limits.max_waiting_bytes:
             await self._drained()
@@ -262,6 +262,8 @@ def _broker_of(event: Event) -> str:
 
 
 def _bounded(event: Event) -> bytes:
+    if not (0 < len(event.id) <= 2048 and 0 < len(event.source) <= 2048 and 0 < len(event.type) <= 2048):
+        raise EventError(f"event {event.id[:64]!r} of {event.source[:64]!r}: id, source and type have 1 to 2048 characters")
     raw = event.to_json()
     if len(raw) > MAX_EVENT_BYTES:
         raise EventTooLargeError(f"event {event.id!r} of {event.source!r} has {len(raw)} bytes; the limit is {MAX_EVENT_BYTES}")

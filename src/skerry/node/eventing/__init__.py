@@ -1,0 +1,7 @@
+"""Events on the node: the outbox's way to the hub, and Triggers that run where the data is."""
+
+from __future__ import annotations
+
+from skerry.node.eventing.uploader import HubTransport, Uploader, UploadSettings
+
+__all__ = ["HubTransport", "UploadSettings", "Uploader"]
