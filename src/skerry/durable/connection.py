@@ -18,6 +18,15 @@ from skerry.durable.errors import StoreFormatError
 APPLICATION_ID = 0x736B7279  # "skry", in the file's header
 WAL_LIMIT_BYTES = 4 << 20  # what the WAL shrinks to after a checkpoint
 _CACHE_KIB = 512
+# EXTRA while the switch to WAL still uses a rollback journal: FULL would not sync the folder after deleting it, and a power cut
+# could bring it back to undo the whole file. In WAL mode FULL is enough.
+_WRITER_PRAGMAS = (
+    "synchronous=EXTRA",
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "wal_autocheckpoint=0",
+    f"journal_size_limit={WAL_LIMIT_BYTES}",
+)
 _BUSY_TIMEOUT_MS = 5_000
 
 
@@ -29,7 +38,7 @@ def open_writer(path: Path, migrations: Sequence[str], *, vfs: str | None = None
     try:
         _protect(db)
         _require_ours(db, path, known=len(migrations))
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=0", f"journal_size_limit={WAL_LIMIT_BYTES}"):
+        for pragma in _WRITER_PRAGMAS:
             db.execute(f"PRAGMA {pragma}")
         db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         _migrate(db, migrations)
@@ -55,7 +64,10 @@ def open_reader(path: Path, *, vfs: str | None = None) -> apsw.Connection:
 
 def quick_check(db: apsw.Connection) -> list[str]:
     """Return what is wrong with the file, at most ten findings; none is a healthy one. Reads the whole file."""
-    found = [str(row[0]) for row in db.execute("PRAGMA quick_check(10)")]
+    try:
+        found = [str(row[0]) for row in db.execute("PRAGMA quick_check(10)")]
+    except apsw.CorruptError as error:  # so broken that the check itself cannot go on
+        return [str(error)]
     return [] if found == ["ok"] else found
 
 
