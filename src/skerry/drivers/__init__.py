@@ -1,1 +1,33 @@
-""""""
+"""Device protocols: the contract that every driver keeps, and one folder a protocol."""
+
+from __future__ import annotations
+
+from skerry.drivers.contract import (
+    BusyError,
+    Command,
+    DeviceOfflineError,
+    Driver,
+    DriverError,
+    OnSamples,
+    PeerError,
+    Plugin,
+    Quality,
+    RefusedError,
+    Sample,
+)
+from skerry.drivers.plugins import load_plugin
+
+__all__ = [
+    "BusyError",
+    "Command",
+    "DeviceOfflineError",
+    "Driver",
+    "DriverError",
+    "OnSamples",
+    "PeerError",
+    "Plugin",
+    "Quality",
+    "RefusedError",
+    "Sample",
+    "load_plugin",
+]
