@@ -1,0 +1,151 @@
+"""The node's memory: one SQLite file with everything the node was told, written before the node acts on it.
+
+The file is 0600 and holds Secrets as they came; encryption with a key sealed in the TPM comes with the TPM. Who steals
+the disk of a node without disk encryption reads the Secrets of the Pods that were bound to it, and no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import apsw
+import msgspec
+
+from skerry.durable import Writer
+from skerry.kube.api import Origin
+from skerry.model.objects import Name, Object
+from skerry.node.memory.rule import Changes, Position
+
+MIGRATIONS = (
+    """
+    CREATE TABLE mirrors (
+        mirror TEXT NOT NULL PRIMARY KEY, cluster TEXT NOT NULL, epoch TEXT NOT NULL, revision INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE objects (
+        mirror TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL, data BLOB NOT NULL,
+        PRIMARY KEY (mirror, namespace, name)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE facts (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    """,
+)
+
+
+class Memory:
+    """What is remembered of all mirrors. Reads come from RAM; a write returns once it is on the disk."""
+
+    def __init__(self, writer: Writer, state: Path) -> None:
+        self._writer = writer
+        self._state = state
+        self._objects: dict[str, dict[Name, Object]] = {}
+        self._positions: dict[str, Position] = {}
+        self._facts: dict[str, str] = {}
+
+    @classmethod
+    async def open(cls, state: Path) -> Memory:
+        """Open `memory.sqlite` in the state folder and read all of it."""
+        memory = cls(await Writer.open(state / "memory.sqlite", MIGRATIONS), state)
+        await memory._load()
+        return memory
+
+    async def _load(self) -> None:
+        def rows(db: apsw.Connection) -> tuple[list[tuple[object, ...]], ...]:
+            return (
+                list(db.execute("SELECT mirror, cluster, epoch, revision FROM mirrors")),
+                list(db.execute("SELECT mirror, namespace, name, data FROM objects")),
+                list(db.execute("SELECT key, value FROM facts")),
+            )
+
+        mirrors, objects, facts = await self._writer.write(rows)
+        for mirror, cluster, epoch, revision in mirrors:
+            self._positions[str(mirror)] = Position(Origin(str(cluster), str(epoch)), int(str(revision)))
+        for mirror, namespace, name, data in objects:
+            assert isinstance(data, bytes)
+            self._objects.setdefault(str(mirror), {})[Name(str(namespace), str(name))] = msgspec.json.decode(data)
+        self._facts = {str(k): str(v) for k, v in facts}
+
+    async def close(self) -> None:
+        await self._writer.close()
+
+    # ------------------------------------------------------------ the cluster
+
+    @property
+    def joined(self) -> Origin:
+        """The cluster and epoch that this node believes; empty before the first list."""
+        epoch = self._accepted_epoch() or self._facts.get("epoch", "")
+        return Origin(self._facts.get("cluster", ""), epoch)
+
+    def _accepted_epoch(self) -> str:
+        """A person accepts the epoch of a restored hub with `skerry node accept-epoch`, which writes this file."""
+        try:
+            return (self._state / "accepted-epoch").read_text().strip()
+        except OSError:
+            return ""
+
+    async def join(self, origin: Origin) -> None:
+        """Remember the first cluster that answered; a later one is never put in its place."""
+        if self._facts.get("cluster"):
+            return
+        await self.remember("cluster", origin.cluster)
+        await self.remember("epoch", origin.epoch)
+
+    async def remember(self, key: str, value: str) -> None:
+        """Keep one fact of the node's own."""
+
+        def work(db: apsw.Connection) -> None:
+            db.execute("INSERT INTO facts VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value))
+
+        await self._writer.write(work)
+        self._facts[key] = value
+
+    def fact(self, key: str) -> str:
+        return self._facts.get(key, "")
+
+    # ------------------------------------------------------------ mirrors
+
+    def mirrors(self) -> Iterable[str]:
+        return tuple(self._positions)
+
+    def objects(self, mirror: str) -> dict[Name, Object]:
+        """Return the copy itself: only `apply` changes it."""
+        return self._objects.setdefault(mirror, {})
+
+    def position(self, mirror: str) -> Position:
+        return self._positions.get(mirror, Position())
+
+    def advance(self, mirror: str, position: Position) -> None:
+        """Move on without a write: the next change brings it to the disk (a card has only so many writes)."""
+        self._positions[mirror] = position
+
+    async def apply(self, mirror: str, changes: Changes, position: Position) -> None:
+        """Change the copy: on disk first, then in RAM."""
+
+        def work(db: apsw.Connection) -> None:
+            db.executemany(
+                "INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?)",
+                [(mirror, n.namespace, n.name, msgspec.json.encode(o)) for n, o in changes.put.items()],
+            )
+            db.executemany(
+                "DELETE FROM objects WHERE mirror = ? AND namespace = ? AND name = ?",
+                [(mirror, n.namespace, n.name) for n in changes.drop],
+            )
+            origin = position.origin
+            db.execute("INSERT OR REPLACE INTO mirrors VALUES (?, ?, ?, ?)", (mirror, origin.cluster, origin.epoch, position.revision))
+
+        await self._writer.write(work)
+        have = self.objects(mirror)
+        have.update(changes.put)
+        for name in changes.drop:
+            have.pop(name, None)
+        self._positions[mirror] = position
+
+    async def forget(self, mirror: str) -> None:
+        """Drop a mirror and its objects: nothing needs them any more."""
+
+        def work(db: apsw.Connection) -> None:
+            db.execute("DELETE FROM objects WHERE mirror = ?", (mirror,))
+            db.execute("DELETE FROM mirrors WHERE mirror = ?", (mirror,))
+
+        await self._writer.write(work)
+        self._objects.pop(mirror, None)
+        self._positions.pop(mirror, None)
