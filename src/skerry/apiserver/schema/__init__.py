@@ -7,8 +7,9 @@ Everything here is pure: bytes and values in, values and causes out. The registr
 from __future__ import annotations
 
 from skerry.apiserver.schema.catalogue import Catalogue
+from skerry.apiserver.schema.codec import decode_body
 from skerry.apiserver.schema.kind import KindSchema
 from skerry.apiserver.schema.resources import ServedResource, Subresource, custom_resources
 from skerry.apiserver.schema.shape import Shape
 
-__all__ = ["Catalogue", "KindSchema", "ServedResource", "Shape", "Subresource", "custom_resources"]
+__all__ = ["Catalogue", "KindSchema", "ServedResource", "Shape", "Subresource", "custom_resources", "decode_body"]

@@ -162,7 +162,7 @@ def _default_object(defaults: dict[str, Any], not_null: frozenset[str], deeper: 
 def _default_each(element: Default, kind: type) -> Default:
     def default(value: Any) -> None:
         if value.__class__ is kind:
-            each: Any = value if kind is list else value.values()
+            each: Any = value.values() if isinstance(value, dict) else value
             for v in each:
                 element(v)
 
