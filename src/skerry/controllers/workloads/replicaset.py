@@ -1,0 +1,116 @@
+"""Carries out the plan of ReplicaSets. What it just wrote it knows at once, so that a slow watch makes no Pod twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from skerry.controllers.informers import BY_CONTROLLER, BY_NAMESPACE, Informers
+from skerry.controllers.recorder import Recorder
+from skerry.controllers.workloads import replicaset_plan as rules
+from skerry.controllers.workloads.pods import pod_from_template
+from skerry.kube import Api, Change, Controller
+from skerry.model.errors import ApiError
+from skerry.model.objects import Name, Object, controller_of, labels_of, metadata, name_of, uid_of
+from skerry.model.resources import PODS, REPLICASETS
+from skerry.model.selectors import from_label_selector
+
+
+class ReplicaSets:
+    """The ReplicaSet controller."""
+
+    def __init__(self, api: Api, informers: Informers, now: Callable[[], datetime]) -> None:
+        self._api, self._now = api, now
+        self._replicasets, self._pods = informers.of(REPLICASETS), informers.of(PODS)
+        self._events = Recorder(api, "replicaset-controller", now)
+        self._deleted: set[str] = set()  # UIDs we deleted whose event has not come
+        self.controller = Controller[Name]("replicaset", self.reconcile)
+        self._replicasets.subscribe(lambda change: self.controller.queue.add(change.name))
+        self._pods.subscribe(self._on_pod)
+
+    def _on_pod(self, change: Change) -> None:
+        if change.new is None or metadata(change.new).get("deletionTimestamp"):
+            self._deleted.discard(uid_of(change.object))
+        for obj in (change.old, change.new):
+            owner = controller_of(obj) if obj is not None else None
+            if owner is not None and owner.get("kind") == "ReplicaSet":
+                self.controller.queue.add(Name(change.name.namespace, owner["name"]))
+        if change.new is not None and controller_of(change.new) is None:
+            self._on_orphan(change.new)
+
+    def _on_orphan(self, pod: Object) -> None:
+        for replicaset in self._replicasets.indexed(BY_NAMESPACE, name_of(pod).namespace):
+            selector = from_label_selector(replicaset["spec"].get("selector"))
+            if selector and selector.matches(labels_of(pod)):
+                self.controller.queue.add(name_of(replicaset))
+
+    async def reconcile(self, name: Name) -> float | None:
+        replicaset = self._replicasets.get(*name)
+        if replicaset is None:
+            return None
+        failure = ""
+        try:
+            await self._carry_out(replicaset, rules.plan(replicaset, self._candidates(replicaset)))
+        except ApiError as error:
+            failure = error.message
+            await self._write_status(replicaset, failure)
+            raise
+        return await self._write_status(replicaset, failure)
+
+    def _candidates(self, replicaset: Object) -> list[Object]:
+        namespace = name_of(replicaset).namespace
+        owned = self._pods.indexed(BY_CONTROLLER, uid_of(replicaset))
+        orphans = [p for p in self._pods.indexed(BY_CONTROLLER, "") if name_of(p).namespace == namespace]
+        return [p for p in (*owned, *orphans) if uid_of(p) not in self._deleted]
+
+    async def _carry_out(self, replicaset: Object, steps: list[rules.Step]) -> None:
+        for step in steps:
+            match step:
+                case rules.Adopt(pod):
+                    await self._patch(pod, rules.adoption_patch(replicaset, pod))
+                case rules.Release(pod):
+                    await self._patch(pod, rules.release_patch(replicaset, pod))
+                case rules.Create(count):
+                    await self._create(replicaset, count)
+                case rules.Delete(pod):
+                    await self._delete(replicaset, pod)
+
+    async def _patch(self, pod: Object, patch: Object) -> None:
+        self._pods.learn(await self._api.patch(PODS, *name_of(pod), patch))
+
+    async def _create(self, replicaset: Object, count: int) -> None:
+        # One after the other, so that a template that is refused costs one refusal and not five hundred.
+        draft = pod_from_template(replicaset, replicaset["spec"]["template"])
+        for _ in range(count):
+            try:
+                created = await self._api.create(PODS, draft)
+            except ApiError as error:
+                if "being terminated" not in error.message:
+                    await self._events.warning(replicaset, "FailedCreate", f"Error creating: {error.message}")
+                raise
+            self._pods.learn(created)
+            await self._events.normal(replicaset, "SuccessfulCreate", f"Created pod: {name_of(created).name}")
+
+    async def _delete(self, replicaset: Object, pod: Object) -> None:
+        self._deleted.add(uid_of(pod))
+        try:
+            await self._api.delete(PODS, *name_of(pod), uid=uid_of(pod))
+        except ApiError as error:
+            self._deleted.discard(uid_of(pod))
+            if error.code != 404:
+                await self._events.warning(replicaset, "FailedDelete", f"Error deleting: {error.message}")
+                raise
+            return
+        await self._events.normal(replicaset, "SuccessfulDelete", f"Deleted pod: {name_of(pod).name}")
+
+    async def _write_status(self, replicaset: Object, failure: str) -> float | None:
+        status, again_s = rules.status(replicaset, self._candidates(replicaset), now=self._now(), failure=failure)
+        if status != replicaset.get("status"):
+            patch = {"metadata": {"uid": uid_of(replicaset)}, "status": _replacing(replicaset.get("status") or {}, status)}
+            self._replicasets.learn(await self._api.patch(REPLICASETS, *name_of(replicaset), patch, subresource="status"))
+        return again_s
+
+
+def _replacing(old: Object, new: Object) -> Object:
+    """Return the merge patch from *old* to *new*: fields that are gone become null."""
+    return {**{k: None for k in old if k not in new}, **new}
