@@ -49,7 +49,7 @@ DELIVERY_SCHEMA: dict[str, Any] = {
     "description": "How delivery is tried, and where an event goes that could not be delivered.",
     "properties": {
         "deadLetterSink": DESTINATION_SCHEMA,
-        "retry": {"type": "integer", "format": "int32", "description": "Attempts after the first; default 3."},
+        "retry": {"type": "integer", "format": "int32", "description": "Attempts after the first; default 10."},
         "backoffPolicy": {"type": "string", "description": "linear or exponential (the default)."},
         "backoffDelay": {"type": "string", "description": "ISO 8601 duration before the first retry; default PT0.2S."},
         "timeout": {"type": "string", "description": "ISO 8601 duration of one attempt; default PT30S."},

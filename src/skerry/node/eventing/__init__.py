@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from skerry.node.eventing.runner import TriggerCounts
+from skerry.node.eventing.subsystem import EventingSubsystem, Watched
 from skerry.node.eventing.uploader import HubTransport, Uploader, UploadSettings
 
-__all__ = ["HubTransport", "UploadSettings", "Uploader"]
+__all__ = ["EventingSubsystem", "HubTransport", "TriggerCounts", "UploadSettings", "Uploader", "Watched"]

@@ -1,0 +1,125 @@
+"""Events on a node, put together: the uploader, and a runner for each Trigger that this node was told of.
+
+What must stay true: it works from the node's memory with no hub; a failing runner is started again and does not touch the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from skerry.events.log import Outbox
+from skerry.events.sinks import HttpSender
+from skerry.model.objects import Name, Object
+from skerry.node.eventing.runner import TriggerCounts, TriggerRunner
+from skerry.node.eventing.triggers import RunningTrigger, Start, Stop, plan, wanted
+from skerry.node.eventing.uploader import HubTransport, Uploader, UploadSettings
+
+log = logging.getLogger(__name__)
+
+MAX_TRIGGERS = 500
+_RESTART_S = 5.0
+_SWEEP_S = 15.0
+
+
+class Watched(Protocol):
+    """The node's copy of one list and watch: a `Mirror`."""
+
+    def items(self) -> Mapping[Name, Object]: ...
+    def subscribe(self, callback: Callable[[Name], None], /) -> object: ...
+
+
+class EventingSubsystem:
+    """`start` and `stop`; *brokers* and *triggers* are the mirrors of what runs at this node's Site, and of what runs everywhere."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        hub: HubTransport,
+        *,
+        brokers: Sequence[Watched],
+        triggers: Sequence[Watched],
+        settings: UploadSettings | None = None,
+    ) -> None:
+        self._outbox = outbox
+        self._uploader = Uploader(outbox, hub, settings=settings)
+        self._brokers = brokers
+        self._triggers = triggers
+        self._sender = HttpSender()
+        self._changed = asyncio.Event()
+        self._running: dict[str, RunningTrigger] = {}
+        self._runners: dict[str, asyncio.Task[None]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self.counts: dict[str, TriggerCounts] = {}
+
+    @property
+    def running(self) -> Mapping[str, RunningTrigger]:
+        """The Triggers that run now, by UID."""
+        return self._running
+
+    async def start(self) -> None:
+        """Start uploading and running Triggers; returns at once."""
+        for mirror in (*self._brokers, *self._triggers):
+            mirror.subscribe(self._on_change)
+        self._changed.set()
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._uploader.run(), name="event uploads"), loop.create_task(self._follow(), name="triggers")]
+
+    async def stop(self) -> None:
+        """Stop; what was not delivered or uploaded is on disk."""
+        tasks = [*self._tasks, *self._runners.values()]
+        self._tasks, self._runners = [], {}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._sender.close()
+
+    def _on_change(self, name: Name) -> None:
+        self._changed.set()
+
+    async def _follow(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_SWEEP_S):
+                    await self._changed.wait()
+            self._changed.clear()
+            self._sender.forget_idle()
+            await self._apply()
+
+    async def _apply(self) -> None:
+        """Carry out the plan from what runs to what is wanted."""
+        brokers = {name: obj for mirror in self._brokers for name, obj in mirror.items().items()}
+        triggers = [obj for mirror in self._triggers for obj in mirror.items().values()]
+        if len(triggers) > MAX_TRIGGERS:
+            log.error("too many Triggers for one node", extra={"triggers": len(triggers), "limit": MAX_TRIGGERS})
+            triggers = triggers[:MAX_TRIGGERS]
+        for step in plan(wanted(triggers, brokers), self._running, list(self._outbox.cursors)):
+            match step:
+                case Stop(uid, forget):
+                    await self._stop_runner(uid, forget=forget)
+                case Start(trigger):
+                    self._running[trigger.uid] = trigger
+                    self._runners[trigger.uid] = asyncio.create_task(self._run(trigger), name=f"trigger {trigger.name}")
+
+    async def _stop_runner(self, uid: str, *, forget: bool) -> None:
+        self._running.pop(uid, None)
+        task = self._runners.pop(uid, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        if forget:
+            self.counts.pop(uid, None)
+            await self._outbox.forget(uid)
+
+    async def _run(self, trigger: RunningTrigger) -> None:
+        """Run one Trigger and start it again should it fail."""
+        counts = self.counts.setdefault(trigger.uid, TriggerCounts())
+        while True:
+            try:
+                await TriggerRunner(trigger, self._outbox, self._sender, counts=counts).run()
+            except Exception:
+                log.exception("a Trigger's runner failed", extra={"trigger": str(trigger.name), "again_in_s": _RESTART_S})
+            await asyncio.sleep(_RESTART_S)
