@@ -1,0 +1,236 @@
+"""One TLS listener for everything: after the handshake the link or HTTP/1.1 takes the connection over.
+
+What stays true: TLS 1.3 only; a certificate that is shown must be of our CA; a node's key is let in only as the roster says,
+on the link and over HTTP/1.1 alike; when the roster changes, open connections are closed at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from skerry.apiserver.http.message import User
+from skerry.hub.frontdoor.requests import Handle
+from skerry.hub.frontdoor.roster import Roster
+from skerry.hub.frontdoor.session import EventSink, NodeSession, node_user
+from skerry.hub.frontdoor.sessions import Sessions
+from skerry.link import ALPN, LinkConnection
+from skerry.link.control import DENIED, NOT_ENROLLED
+from skerry.trust import TrustError, facts_of
+
+log = logging.getLogger(__name__)
+
+NODES_GROUP = "system:nodes"
+PROTOCOLS = (ALPN, "http/1.1")
+HANDSHAKE_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class DoorSettings:
+    """Where to listen, and how many may come in."""
+
+    host: str = "127.0.0.1"
+    port: int = 6443
+    max_connections: int = 4096
+
+
+class Door:
+    """The listener. `http` makes the protocol of an HTTP/1.1 connection; `handle` answers the API calls of nodes."""
+
+    def __init__(
+        self,
+        settings: DoorSettings,
+        context: ssl.SSLContext,
+        roster: Roster,
+        *,
+        http: Callable[[], asyncio.BaseProtocol],
+        handle: Handle,
+        events: EventSink | None = None,
+    ) -> None:
+        self.settings = settings
+        self.roster = roster
+        self.sessions = Sessions(roster)
+        self._context = context
+        self._http = http
+        self._handle = handle
+        self._events = events
+        self._server: asyncio.Server | None = None
+        self._guarded: set[_Guarded] = set()
+        self._open = 0
+
+    async def start(self) -> tuple[str, int]:
+        """Listen; returns the address and port that we have (the port may have been 0)."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: _Chooser(self),
+            self.settings.host,
+            self.settings.port,
+            ssl=self._context,
+            backlog=512,
+            ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S,
+            ssl_shutdown_timeout=2.0,
+        )
+        host, port = self._server.sockets[0].getsockname()[:2]
+        return str(host), int(port)
+
+    def listeners(self) -> list[str]:
+        """Return `address:port` of every socket that listens."""
+        sockets = self._server.sockets if self._server is not None else ()
+        return [f"{s.getsockname()[0]}:{s.getsockname()[1]}" for s in sockets]
+
+    async def stop(self) -> None:
+        """Listen no more and say goodbye to every node."""
+        if self._server is not None:
+            self._server.close()
+        self.sessions.close()
+        await asyncio.sleep(0)
+
+    def enforce(self) -> None:
+        """Close what the roster no longer allows; call it after every change of the roster."""
+        self.sessions.enforce()
+        for guarded in list(self._guarded):
+            if self.roster.node_of(guarded.key_hash) is None:
+                guarded.close()
+
+    def user_of(self, ssl_object: Any) -> User | None:
+        """Return who shows this certificate over HTTP/1.1: a node by its key, anybody else by the subject."""
+        from skerry.apiserver.http.shell import user_of_certificate
+
+        user = user_of_certificate(ssl_object)
+        if user is None or NODES_GROUP not in user.groups:
+            return user
+        node = self.roster.node_of(_key_hash(ssl_object))
+        return node_user(node) if node is not None else None
+
+    # What a new connection calls.
+
+    def take(self, transport: asyncio.Transport) -> asyncio.BaseProtocol | None:
+        """Choose the protocol of a connection whose handshake is done; None closes it."""
+        if self._open >= self.settings.max_connections:
+            return None
+        tls = transport.get_extra_info("ssl_object")
+        if tls is not None and tls.selected_alpn_protocol() == ALPN:
+            return self._link(_key_hash(tls))
+        key_hash = _node_key(tls)
+        if key_hash is None:
+            return _Counted(self, self._http())
+        guarded = _Guarded(self, self._http(), key_hash)
+        self._guarded.add(guarded)
+        return guarded
+
+    def _link(self, key_hash: str) -> LinkConnection:
+        node = self.roster.node_of(key_hash)
+        if node is None:
+            return _Refusing(DENIED if self.roster.denied(key_hash) else NOT_ENROLLED)
+        session = NodeSession(node, key_hash, handle=self._handle, events=self._events, ready=self.sessions.listen)
+
+        def ended(reason: str) -> None:
+            self.release()
+            self.sessions.remove(session, reason)
+            session.on_closed(reason)
+
+        self._open += 1
+        session.link = LinkConnection(client=False, on_stream=session.on_stream, on_closed=ended)
+        self.sessions.add(session)
+        return session.link
+
+    def count(self) -> None:
+        self._open += 1
+
+    def release(self) -> None:
+        self._open -= 1
+
+    def let_go(self, guarded: _Guarded) -> None:
+        self._guarded.discard(guarded)
+
+
+class _Chooser(asyncio.Protocol):
+    """Stands for a connection until its handshake is done."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        stream = cast("asyncio.Transport", transport)
+        protocol = self._door.take(stream)
+        if protocol is None:
+            log.warning("connection refused: too many", extra={"limit": self._door.settings.max_connections})
+            stream.abort()
+            return
+        stream.set_protocol(protocol)
+        protocol.connection_made(stream)
+
+
+class _Refusing(LinkConnection):
+    """A link that is closed at once, with the reason, so that the node knows what to do."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(client=False)
+        self._reason = reason
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.close(self._reason)
+
+
+class _Counted(asyncio.Protocol):
+    """Passes everything on to the HTTP/1.1 protocol, and counts the connection."""
+
+    def __init__(self, door: Door, inner: asyncio.BaseProtocol) -> None:
+        self._door = door
+        self._inner = cast("asyncio.Protocol", inner)
+        self.transport: asyncio.Transport | None = None
+        self.data_received = self._inner.data_received  # type: ignore[method-assign]  # one call less for every packet
+        self.eof_received = self._inner.eof_received  # type: ignore[method-assign]
+        self.pause_writing = self._inner.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = self._inner.resume_writing  # type: ignore[method-assign]
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self._door.count()
+        self._inner.connection_made(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._door.release()
+        self._inner.connection_lost(error)
+
+
+class _Guarded(_Counted):
+    """An HTTP/1.1 connection that shows a node's certificate: closed as soon as its key is denied."""
+
+    def __init__(self, door: Door, inner: asyncio.BaseProtocol, key_hash: str) -> None:
+        super().__init__(door, inner)
+        self.key_hash = key_hash
+
+    def close(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._door.let_go(self)
+        super().connection_lost(error)
+
+
+def _key_hash(tls: Any) -> str:
+    """Return the hash of the peer's key, "" without a certificate (which no Enrollment has)."""
+    der = tls.getpeercert(binary_form=True) if tls is not None else None
+    try:
+        return facts_of(der).key_hash if der else ""
+    except TrustError:
+        return ""
+
+
+def _node_key(tls: Any) -> str | None:
+    """Return the key's hash when the peer shows a node's certificate over HTTP/1.1."""
+    der = tls.getpeercert(binary_form=True) if tls is not None else None
+    if not der:
+        return None
+    try:
+        facts = facts_of(der)
+    except TrustError:
+        return None
+    return facts.key_hash if NODES_GROUP in facts.organizations else None
