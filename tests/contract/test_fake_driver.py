@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from skerry.drivers import Driver
+from skerry.drivers import Driver, Target
 from skerry.model.profiles import Scalar
 from skerry.testing.drivers import FakeDevice, FakePlugin
 from tests.contract.driver import VALUES, DriverContract
@@ -27,6 +27,6 @@ class TestFakeDriver(DriverContract):
 
     @pytest.fixture
     async def driver(self, device: _Device) -> AsyncIterator[Driver]:
-        driver = await FakePlugin({"fake": device}).open({"url": "fake"}, timeout_s=1.0)
+        driver = await FakePlugin({"fake": device}).open(Target({"url": "fake"}), timeout_s=1.0)
         yield driver
         await driver.close()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pymodbus.client import AsyncModbusTcpClient
 
-from skerry.drivers import BusyError, DeviceOfflineError, Driver, Quality, RefusedError
+from skerry.drivers import BusyError, DeviceOfflineError, Driver, Quality, RefusedError, Target
 from skerry.drivers.modbus import Modbus
 from skerry.drivers.modbus.codec import decode, point_of
 from skerry.model.profiles import Property, Scalar, load_profile
@@ -84,13 +84,13 @@ class TestModbusDriver(DriverContract):
 
     @pytest.fixture
     async def driver(self, device: _Device, plugin: Modbus) -> AsyncIterator[Driver]:
-        driver = await plugin.open({"url": f"tcp://127.0.0.1:{self.server.port}", "unit": 7}, timeout_s=5.0)
+        driver = await plugin.open(Target({"url": f"tcp://127.0.0.1:{self.server.port}", "unit": 7}), timeout_s=5.0)
         yield driver
         await driver.close()
 
     async def test_the_worker_runs_only_while_a_device_needs_it(self, device: _Device, plugin: Modbus) -> None:
         assert plugin.worker.pid is None
-        url = {"url": f"tcp://127.0.0.1:{self.server.port}", "unit": 7}
+        url = Target({"url": f"tcp://127.0.0.1:{self.server.port}", "unit": 7})
         first, second = await plugin.open(url, timeout_s=5.0), await plugin.open(url, timeout_s=5.0)
         pid = plugin.worker.pid
         await first.close()
@@ -109,12 +109,12 @@ class TestModbusDriver(DriverContract):
 
     async def test_a_port_that_nobody_serves_is_offline(self, plugin: Modbus) -> None:
         with pytest.raises(DeviceOfflineError):
-            await plugin.open({"url": "tcp://127.0.0.1:1", "unit": 1}, timeout_s=2.0)
+            await plugin.open(Target({"url": "tcp://127.0.0.1:1", "unit": 1}), timeout_s=2.0)
         assert plugin.worker.pid is None
 
     async def test_an_address_that_cannot_be_used_is_refused(self, plugin: Modbus) -> None:
         with pytest.raises(RefusedError, match="tcp://host:port"):
-            await plugin.open({"url": "serial:///dev/ttyUSB0"}, timeout_s=2.0)
+            await plugin.open(Target({"url": "serial:///dev/ttyUSB0"}), timeout_s=2.0)
 
     async def test_a_point_that_the_device_does_not_have_spoils_no_other(self, driver: Driver, device: _Device) -> None:
         ghost = Property("ghost", "number", binding={"modbus": {"input": 34}})
@@ -125,7 +125,7 @@ class TestModbusDriver(DriverContract):
         assert "illegal data address" in found["ghost"].detail
 
     async def test_a_busy_line_says_nothing_about_the_devices_behind_it(self, driver: Driver, device: _Device, plugin: Modbus) -> None:
-        neighbour = await plugin.open({"url": f"tcp://127.0.0.1:{self.server.port}", "unit": 7}, timeout_s=5.0)
+        neighbour = await plugin.open(Target({"url": f"tcp://127.0.0.1:{self.server.port}", "unit": 7}), timeout_s=5.0)
         device.slow(5)
         asking = asyncio.create_task(self.read(driver, "flow", timeout_s=1.0))
         await asyncio.sleep(0.05)
@@ -147,7 +147,7 @@ class TestModbusDriver(DriverContract):
     async def test_every_format_in_every_order(self, plugin: Modbus, form: str, order: str, value: float) -> None:
         point = {"type": "number", "access": "readWrite", "binding": {"modbus": {"holding": 1, "as": form, "order": order}}}
         simulated, server = await served({"protocol": "modbus", "properties": {"x": point}})
-        driver = await plugin.open({"url": f"tcp://127.0.0.1:{server.port}", "unit": 7}, timeout_s=5.0)
+        driver = await plugin.open(Target({"url": f"tcp://127.0.0.1:{server.port}", "unit": 7}), timeout_s=5.0)
 
         await driver.write(simulated.profile.properties["x"], value, timeout_s=2.0)
 

@@ -14,6 +14,7 @@ from skerry.drivers.contract import (
     Quality,
     RefusedError,
     Sample,
+    Target,
 )
 from skerry.drivers.plugins import load_plugin
 
@@ -29,5 +30,6 @@ __all__ = [
     "Quality",
     "RefusedError",
     "Sample",
+    "Target",
     "load_plugin",
 ]

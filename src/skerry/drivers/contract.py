@@ -6,7 +6,7 @@ A driver only speaks: rates, back-off, deadband, ranges and the twin are the nod
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -24,6 +24,7 @@ __all__ = [
     "Quality",
     "RefusedError",
     "Sample",
+    "Target",
 ]
 
 
@@ -51,6 +52,15 @@ class Command:
 
     name: str
     binding: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Whom to speak to: `connection` is `spec.connection.<protocol>`, `secret` the data of its credentials."""
+
+    connection: Mapping[str, Any]
+    device: str = ""
+    secret: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class DriverError(Exception):
@@ -107,11 +117,8 @@ class Driver(Protocol):
 class Plugin(Protocol):
     """One protocol on one node: opens drivers, and owns what they share. An entry point of `skerry.drivers` makes one."""
 
-    async def open(self, connection: Mapping[str, Any], *, timeout_s: float) -> Driver:
-        """Begin a conversation with the device at *connection* (`spec.connection.<protocol>`).
-
-        Raises DeviceOfflineError when it does not answer, RefusedError when *connection* cannot be used.
-        """
+    async def open(self, target: Target, *, timeout_s: float) -> Driver:
+        """Begin a conversation; DeviceOfflineError when the device does not answer, RefusedError when *target* cannot be used."""
         ...
 
     async def close(self) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from skerry.drivers import Command, DeviceOfflineError, Driver, OnSamples, PeerError, Quality, RefusedError, Sample
+from skerry.drivers import Command, DeviceOfflineError, Driver, OnSamples, PeerError, Quality, RefusedError, Sample, Target
 from skerry.model.profiles import Property, Scalar, value_error
 
 
@@ -102,10 +101,10 @@ class FakePlugin:
         self._pushes = pushes
         self.closed = False
 
-    async def open(self, connection: Mapping[str, Any], *, timeout_s: float) -> Driver:
-        device = self._devices.get(str(connection.get("url")))
+    async def open(self, target: Target, *, timeout_s: float) -> Driver:
+        device = self._devices.get(str(target.connection.get("url")))
         if device is None:
-            raise DeviceOfflineError(f"nothing at {connection.get('url')}")
+            raise DeviceOfflineError(f"nothing at {target.connection.get('url')}")
         await device.answer(timeout_s)
         device.connections += 1
         return FakeDriver(device, pushes=self._pushes)

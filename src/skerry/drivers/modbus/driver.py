@@ -10,9 +10,8 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
 
-from skerry.drivers.contract import Command, Driver, DriverError, OnSamples, PeerError, Quality, RefusedError, Sample
+from skerry.drivers.contract import Command, Driver, DriverError, OnSamples, PeerError, Quality, RefusedError, Sample, Target
 from skerry.drivers.modbus.batches import Block, blocks, cut
 from skerry.drivers.modbus.codec import decode, encode, point_of, settled
 from skerry.drivers.worker import Worker
@@ -30,8 +29,9 @@ class Modbus:
         self.worker = Worker("skerry.drivers.modbus.worker")
         self._lines: Counter[tuple[str, int]] = Counter()
 
-    async def open(self, connection: Mapping[str, Any], *, timeout_s: float) -> Driver:
+    async def open(self, target: Target, *, timeout_s: float) -> Driver:
         """Connect to `url`, unit `unit` (1 when not set)."""
+        connection = target.connection
         try:
             line = tcp_address(str(connection.get("url") or ""))
         except ValueError as error:

@@ -20,6 +20,7 @@ from skerry.model.resources import DEVICEPROFILES, DEVICES
 
 SUMMARY_EVERY_S = (1.0, 86_400.0)
 DEFAULT_SUMMARY_EVERY = "60s"
+DEFAULT_BROKER = "default"
 QUALITIES = ("Good", "Uncertain", "Bad")
 ACK_CODES = ("Accepted", "Rejected", "Failed", "Pending")
 _ANY = {"x-kubernetes-preserve-unknown-fields": True}
@@ -87,6 +88,9 @@ _SPEC = _object(
         "telemetry": _object(
             "What goes out of what is read.",
             {
+                "broker": _text(
+                    "The Broker of this namespace that samples and events enter.", default=DEFAULT_BROKER, minLength=1, maxLength=253
+                ),
                 "summaryEvery": _text(
                     "At most this often are values written to status, such as 60s; conditions and acknowledgements go at once.",
                     default=DEFAULT_SUMMARY_EVERY,
