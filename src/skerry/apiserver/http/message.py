@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,31 @@ class Request:
     user: User
 
 
+class WebSocket(Protocol):
+    """One open WebSocket; `protocol` is the sub-protocol that was agreed on."""
+
+    @property
+    def protocol(self) -> str: ...
+
+    async def receive(self) -> bytes | None:
+        """Return the next message's bytes, or None once the peer is gone."""
+        ...
+
+    async def send(self, data: bytes) -> None:
+        """Send one binary message; raises ConnectionError when the peer is gone."""
+        ...
+
+    async def close(self, code: int = 1000) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """Instead of a body: become a WebSocket with the first of *protocols* that the client offers."""
+
+    protocols: tuple[str, ...]
+    serve: Callable[[WebSocket], Awaitable[None]]
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
     """`body` is bytes, or a stream that is flushed at each item; header names as they go on the wire."""
@@ -39,3 +65,4 @@ class Response:
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | AsyncIterator[bytes] = b""
+    upgrade: Upgrade | None = None

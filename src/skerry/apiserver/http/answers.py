@@ -1,0 +1,66 @@
+"""The answers that every handler gives: JSON, text, and errors as a Kubernetes `Status`, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from skerry.apiserver.http.message import Response
+from skerry.apiserver.registry.encoding import dumps
+from skerry.model.errors import ApiError
+
+JSON_HEADERS: Mapping[str, str] = MappingProxyType({"Content-Type": "application/json", "Cache-Control": "no-cache, private"})
+TEXT_HEADERS: Mapping[str, str] = MappingProxyType({"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"})
+
+
+def json_answer(body: bytes, status: int = 200, warnings: Sequence[str] = ()) -> Response:
+    """Return JSON bytes; each warning becomes a 299 header, which kubectl prints."""
+    if not warnings:
+        return Response(status, JSON_HEADERS, body)
+    return Response(status, {**JSON_HEADERS, "Warning": warning_header(warnings)}, body)
+
+
+def warning_header(warnings: Sequence[str]) -> str:
+    """Return one header value: entries are separated by commas, as RFC 9110 allows."""
+    return ", ".join(f'299 - "{_escaped(w)}"' for w in warnings[:20])
+
+
+def _escaped(text: str) -> str:
+    printable = "".join(c if c.isprintable() else " " for c in text[:512])
+    return printable.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def text_answer(text: str, status: int = 200) -> Response:
+    return Response(status, TEXT_HEADERS, text.encode())
+
+
+def error_answer(error: ApiError) -> Response:
+    """Return the error as its `Status`."""
+    status: dict[str, Any] = error.to_status()
+    if isinstance(error, BareError):
+        status["details"] = {}
+    headers = JSON_HEADERS
+    retry = error.details.get("retryAfterSeconds") if error.details else None
+    if retry:
+        headers = {**JSON_HEADERS, "Retry-After": str(retry)}
+    token = getattr(error, "list_token", "")
+    if token:
+        status["metadata"] = {"continue": token}
+    return Response(error.code, headers, dumps(status))
+
+
+class BareError(ApiError):
+    """An error about the request and no object: its `details` are there and empty."""
+
+
+def no_such_resource() -> ApiError:
+    return BareError(404, "NotFound", "the server could not find the requested resource")
+
+
+def no_such_method() -> ApiError:
+    return BareError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+
+
+def page_not_found() -> Response:
+    return text_answer("404 page not found\n", 404)

@@ -1,0 +1,102 @@
+"""From a request to its answer: route, authorise, handle, and errors as `Status`.
+
+Whatever carries the request (HTTP, the node's link, a test) calls `Dispatcher.handle`; nobody is asked who they are here,
+and nothing runs before it is authorised.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from skerry.apiserver.access.attributes import Attributes
+from skerry.apiserver.http.answers import JSON_HEADERS, TEXT_HEADERS, error_answer, no_such_method, page_not_found
+from skerry.apiserver.http.message import Request, Response, User
+from skerry.apiserver.http.routes import Access, Handler, RouteTable
+from skerry.model.errors import ApiError, internal, unavailable
+
+log = logging.getLogger(__name__)
+
+
+class Authoriser(Protocol):
+    """Says who may do what."""
+
+    def require(self, asked: Attributes) -> None:
+        """Return when it is allowed; ApiError 403 otherwise."""
+        ...
+
+
+class Dispatcher:
+    """Answers requests. `resources` gets every path below /api and /apis that names a resource, and authorises by itself."""
+
+    def __init__(
+        self,
+        routes: RouteTable,
+        resources: Handler,
+        authoriser: Authoriser,
+        *,
+        identity: Callable[[], Mapping[str, str]],
+        impersonate: Callable[[Request], User] | None = None,
+    ) -> None:
+        self.routes = routes
+        self._resources, self._authoriser = resources, authoriser
+        self._identity = dict(identity())
+        self._json = {**JSON_HEADERS, **self._identity}
+        self._text = {**TEXT_HEADERS, **self._identity}
+        self._impersonate = impersonate
+
+    async def handle(self, request: Request) -> Response:
+        """Return the answer; never raises but for cancellation."""
+        try:
+            if self._impersonate is not None and "impersonate-user" in request.headers:
+                request = Request(*_parts(request), self._impersonate(request))
+            response = await self._route(request)
+        except ApiError as error:
+            response = error_answer(error)
+        except Exception as error:
+            response = error_answer(self._unexpected(error, request))
+        return self._signed(response)
+
+    async def _route(self, request: Request) -> Response:
+        path = request.path
+        if names_resource(path):
+            return await self._resources(request)
+        candidates = self.routes.candidates(path)
+        route = next((r for r in candidates if request.method in r.methods), None)
+        if route is None:
+            self._authoriser.require(Attributes(request.user, request.method.lower(), path=path))
+            if candidates:
+                raise no_such_method()
+            return page_not_found()
+        if route.access is Access.PATH:
+            self._authoriser.require(Attributes(request.user, request.method.lower(), path=path))
+        return await route.handler(request)
+
+    @staticmethod
+    def _unexpected(error: Exception, request: Request) -> ApiError:
+        if getattr(error, "unavailable", False):
+            return unavailable(str(error))
+        log.exception("request failed", extra={"method": request.method, "path": request.path, "user": request.user.name})
+        return internal(f"{type(error).__name__} while serving {request.method} {request.path[:200]}; the server's log has more")
+
+    def _signed(self, response: Response) -> Response:
+        """Add the headers that say which cluster answered, in which of its lives."""
+        if response.headers is JSON_HEADERS:
+            headers: Mapping[str, str] = self._json
+        elif response.headers is TEXT_HEADERS:
+            headers = self._text
+        else:
+            headers = {**response.headers, **self._identity}
+        return Response(response.status, headers, response.body, response.upgrade)
+
+
+def names_resource(path: str) -> bool:
+    """Say whether a path belongs to the registry: something follows the version."""
+    if path.startswith("/api/"):
+        return path.count("/", 5) > 1 or (path.count("/", 5) == 1 and not path.endswith("/"))
+    return path.startswith("/apis/") and (path.count("/", 6) > 2 or (path.count("/", 6) == 2 and not path.endswith("/")))
+
+
+def _parts(request: Request) -> tuple[str, str, str, Mapping[str, str], bytes]:
+    return request.method, request.path, request.query, request.headers, request.body

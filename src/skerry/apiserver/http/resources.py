@@ -1,0 +1,202 @@
+"""Requests on resources: which verb of the registry a method means, and its answer in the form that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from skerry.apiserver.access.attributes import Attributes
+from skerry.apiserver.http import media
+from skerry.apiserver.http.answers import BareError, json_answer, no_such_method, no_such_resource, page_not_found
+from skerry.apiserver.http.dispatch import Authoriser
+from skerry.apiserver.http.message import Request, Response
+from skerry.apiserver.http.paths import Target, parse
+from skerry.apiserver.http.query import Query, flag
+from skerry.apiserver.http.query import parse as parse_query
+from skerry.apiserver.http.render import Renderer
+from skerry.apiserver.registry import create as _create
+from skerry.apiserver.registry import delete as _delete
+from skerry.apiserver.registry import read as _read
+from skerry.apiserver.registry import update as _update
+from skerry.apiserver.registry import watch as _watch
+from skerry.apiserver.registry.body import read_object, read_options
+from skerry.apiserver.registry.kind import Kind
+from skerry.apiserver.registry.options import list_options, write_options
+from skerry.apiserver.registry.patch import transform_of
+from skerry.apiserver.registry.registry import Registry
+
+_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
+CONNECT = frozenset(("exec", "attach", "portforward"))
+"""Authorised as `create` whatever the method: these run something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request on a resource, understood."""
+
+    request: Request
+    target: Target
+    kind: Kind
+    verb: str
+    query: Query
+    form: media.Form
+
+
+SubresourceHandler = Callable[[Call], Awaitable[Response]]
+
+
+class Resources:
+    """Answers every path that names a resource. Subresources beyond status and scale are handlers by (key, name)."""
+
+    def __init__(self, registry: Registry, authoriser: Authoriser, renderer: Renderer) -> None:
+        self._registry, self._authoriser, self._renderer = registry, authoriser, renderer
+        self._subresources: dict[tuple[str, str], SubresourceHandler] = {}
+        self._special: dict[str, SubresourceHandler] = {}
+
+    def add(self, key: str, subresource: str, handler: SubresourceHandler) -> None:
+        """Serve `plural.group` *key*'s *subresource* with *handler*; with "" the whole resource (a review, a live view)."""
+        if subresource:
+            self._subresources[key, subresource] = handler
+        else:
+            self._special[key] = handler
+
+    async def __call__(self, request: Request) -> Response:
+        target = parse(request.path)
+        if target is None:
+            return page_not_found()
+        query = parse_query(request.query)
+        verb = _verb(request.method, target, query)
+        selectors = verb in ("list", "watch", "deletecollection") and query
+        self._authoriser.require(
+            Attributes(
+                request.user,
+                verb,
+                target.group,
+                target.plural,
+                target.subresource,
+                target.namespace,
+                target.name,
+                labels=query.get("labelSelector", "") if selectors else "",
+                fields=query.get("fieldSelector", "") if selectors else "",
+            )
+        )
+        kind = self._registry.kinds.find(target.group, target.version, target.plural)
+        if kind is None:
+            return self._unknown(target)
+        handler = self._handler(kind, target, verb)
+        form = media.choose(request.headers.get("accept", ""))
+        return await handler(Call(request, target, kind, verb, query, form))
+
+    def _unknown(self, target: Target) -> Response:
+        if any(k.resource.group == target.group for k in self._registry.kinds):
+            raise no_such_resource()
+        return page_not_found()
+
+    def _handler(self, kind: Kind, target: Target, verb: str) -> SubresourceHandler:
+        if target.namespace and not kind.namespaced:
+            raise no_such_resource()
+        if kind.namespaced and not target.namespace and (target.name or verb not in ("list", "watch")):
+            raise no_such_resource() if target.name else no_such_method()
+        if target.subresource:
+            return self._subresource(kind, target, verb)
+        special = self._special.get(kind.key)
+        if verb not in kind.verbs:
+            raise no_such_method()
+        if special is not None:
+            return special
+        return getattr(self, f"_{verb}")  # type: ignore[no-any-return]
+
+    def _subresource(self, kind: Kind, target: Target, verb: str) -> SubresourceHandler:
+        name = target.subresource
+        sub = kind.subresources.get(name)
+        if sub is None:
+            raise no_such_resource()
+        handler = self._subresources.get((kind.key, name))
+        if handler is not None:
+            return handler
+        if verb not in sub.verbs:
+            raise no_such_method()
+        if name == "status" or name in ("approval", "ephemeralcontainers", "resize"):
+            return {"get": self._get, "update": self._update, "patch": self._patch}.get(verb, self._refuse)
+        if name == "scale":
+            scale = self._subresources.get(("*", "scale"))
+            if scale is not None:
+                return scale
+        return self._refuse
+
+    @staticmethod
+    async def _refuse(call: Call) -> Response:
+        what = f"{call.target.plural}/{call.target.subresource}" if call.target.subresource else call.target.plural
+        raise BareError(501, "NotImplemented", f"{call.verb} of {what} is not supported by skerry")
+
+    async def _get(self, call: Call) -> Response:
+        revision = (
+            list_options({"resourceVersion": call.query["resourceVersion"]}, watch=False).revision
+            if call.query.get("resourceVersion")
+            else None
+        )
+        value = await _read.get(self._registry, call.kind, call.target.namespace, call.target.name, revision)
+        return self._renderer.object(call, value)
+
+    async def _list(self, call: Call) -> Response:
+        options = list_options(call.query, watch=False)
+        listing = await _read.list_(self._registry, call.kind, call.target.namespace, options)
+        return self._renderer.listing(call, listing)
+
+    async def _watch(self, call: Call) -> Response:
+        options = list_options(call.query, watch=True)
+        form = self._renderer.watch_form(call)
+        lines = _watch.open_watch(self._registry, call.kind, call.target.namespace, options, form)
+        return Response(200, self._renderer.watch_headers(call), lines)
+
+    async def _create(self, call: Call) -> Response:
+        options = write_options(call.request.user, call.query, call.request.query, "CreateOptions")
+        obj = read_object(call.kind, call.request, options)
+        value = await _create.create(self._registry, call.kind, call.target.namespace, obj, options)
+        return self._renderer.object(call, value, 201, options.warnings)
+
+    async def _update(self, call: Call) -> Response:
+        options = write_options(call.request.user, call.query, call.request.query, "UpdateOptions")
+        obj = read_object(call.kind, call.request, options)
+        change = _update.Change(call.kind, call.target.namespace, call.target.name, lambda _: obj, call.target.subresource)
+        status, value = await _update.replace(self._registry, change, obj, options)
+        return self._renderer.object(call, value, status, options.warnings)
+
+    async def _patch(self, call: Call) -> Response:
+        options = write_options(call.request.user, call.query, call.request.query, "PatchOptions")
+        transform = transform_of(call.kind, call.request, options)
+        change = _update.Change(call.kind, call.target.namespace, call.target.name, transform, call.target.subresource)
+        value = await _update.apply(self._registry, change, options)
+        return self._renderer.object(call, value, 200, options.warnings)
+
+    async def _delete(self, call: Call) -> Response:
+        options = write_options(call.request.user, call.query, call.request.query, "DeleteOptions")
+        raw = read_options(call.request)
+        asked = _delete.delete_options(raw, call.query)
+        gone, value = await _delete.delete(self._registry, call.kind, call.target.namespace, call.target.name, asked, options)
+        return json_answer(_delete.answer(call.kind, gone, call.target.name, value))
+
+    async def _deletecollection(self, call: Call) -> Response:
+        options = write_options(call.request.user, call.query, call.request.query, "DeleteOptions")
+        raw = read_options(call.request)
+        asked = _delete.delete_options(raw, call.query)
+        selection = list_options({k: v for k, v in call.query.items() if k != "dryRun"}, watch=False)
+        listing = await _delete.collection(self._registry, call.kind, call.target.namespace, selection, asked, options)
+        return self._renderer.listing(call, listing)
+
+
+def _verb(method: str, target: Target, query: Query) -> str:
+    if target.subresource in CONNECT and target.plural == "pods":
+        return "create"
+    if method == "GET":
+        if target.name:
+            return "get"
+        return "watch" if query and flag(query, "watch") else "list"
+    if method == "DELETE":
+        return "delete" if target.name else "deletecollection"
+    verb = _VERBS.get(method)
+    if verb is None:
+        raise no_such_method()
+    if verb == "create" and target.name and not target.subresource:
+        return "create"
+    return verb

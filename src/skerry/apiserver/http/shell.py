@@ -1,0 +1,203 @@
+"""HTTP/1.1 on a TLS transport: bytes to `Request`, `Response` to bytes. The only module here that knows aiohttp.
+
+Limits come before anything is parsed: header lines, header count, body size, time to send a request. Who asks is settled
+once a connection (client certificate) and once a request (bearer token).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+from aiohttp import WSMsgType, web
+from aiohttp.web_protocol import RequestHandler
+
+from skerry.apiserver.http.answers import error_answer
+from skerry.apiserver.http.message import ANONYMOUS, Request, Response, Upgrade, User
+from skerry.apiserver.http.paths import normalise
+from skerry.model.errors import ApiError, bad_request, too_large, unauthorized
+
+log = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 3 << 20
+MAX_LINE_BYTES = 64 << 10
+MAX_HEADERS = 100
+BODY_TIMEOUT_S = 60.0
+KEEPALIVE_S = 180.0
+MAX_MESSAGE_BYTES = 1 << 20
+
+Handle = Callable[[Request], Awaitable[Response]]
+CertificateUser = Callable[[Any], User | None]
+"""Given the connection's ssl_object, say who the client's certificate names."""
+
+
+class TokenAuthenticator(Protocol):
+    """Knows bearer tokens."""
+
+    def user_of(self, token: str) -> User | None:
+        """Return whose token it is, or None when it is nobody's."""
+        ...
+
+
+class ApiHttp:
+    """Speaks HTTP/1.1 for a dispatcher; `protocol_factory()` gives what a listener hands its transport to."""
+
+    def __init__(self, handle: Handle, *, tokens: TokenAuthenticator | None = None, certificate: CertificateUser | None = None) -> None:
+        self._handle, self._tokens = handle, tokens
+        self._certificate = certificate or user_of_certificate
+        self._server: web.Server | None = None
+        self._users: dict[int, User | None] = {}
+
+    def protocol_factory(self) -> asyncio.Protocol:
+        """Return the protocol of one new connection; must be called on the loop that will run it."""
+        if self._server is None:
+            self._server = web.Server(
+                self._serve,
+                keepalive_timeout=KEEPALIVE_S,
+                access_log=None,
+                max_line_size=MAX_LINE_BYTES,
+                max_field_size=MAX_LINE_BYTES,
+                max_headers=MAX_HEADERS,
+                lingering_time=2.0,
+                auto_decompress=False,
+                handler_cancellation=True,
+            )
+        return self._server()
+
+    async def close(self, timeout_s: float = 2.0) -> None:
+        """End every connection, giving answers that are being written *timeout_s* to finish."""
+        if self._server is not None:
+            self._server.pre_shutdown()
+            await self._server.shutdown(timeout_s)
+
+    async def _serve(self, raw: web.BaseRequest) -> web.StreamResponse:
+        try:
+            request = await self._read(raw)
+        except ApiError as error:
+            return _plain(error_answer(error))
+        response = await self._handle(request)
+        if response.upgrade is not None:
+            return await _websocket(raw, response.upgrade)
+        if isinstance(response.body, bytes):
+            return _plain(response)
+        return await _stream(raw, response, response.body)
+
+    async def _read(self, raw: web.BaseRequest) -> Request:
+        path, _, query = raw.rel_url.raw_path_qs.partition("?") if False else raw._message.path.partition("?")
+        clean = normalise(path)
+        if clean is None:
+            raise bad_request(f"the path {path[:200]!r} is not one that can be served: no encoded slashes, dot segments or empty ones")
+        headers = {k.lower(): v for k, v in raw._message.headers.items()}
+        user = self._user(raw, headers)
+        body = await _body(raw, headers) if raw.body_exists else b""
+        return Request(raw._message.method, clean, query, headers, body, user)
+
+    def _user(self, raw: web.BaseRequest, headers: Mapping[str, str]) -> User:
+        authorization = headers.get("authorization")
+        if authorization:
+            scheme, _, token = authorization.partition(" ")
+            user = self._tokens.user_of(token.strip()) if self._tokens is not None and scheme.lower() == "bearer" else None
+            if user is None:
+                raise unauthorized()
+            return user
+        transport = raw.transport
+        ssl_object = transport.get_extra_info("ssl_object") if transport is not None else None
+        found = self._certificate(ssl_object) if ssl_object is not None else None
+        return found or ANONYMOUS
+
+
+def user_of_certificate(ssl_object: Any) -> User | None:
+    """Return the user that a verified client certificate names: CN the name, each O a group."""
+    certificate = ssl_object.getpeercert()
+    if not certificate:
+        return None
+    return user_of_subject(certificate.get("subject") or ())
+
+
+def user_of_subject(subject: Any) -> User | None:
+    """Return the user of a certificate's subject; None without a common name."""
+    parts = [pair for part in subject for pair in part]
+    name = next((v for k, v in parts if k == "commonName"), "")
+    groups = tuple(v for k, v in parts if k == "organizationName")
+    return User(name, (*groups, "system:authenticated")) if name else None
+
+
+async def _body(raw: web.BaseRequest, headers: Mapping[str, str]) -> bytes:
+    length = headers.get("content-length")
+    if length is not None and length.isdigit() and int(length) > MAX_BODY_BYTES:
+        raise too_large(MAX_BODY_BYTES)
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            return await _read_limited(raw)
+    except TimeoutError:
+        raise ApiError(408, "Timeout", f"the body did not arrive within {BODY_TIMEOUT_S:.0f} s") from None
+
+
+async def _read_limited(raw: web.BaseRequest) -> bytes:
+    chunks, size = [], 0
+    while chunk := await raw.content.readany():
+        size += len(chunk)
+        if size > MAX_BODY_BYTES:
+            raise too_large(MAX_BODY_BYTES)
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _plain(response: Response) -> web.Response:
+    assert isinstance(response.body, bytes)
+    return web.Response(status=response.status, headers=response.headers, body=response.body)
+
+
+async def _stream(raw: web.BaseRequest, response: Response, body: AsyncIterator[bytes]) -> web.StreamResponse:
+    out = web.StreamResponse(status=response.status, headers=response.headers)
+    out.enable_chunked_encoding()
+    await out.prepare(raw)
+    try:
+        async for chunk in body:
+            await out.write(chunk)
+        await out.write_eof()
+    finally:
+        close = getattr(body, "aclose", None)
+        if close is not None:
+            await close()
+    return out
+
+
+class _WebSocket:
+    """aiohttp's WebSocket as ours."""
+
+    def __init__(self, ws: web.WebSocketResponse) -> None:
+        self._ws = ws
+
+    @property
+    def protocol(self) -> str:
+        return self._ws.ws_protocol or ""
+
+    async def receive(self) -> bytes | None:
+        message = await self._ws.receive()
+        if message.type is WSMsgType.BINARY:
+            return bytes(message.data)
+        if message.type is WSMsgType.TEXT:
+            return str(message.data).encode()
+        return None
+
+    async def send(self, data: bytes) -> None:
+        await self._ws.send_bytes(data)
+
+    async def close(self, code: int = 1000) -> None:
+        await self._ws.close(code=code)
+
+
+async def _websocket(raw: web.BaseRequest, upgrade: Upgrade) -> web.StreamResponse:
+    ws = web.WebSocketResponse(protocols=upgrade.protocols, max_msg_size=MAX_MESSAGE_BYTES, compress=False, heartbeat=30.0)
+    await ws.prepare(raw)
+    try:
+        await upgrade.serve(_WebSocket(ws))
+    finally:
+        await ws.close()
+    return ws
+
+
+__all__ = ["ApiHttp", "RequestHandler", "TokenAuthenticator", "user_of_certificate", "user_of_subject"]

@@ -1,0 +1,108 @@
+"""POST: make an object. What the client says of server-owned fields is dropped; an object in a namespace needs that namespace."""
+
+from __future__ import annotations
+
+from skerry.apiserver.registry.admission import Admission
+from skerry.apiserver.registry.kind import Kind
+from skerry.apiserver.registry.meta import MAX_GENERATED_PREFIX, prepare_new
+from skerry.apiserver.registry.options import WriteOptions
+from skerry.apiserver.registry.registry import Registry
+from skerry.apiserver.registry.strategy import prepare_for_create
+from skerry.apiserver.store import ExistsError, Key
+from skerry.model.errors import ApiError, Cause, already_exists, bad_request, invalid, not_found
+from skerry.model.objects import Object
+
+MAX_TRIES = 8
+"""How often a generated name that is taken is drawn anew."""
+
+
+async def create(registry: Registry, kind: Kind, namespace: str, obj: Object, options: WriteOptions, *, name: str = "") -> bytes:
+    """Store a new object and return its bytes; *name* is the one in the URL, for a PUT that creates."""
+    if options.dry_run:
+        return _complete(registry, kind, namespace, obj, options, name=name)[1]
+    generate = not obj["metadata"].get("name") and bool(obj["metadata"].get("generateName"))
+    tries = MAX_TRIES if generate else 1
+    while True:
+        tries -= 1
+        key, tail = _tail(registry, kind, namespace, obj, options, name=name)
+        try:
+            record = await registry.store.create(key, registry.stored_as(kind).later(tail))
+        except ExistsError:
+            if generate and tries:
+                obj["metadata"].pop("name", None)
+                continue
+            raise _exists(registry, kind, key) from None
+        return registry.value_of(kind, record)
+
+
+def _tail(registry: Registry, kind: Kind, namespace: str, obj: Object, options: WriteOptions, *, name: str) -> tuple[Key, bytes]:
+    complete(registry, kind, namespace, obj, options, name=name)
+    return Key(kind.key, namespace, obj["metadata"]["name"]), kind.encoding.tail(obj)
+
+
+def _complete(registry: Registry, kind: Kind, namespace: str, obj: Object, options: WriteOptions, *, name: str) -> tuple[Key, bytes]:
+    """Return what a dry run answers: the object as it would be, without a revision."""
+    key, tail = _tail(registry, kind, namespace, obj, options, name=name)
+    if registry.store.get(key) is not None:
+        raise _exists(registry, kind, key)
+    return key, kind.encoding.without_revision(tail)
+
+
+def complete(registry: Registry, kind: Kind, namespace: str, obj: Object, options: WriteOptions, *, name: str = "") -> None:
+    """Bring *obj* into the form in which it would be stored, or raise ApiError saying why it cannot be."""
+    meta = obj["metadata"]
+    if meta.get("resourceVersion") and not name:
+        raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
+    place(kind, meta, namespace)
+    if name:
+        meta["name"] = name
+    check_namespace(registry, kind, namespace, meta)
+    prepare_new(meta, uid=registry.uid(), now=registry.timestamp())
+    if not meta.get("name") and meta.get("generateName"):
+        meta["name"] = meta["generateName"][:MAX_GENERATED_PREFIX] + registry.suffix()
+    asked = Admission("CREATE", kind, namespace, meta.get("name", ""), obj, None, options, registry)
+    prepare_for_create(kind, obj)
+    kind.schema.default(obj)
+    registry.chain.mutate(asked)
+    causes = kind.schema.validate(obj)
+    if causes:
+        raise invalid(kind.resource.kind, kind.resource.group, meta.get("name", ""), causes)
+    registry.chain.validate(asked)
+
+
+def place(kind: Kind, meta: dict[str, object], namespace: str) -> None:
+    """Put the object where the URL says; ApiError 400 when it says itself that it belongs elsewhere."""
+    given = meta.get("namespace")
+    if given and given != namespace:
+        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+    if kind.namespaced:
+        meta["namespace"] = namespace
+    else:
+        meta.pop("namespace", None)
+
+
+def check_namespace(registry: Registry, kind: Kind, namespace: str, meta: dict[str, object]) -> None:
+    """Refuse what would be made in a namespace that does not exist, or is going away."""
+    if not kind.namespaced:
+        return
+    found = registry.store.get(Key("namespaces", "", namespace))
+    if found is None:
+        raise not_found("namespaces", "", namespace)
+    if found.fields.get("status.phase") == "Terminating":
+        name = str(meta.get("name") or meta.get("generateName") or "")
+        why = f"unable to create new content in namespace {namespace} because it is being terminated"
+        resource = kind.resource
+        cause = Cause("metadata.namespace", "NamespaceTerminating", f"namespace {namespace} is being terminated").to_json()
+        qualified = f"{resource.plural}.{resource.group}" if resource.group else resource.plural
+        details = {"name": name, "group": resource.group, "kind": resource.plural, "causes": [cause]}
+        details = {k: v for k, v in details.items() if v}
+        raise ApiError(403, "Forbidden", f'{qualified} "{name}" is forbidden: {why}', details=details)
+
+
+def _exists(registry: Registry, kind: Kind, key: Key) -> ApiError:
+    """Return the 409, which says so when the other object is on its way out."""
+    error = already_exists(kind.resource.plural, kind.resource.group, key.name)
+    found = registry.store.get(key)
+    if found is not None and b'"deletionTimestamp":"' in found.value:
+        return ApiError(409, "AlreadyExists", f"object is being deleted: {error.message}", details=error.details)
+    return error

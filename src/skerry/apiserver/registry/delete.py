@@ -1,0 +1,188 @@
+"""DELETE: at once, or marked and held back by finalizers or by the grace of a Pod that runs.
+
+What a real API server removes at once is removed at once here; owners' dependents are the garbage collector's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from skerry.apiserver.registry.admission import Admission
+from skerry.apiserver.registry.crd_names import CLEANUP
+from skerry.apiserver.registry.encoding import decode, dumps
+from skerry.apiserver.registry.kind import Kind
+from skerry.apiserver.registry.options import ListOptions, WriteOptions
+from skerry.apiserver.registry.read import Listing, list_
+from skerry.apiserver.registry.registry import Registry
+from skerry.apiserver.store import ConflictError, MissingError, Record
+from skerry.model.errors import ApiError, bad_request, conflict, forbidden_field, invalid, not_supported
+from skerry.model.objects import Object
+from skerry.model.times import rfc3339
+
+CRDS = "customresourcedefinitions.apiextensions.k8s.io"
+ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
+DEFAULT_POD_GRACE_S = 30
+MAX_TRIES = 5
+MAX_AT_ONCE = 200
+"""Deletions of a collection that wait for one commit together."""
+_ANSWER_WITH_OBJECT = frozenset(("pods", "namespaces"))
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteOptions:
+    """How to delete. `grace_s` None means the object's own; preconditions are "" when not given."""
+
+    grace_s: int | None = None
+    propagation: str = ""
+    uid: str = ""
+    revision: str = ""
+
+
+def delete_options(raw: dict[str, Any], query: dict[str, str]) -> DeleteOptions:
+    """Read DeleteOptions from the body, else from the query; ApiError 422 for what does not go together."""
+    conditions = raw.get("preconditions") or {}
+    orphan = raw.get("orphanDependents")
+    propagation = raw.get("propagationPolicy") or query.get("propagationPolicy") or ""
+    if propagation and orphan is not None:
+        cause = forbidden_field("propagationPolicy", "orphanDependents and deletionPropagation cannot be both set")
+        raise invalid("DeleteOptions", "meta.k8s.io", "", [cause])
+    if propagation not in ("", "Foreground", "Background", "Orphan"):
+        supported = ["Foreground", "Background", "Orphan", "nil"]
+        raise invalid("DeleteOptions", "meta.k8s.io", "", [not_supported("propagationPolicy", propagation, supported)])
+    grace = raw.get("gracePeriodSeconds", query.get("gracePeriodSeconds"))
+    try:
+        grace_s = None if grace is None else int(grace)
+    except (TypeError, ValueError):
+        raise bad_request(f'strconv.ParseInt: parsing "{str(grace)[:64]}": invalid syntax') from None
+    propagation = propagation or ("Orphan" if orphan else "")
+    return DeleteOptions(grace_s, propagation, str(conditions.get("uid") or ""), str(conditions.get("resourceVersion") or ""))
+
+
+async def delete(
+    registry: Registry, kind: Kind, namespace: str, name: str, asked: DeleteOptions, options: WriteOptions
+) -> tuple[bool, bytes]:
+    """Delete one object, or begin to; return whether it is gone, and its last bytes (or the marked object's)."""
+    for _ in range(MAX_TRIES):
+        record = registry.find(kind, namespace, name)
+        old: Object = decode(registry.value_of(kind, record))
+        _check(kind, name, record, old, asked)
+        registry.chain.validate(Admission("DELETE", kind, namespace, name, None, old, options, registry))
+        try:
+            return await _attempt(registry, kind, record, old, asked, dry_run=options.dry_run)
+        except ConflictError:
+            continue
+        except MissingError:
+            registry.find(kind, namespace, name)
+    raise conflict(kind.resource.plural, kind.resource.group, name)
+
+
+def _check(kind: Kind, name: str, record: Record, old: Object, asked: DeleteOptions) -> None:
+    resource, uid = kind.resource, old["metadata"].get("uid")
+    if asked.uid and asked.uid != uid:
+        why = f"Precondition failed: UID in precondition: {asked.uid}, UID in object meta: {uid}"
+        raise conflict(resource.plural, resource.group, name, why)
+    if asked.revision and asked.revision != str(record.revision):
+        why = f"Precondition failed: ResourceVersion in precondition: {asked.revision}, ResourceVersion in object meta: {record.revision}"
+        raise conflict(resource.plural, resource.group, name, why)
+
+
+async def _attempt(
+    registry: Registry, kind: Kind, record: Record, old: Object, asked: DeleteOptions, *, dry_run: bool
+) -> tuple[bool, bytes]:
+    new = marked(kind, old, asked, now=registry.now())
+    if new is None:
+        tail = kind.encoding.tail_of(registry.value_of(kind, record))
+        if not dry_run:
+            await registry.store.delete(record.key, registry.stored_as(kind).later(tail), expected=record.revision)
+        return True, registry.value_of(kind, record)
+    tail = kind.encoding.tail(new)
+    if tail == kind.encoding.tail_of(registry.value_of(kind, record)):
+        return False, registry.value_of(kind, record)
+    if dry_run:
+        return False, kind.encoding.at(tail, record.revision)
+    stored = await registry.store.update(record.key, registry.stored_as(kind).later(tail), expected=record.revision)
+    return False, registry.value_of(kind, stored)
+
+
+def marked(kind: Kind, old: Object, asked: DeleteOptions, *, now: Any) -> Object | None:
+    """Return the object marked as being deleted, or None when it can go at once. Pure."""
+    meta = dict(old["metadata"])
+    finalizers = _finalizers(meta, asked)
+    if kind.key == CRDS and CLEANUP not in finalizers:
+        finalizers.append(CLEANUP)
+    grace = _grace(kind, old, asked)
+    if not finalizers and not grace and not (old.get("spec") or {}).get("finalizers"):
+        return None
+    already = meta.get("deletionTimestamp")
+    if not already or grace < int(meta.get("deletionGracePeriodSeconds") or 0):
+        meta["deletionTimestamp"] = rfc3339(now + timedelta(seconds=grace))
+        meta["deletionGracePeriodSeconds"] = grace
+        if not already and kind.has_generation and kind.key != CRDS:
+            meta["generation"] = int(meta.get("generation") or 0) + 1
+    if finalizers:
+        meta["finalizers"] = finalizers
+    else:
+        meta.pop("finalizers", None)
+    new = {**old, "metadata": meta}
+    if kind.key in ("namespaces", CRDS):
+        meta.pop("deletionGracePeriodSeconds", None)
+    if kind.key == "namespaces":
+        new["status"] = {**(old.get("status") or {}), "phase": "Terminating"}
+    return new
+
+
+def _finalizers(meta: Object, asked: DeleteOptions) -> list[str]:
+    """Return the finalizers with the two of propagation set or removed as asked."""
+    found = list(meta.get("finalizers") or ())
+    if not asked.propagation:
+        return found
+    found = [f for f in found if f not in (ORPHAN, FOREGROUND)]
+    if asked.propagation == "Orphan":
+        found.append(ORPHAN)
+    elif asked.propagation == "Foreground":
+        found.append(FOREGROUND)
+    return found
+
+
+def _grace(kind: Kind, old: Object, asked: DeleteOptions) -> int:
+    """Return the seconds that the object still gets: only Pods that a node has, and that have not ended, get any."""
+    if kind.key != "pods":
+        return 0
+    spec = old.get("spec") or {}
+    if not spec.get("nodeName") or (old.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+        return 0
+    if asked.grace_s is not None:
+        return max(asked.grace_s, 0) if asked.grace_s >= 0 else 1
+    return int(spec.get("terminationGracePeriodSeconds", DEFAULT_POD_GRACE_S))
+
+
+def answer(kind: Kind, gone: bool, name: str, value: bytes) -> bytes:
+    """Return what DELETE answers: the object while it lingers (and for Pods and Namespaces always), else a Status."""
+    if not gone or kind.key in _ANSWER_WITH_OBJECT:
+        return value
+    uid = decode(value)["metadata"].get("uid")
+    details = {"name": name, "group": kind.resource.group, "kind": kind.resource.plural, "uid": uid}
+    details = {k: v for k, v in details.items() if v}
+    return dumps({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
+
+
+async def collection(
+    registry: Registry, kind: Kind, namespace: str, selection: ListOptions, asked: DeleteOptions, options: WriteOptions
+) -> Listing:
+    """Delete every object of a selection; return what was deleted, as it was."""
+    listing = await list_(registry, kind, namespace, selection)
+    for start in range(0, len(listing.records), MAX_AT_ONCE):
+        chunk = listing.records[start : start + MAX_AT_ONCE]
+        await asyncio.gather(*[_one(registry, kind, record, asked, options) for record in chunk])
+    return Listing(listing.records, registry.store.revision)
+
+
+async def _one(registry: Registry, kind: Kind, record: Record, asked: DeleteOptions, options: WriteOptions) -> None:
+    try:
+        await delete(registry, kind, record.key.namespace, record.key.name, asked, options)
+    except ApiError as error:
+        if error.code != 404:
+            raise

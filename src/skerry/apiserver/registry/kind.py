@@ -1,0 +1,78 @@
+"""One served kind: its names, its verbs, and its schema, compiled when it is first needed.
+
+Built-in kinds and custom ones differ in what stands in these fields, never in the path that a request takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from skerry.apiserver.registry.encoding import Encoding
+from skerry.apiserver.schema import KindSchema, ServedResource
+from skerry.apiserver.schema.resources import Subresource
+from skerry.model.resources import Resource
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A collection that is served under one version.
+
+    `key` names the collection in the store and in RBAC. `has_generation`: metadata.generation counts changes of intent.
+    `selectable` are the field labels beyond name and namespace; `scale_paths` are JSON paths of a custom kind's scale.
+    """
+
+    served: ServedResource
+    compile: Callable[[], KindSchema] = field(repr=False)
+    has_generation: bool = False
+    create_on_update: bool = False
+    selectable: tuple[str, ...] = ()
+    scale_paths: Mapping[str, str] = field(default_factory=dict)
+    schema_revision: int = 0
+    """Objects of a custom kind that are older than its CRD are completed when they are read."""
+    version: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """A custom kind's entry in `spec.versions` of its CRD."""
+    warning: str = ""
+    """What everybody who uses a deprecated version is told."""
+
+    @cached_property
+    def schema(self) -> KindSchema:
+        return self.compile()
+
+    @cached_property
+    def encoding(self) -> Encoding:
+        return Encoding(self.resource.api_version, self.resource.kind)
+
+    @cached_property
+    def resource(self) -> Resource:
+        return self.served.resource
+
+    @cached_property
+    def key(self) -> str:
+        return self.served.key
+
+    @cached_property
+    def subresources(self) -> Mapping[str, Subresource]:
+        return {s.name: s for s in self.served.subresources}
+
+    @cached_property
+    def has_status(self) -> bool:
+        return "status" in self.subresources
+
+    @cached_property
+    def namespaced(self) -> bool:
+        return self.served.namespaced
+
+    @cached_property
+    def custom(self) -> bool:
+        return self.served.custom
+
+    @cached_property
+    def verbs(self) -> frozenset[str]:
+        return frozenset(self.served.verbs)
+
+    @property
+    def list_kind(self) -> str:
+        return self.served.list_kind

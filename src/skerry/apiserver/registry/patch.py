@@ -1,0 +1,61 @@
+"""PATCH: JSON, merge and strategic merge patches as a transformation, which is applied anew when another write came first."""
+
+from __future__ import annotations
+
+from skerry.apiserver.http.media import body_media
+from skerry.apiserver.http.message import Request
+from skerry.apiserver.patch import json_patch, merge, read_json_patch, read_merge_patch, strategic
+from skerry.apiserver.registry.body import complain
+from skerry.apiserver.registry.kind import Kind
+from skerry.apiserver.registry.options import WriteOptions
+from skerry.apiserver.registry.update import Transform
+from skerry.model.errors import ApiError, bad_request
+from skerry.model.objects import Object
+
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+APPLY_PATCHES = ("application/apply-patch+yaml", "application/apply-patch+cbor")
+_BUILTIN = [JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH]
+
+
+def transform_of(kind: Kind, request: Request, options: WriteOptions) -> Transform:
+    """Return the change that a PATCH request asks for; ApiError 415 for a form that this kind does not take."""
+    media = body_media(request.headers.get("content-type", "") or "none")
+    return transform(kind, media, request.body, options)
+
+
+def transform(kind: Kind, media: str, body: bytes, options: WriteOptions) -> Transform:
+    """Return the change of a patch of type *media*."""
+    if media == JSON_PATCH:
+        operations = read_json_patch(body)
+        return lambda old: _tidied(kind, json_patch(old, operations), old, options)
+    if media == MERGE_PATCH:
+        change = read_merge_patch(body)
+        return lambda old: _tidied(kind, merge(old, change), old, options)
+    if media == STRATEGIC_PATCH and not kind.custom:
+        change = read_merge_patch(body)
+        return lambda old: _tidied(kind, strategic(old, change, kind.schema), old, options)
+    raise _unsupported(kind, media)
+
+
+def _tidied(kind: Kind, new: Object, old: Object, options: WriteOptions) -> Object:
+    """Return the patched object pruned, under the kind that it had."""
+    if not isinstance(new, dict):
+        raise bad_request("the patch does not leave an object")
+    for key in ("apiVersion", "kind"):
+        if new.get(key) != old[key]:
+            raise bad_request(f"the {key} of an object cannot be changed by a patch: it is {old[key]}, not {new.get(key)!r}")
+    if not isinstance(new.get("metadata"), dict):
+        new["metadata"] = {}
+    complain([f'unknown field "{path}"' for path in kind.schema.prune_unknown(new)], options, kind.schema)
+    return new
+
+
+def _unsupported(kind: Kind, media: str) -> ApiError:
+    if media in APPLY_PATCHES:
+        message = "server-side apply (application/apply-patch+yaml) is not supported yet: use kubectl apply without --server-side"
+        return ApiError(415, "UnsupportedMediaType", message)
+    accepted = _BUILTIN[:2] if kind.custom else _BUILTIN
+    message = f"the body of the request was in an unknown format - accepted media types include: {', '.join(accepted)}"
+    return ApiError(415, "UnsupportedMediaType", message)

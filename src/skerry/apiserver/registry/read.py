@@ -1,0 +1,180 @@
+"""GET and LIST. A LIST joins the bytes that are stored; pages come from one snapshot, named by its revision in the token."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from skerry.apiserver.registry.encoding import decode, dumps
+from skerry.apiserver.registry.kind import Kind
+from skerry.apiserver.registry.options import ListOptions
+from skerry.apiserver.registry.registry import Registry
+from skerry.apiserver.store import Key, Record, TooOldError
+from skerry.model.errors import ApiError, bad_request
+from skerry.model.selectors import FieldSelector
+
+WAIT_S = 3.0
+"""How long a read waits for a revision that is not there yet."""
+_STEP_S = 0.05
+_TOKEN_VERSION = "meta.k8s.io/v1"  # noqa: S105 - the version of a continue token, no secret
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One page. `remaining` is None when it is not known."""
+
+    records: Sequence[Record]
+    revision: int
+    token: str = ""
+    remaining: int | None = field(default=None)
+
+
+async def get(registry: Registry, kind: Kind, namespace: str, name: str, revision: int | None = None) -> bytes:
+    """Return one object's bytes, from a state not older than *revision*."""
+    if revision:
+        await not_older(registry, revision)
+    return registry.value_of(kind, registry.find(kind, namespace, name))
+
+
+async def not_older(registry: Registry, revision: int) -> None:
+    """Wait until the store has reached *revision*; ApiError 504 when it does not in time."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + WAIT_S
+    while registry.store.revision < revision:
+        if loop.time() >= until:
+            message = f"Timeout: Too large resource version: {revision}, current: {registry.store.revision}"
+            causes = [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]
+            raise ApiError(504, "Timeout", message, details={"causes": causes, "retryAfterSeconds": 1})
+        await asyncio.sleep(_STEP_S)
+
+
+async def list_(registry: Registry, kind: Kind, namespace: str, options: ListOptions) -> Listing:
+    """Return the objects that match, or one page of them."""
+    check_fields(kind, options.fields)
+    if not options.selective and options.revision is None and not options.token and not options.limit:
+        snapshot = registry.store.list(kind.key, namespace)
+        return Listing(snapshot.records, snapshot.revision)
+    start = ""
+    if options.token:
+        if options.revision:
+            raise bad_request("specifying resource version is not allowed when using continue")
+        revision, start = _read_token(options.token)
+        snapshot = _snapshot_at(registry, kind, namespace, revision, start) if revision >= 0 else registry.store.list(kind.key, namespace)
+    elif options.revision and options.match == "Exact":
+        await not_older(registry, options.revision)
+        snapshot = _snapshot_at(registry, kind, namespace, options.revision, "")
+    else:
+        if options.revision:
+            await not_older(registry, options.revision)
+        snapshot = registry.store.list(kind.key, namespace)
+    limit = 0 if options.revision == 0 and not options.token else options.limit
+    return page(snapshot.records, snapshot.revision, options, start=start, limit=limit)
+
+
+def page(records: Sequence[Record], revision: int, options: ListOptions, *, start: str, limit: int) -> Listing:
+    """Return the first *limit* matches after *start*; 0 means all. Pure."""
+    if start:
+        records = [r for r in records if _place(r) > start]
+    if not options.selective:
+        if not limit or len(records) <= limit:
+            return Listing(records, revision)
+        return Listing(records[:limit], revision, _token(revision, records[limit - 1]), len(records) - limit)
+    found: list[Record] = []
+    for i, record in enumerate(records):
+        if matches(record, options):
+            found.append(record)
+            if limit and len(found) == limit and i + 1 < len(records):
+                return Listing(found, revision, _token(revision, record))
+    return Listing(found, revision)
+
+
+def matches(record: Record, options: ListOptions) -> bool:
+    """Say whether a record is in a selection."""
+    if options.labels.requirements and not options.labels.matches(record.labels):
+        return False
+    return not options.fields.terms or options.fields.matches(fields_of(record))
+
+
+def fields_of(record: Record) -> dict[str, str]:
+    """Return the field labels of a record: name and namespace, and what its kind offers."""
+    return {"metadata.name": record.key.name, "metadata.namespace": record.key.namespace, **record.fields}
+
+
+def check_fields(kind: Kind, fields: FieldSelector) -> None:
+    """Refuse a field that this kind cannot be selected by; ApiError 400 in Kubernetes' words."""
+    for term in fields.terms:
+        if term.path in ("metadata.name", "metadata.namespace") or term.path in kind.selectable:
+            continue
+        if kind.custom or kind.selectable:
+            raise bad_request(f"field label not supported: {term.path}")
+        raise bad_request(f'"{term.path}" is not a known field selector: only "metadata.name", "metadata.namespace"')
+
+
+def envelope(kind: Kind, listing: Listing, values: Sequence[bytes]) -> bytes:
+    """Return the list's bytes around its items' bytes."""
+    meta: dict[str, Any] = {"resourceVersion": str(listing.revision)}
+    if listing.token:
+        meta["continue"] = listing.token
+        if listing.remaining is not None:
+            meta["remainingItemCount"] = listing.remaining
+    head = dumps({"kind": kind.list_kind, "apiVersion": kind.resource.api_version, "metadata": meta, "items": []})
+    return b"%b%b]}" % (head[:-2], b",".join(values))
+
+
+def items(registry: Registry, kind: Kind, records: Sequence[Record]) -> list[bytes]:
+    """Return the bytes of a list's items: built-in kinds leave apiVersion and kind to the list."""
+    if kind.custom:
+        since = kind.schema_revision
+        if any(r.revision < since for r in records):
+            return [registry.value_of(kind, r) for r in records]
+        if registry.kinds.storage(kind.key) is kind:
+            return [r.value for r in records]
+        moved = kind.encoding.moved
+        return [moved(r.value) for r in records]
+    cut = kind.encoding.as_item
+    return [cut(r.value) for r in records]
+
+
+def _place(record: Record) -> str:
+    return f"{record.key.namespace}\0{record.key.name}"
+
+
+def _token(revision: int, last: Record) -> str:
+    raw = dumps({"v": _TOKEN_VERSION, "rv": revision, "start": _place(last)})
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def _read_token(token: str) -> tuple[int, str]:
+    if len(token) > 2048:
+        raise bad_request("invalid continue token: continue key is not valid: it has more than 2048 characters")
+    try:
+        found = decode(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        version, revision, start = found["v"], found.get("rv"), found.get("start")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise bad_request(f"invalid continue token: continue key is not valid: {error}") from None
+    if version != _TOKEN_VERSION:
+        raise bad_request(f"invalid continue token: continue key is not valid: server does not recognize this encoded version {version}")
+    if not isinstance(revision, int) or not isinstance(start, str):
+        raise bad_request("invalid continue token: continue key is not valid: incorrect encoded start resourceVersion")
+    return revision, start
+
+
+def _snapshot_at(registry: Registry, kind: Kind, namespace: str, revision: int, start: str) -> Any:
+    try:
+        return registry.store.list_at(kind.key, namespace, revision)
+    except TooOldError:
+        if not start:
+            raise ApiError(410, "Expired", f"The resourceVersion for the provided list is too old: {revision}") from None
+    message = (
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue "
+        "parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided "
+        "token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was "
+        "returned and now may show up in the list."
+    )
+    place = Record(Key(kind.key, *start.split("\0", 1)), -1, b"", {}, {})
+    error = ApiError(410, "Expired", message)
+    error.list_token = _token(-1, place)  # type: ignore[attr-defined]
+    raise error

@@ -1,0 +1,93 @@
+"""What the verbs share: the store, the kinds that are served, admission, the clock. It decides nothing itself."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from skerry.apiserver.registry.admission import Chain
+from skerry.apiserver.registry.encoding import Encoding, decode
+from skerry.apiserver.registry.kind import Kind
+from skerry.apiserver.registry.kinds import Kinds
+from skerry.apiserver.registry.meta import GENERATED_LENGTH, GENERATED_LETTERS
+from skerry.apiserver.store import Key, Record, Store
+from skerry.model.errors import not_found
+from skerry.model.objects import Object
+from skerry.model.resources import Resource
+from skerry.model.times import rfc3339
+
+
+class Registry:
+    """The objects of one cluster, as kinds see them."""
+
+    def __init__(
+        self,
+        store: Store,
+        kinds: Kinds,
+        chain: Chain,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        randomness: random.Random | None = None,
+    ) -> None:
+        self.store, self.kinds, self.chain = store, kinds, chain
+        self._now = now
+        self._random = randomness or random.SystemRandom()
+        self._second = (-1, "")
+
+    def now(self) -> datetime:
+        return self._now()
+
+    def timestamp(self) -> str:
+        """Return the current second as metav1.Time."""
+        at = self._now()
+        second = int(at.timestamp())
+        if second != self._second[0]:
+            self._second = (second, rfc3339(at))
+        return self._second[1]
+
+    @staticmethod
+    def uid() -> str:
+        return str(uuid.uuid4())
+
+    def suffix(self) -> str:
+        """Return what is appended to a generateName."""
+        return "".join(self._random.choice(GENERATED_LETTERS) for _ in range(GENERATED_LENGTH))
+
+    def find(self, kind: Kind, namespace: str, name: str) -> Record:
+        """Return the stored record; ApiError 404."""
+        record = self.store.get(Key(kind.key, namespace, name))
+        if record is None:
+            raise not_found(kind.resource.plural, kind.resource.group, name)
+        return record
+
+    def value_of(self, kind: Kind, record: Record) -> bytes:
+        """Return the record's bytes in the version that *kind* serves, complete by its present schema."""
+        if not kind.custom:
+            return record.value
+        value = kind.encoding.moved(record.value)
+        return self._completed(kind, record, value) if record.revision < kind.schema_revision else value
+
+    @staticmethod
+    def _completed(kind: Kind, record: Record, value: bytes) -> bytes:
+        """Prune and default an object that was stored before its kind's schema changed."""
+        obj = decode(value)
+        kind.schema.prune_unknown(obj)
+        kind.schema.default(obj)
+        return kind.encoding.at(kind.encoding.tail(obj), record.revision)
+
+    def stored_as(self, kind: Kind) -> Encoding:
+        """Return the encoding in which objects of *kind* are kept: that of its storage version."""
+        if not kind.custom:
+            return kind.encoding
+        storage = self.kinds.storage(kind.key)
+        return kind.encoding if storage is None else storage.encoding
+
+    def lookup(self, resource: Resource, namespace: str, name: str) -> Object | None:
+        """Read another object while one is admitted; None when it does not exist."""
+        record = self.store.get(Key(resource.key, namespace if resource.namespaced else "", name))
+        if record is None:
+            return None
+        found: Object = decode(record.value)
+        return found

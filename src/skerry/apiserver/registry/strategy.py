@@ -1,0 +1,75 @@
+"""The few rules of built-in kinds that no schema states: who owns the status, what counts as a change of intent. Pure."""
+
+from __future__ import annotations
+
+from skerry.apiserver.registry.kind import Kind
+from skerry.apiserver.registry.meta import intent_changed
+from skerry.model.objects import Object
+
+# Without metadata.generation, as kube-apiserver 1.32 has it.
+NO_GENERATION = frozenset(
+    (
+        "bindings", "configmaps", "endpoints", "events", "limitranges", "namespaces", "nodes", "persistentvolumeclaims",
+        "persistentvolumes", "pods", "podtemplates", "resourcequotas", "secrets", "serviceaccounts", "services",
+        "controllerrevisions.apps", "events.events.k8s.io", "leases.coordination.k8s.io",
+        "certificatesigningrequests.certificates.k8s.io", "horizontalpodautoscalers.autoscaling",
+        "roles.rbac.authorization.k8s.io", "clusterroles.rbac.authorization.k8s.io",
+        "rolebindings.rbac.authorization.k8s.io", "clusterrolebindings.rbac.authorization.k8s.io",
+        "csidrivers.storage.k8s.io", "csinodes.storage.k8s.io", "csistoragecapacities.storage.k8s.io",
+        "storageclasses.storage.k8s.io", "volumeattachments.storage.k8s.io", "apiservices.apiregistration.k8s.io",
+        "runtimeclasses.node.k8s.io", "ipaddresses.networking.k8s.io", "servicecidrs.networking.k8s.io",
+    )
+)  # fmt: skip
+CREATE_ON_UPDATE = frozenset(
+    (
+        "leases.coordination.k8s.io", "events", "events.events.k8s.io", "endpoints", "services", "limitranges",
+        "roles.rbac.authorization.k8s.io", "clusterroles.rbac.authorization.k8s.io", "rolebindings.rbac.authorization.k8s.io",
+        "clusterrolebindings.rbac.authorization.k8s.io", "runtimeclasses.node.k8s.io",
+    )
+)  # fmt: skip
+_STATUS_KEEPS_LABELS = frozenset(("nodes", "pods"))
+
+
+def prepare_for_create(kind: Kind, obj: Object) -> None:
+    """Drop a status that the client has no business to set, and start the generation."""
+    kind.schema.reset_status(obj)
+    if kind.has_generation:
+        obj["metadata"]["generation"] = 1
+    elif "generation" in obj["metadata"] and kind.custom:
+        del obj["metadata"]["generation"]
+
+
+def prepare_for_update(kind: Kind, obj: Object, old: Object, subresource: str) -> None:
+    """Keep what this (sub)resource does not own as it was, and count the generation."""
+    if subresource == "status":
+        _keep_all_but_status(kind, obj, old)
+        return
+    if kind.has_status and not subresource:
+        if "status" in old:
+            obj["status"] = old["status"]
+        else:
+            obj.pop("status", None)
+    if kind.has_generation and intent_changed(obj, old, status=kind.has_status or not kind.custom):
+        obj["metadata"]["generation"] = int(old["metadata"].get("generation") or 0) + 1
+
+
+def _keep_all_but_status(kind: Kind, obj: Object, old: Object) -> None:
+    status = obj.get("status")
+    meta, before = obj["metadata"], old["metadata"]
+    if kind.custom:
+        kept = dict(before)
+        if "resourceVersion" in meta:
+            kept["resourceVersion"] = meta["resourceVersion"]
+        obj["metadata"] = kept
+    elif kind.key not in _STATUS_KEEPS_LABELS:
+        if "labels" in before:
+            meta["labels"] = before["labels"]
+        else:
+            meta.pop("labels", None)
+    for key in [k for k in obj if k not in ("apiVersion", "kind", "metadata", "status")]:
+        del obj[key]
+    for key, value in old.items():
+        if key not in ("apiVersion", "kind", "metadata", "status"):
+            obj[key] = value
+    if status is None:
+        obj.pop("status", None)

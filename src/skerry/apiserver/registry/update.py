@@ -1,0 +1,180 @@
+"""PUT and the way every change goes: read, transform, complete, judge, compare and swap.
+
+A write that changes nothing is not stored and keeps its revision. A change without a revision is tried again when another
+one came first; a change that names a revision is refused then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from skerry.apiserver.registry.admission import Admission
+from skerry.apiserver.registry.create import create
+from skerry.apiserver.registry.encoding import decode
+from skerry.apiserver.registry.kind import Kind
+from skerry.apiserver.registry.meta import prepare_changed
+from skerry.apiserver.registry.options import WriteOptions
+from skerry.apiserver.registry.registry import Registry
+from skerry.apiserver.registry.strategy import prepare_for_update
+from skerry.apiserver.store import ConflictError, Key, MissingError, Record
+from skerry.model.errors import ApiError, Cause, bad_request, conflict, invalid
+from skerry.model.objects import Object
+
+MAX_TRIES = 5
+"""How often a change without a revision is tried again after a race."""
+
+Transform = Callable[[Object], Object]
+"""Make the wanted object of the stored one, which it leaves as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change of one object: what to do, and on which part of it."""
+
+    kind: Kind
+    namespace: str
+    name: str
+    transform: Transform
+    subresource: str = ""
+
+
+async def replace(registry: Registry, change: Change, obj: Object, options: WriteOptions) -> tuple[int, bytes]:
+    """PUT: return the HTTP status (201 when it created) and the stored bytes."""
+    kind = change.kind
+    _check_body(change, obj)
+    stored = registry.store.get(Key(kind.key, change.namespace, change.name))
+    if stored is None and kind.create_on_update and not change.subresource and not obj["metadata"].get("uid"):
+        obj["metadata"].pop("resourceVersion", None)
+        return 201, await create(registry, kind, change.namespace, obj, options, name=change.name)
+    if kind.custom and not obj["metadata"].get("resourceVersion"):
+        registry.find(kind, change.namespace, change.name)
+        cause = Cause("metadata.resourceVersion", "FieldValueInvalid", "Invalid value: 0x0: must be specified for an update")
+        raise invalid(kind.resource.kind, kind.resource.group, change.name, [cause])
+    return 200, await apply(registry, change, options)
+
+
+def _check_body(change: Change, obj: Object) -> None:
+    meta = obj["metadata"]
+    given = meta.get("name")
+    if not given:
+        if change.kind.custom or meta.get("generateName"):
+            raise bad_request("name must be provided")
+        meta["name"] = change.name
+    elif given != change.name:
+        raise bad_request(f"the name of the object ({given}) does not match the name on the URL ({change.name})")
+    if meta.get("namespace") and meta["namespace"] != change.namespace:
+        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+
+
+async def apply(registry: Registry, change: Change, options: WriteOptions) -> bytes:
+    """Carry out *change* and return the object's bytes, as stored or as it would be."""
+    for tries in range(MAX_TRIES, 0, -1):
+        record = registry.find(change.kind, change.namespace, change.name)
+        attempt = _Attempt(registry, change, record, options)
+        new = attempt.judge()
+        try:
+            return await attempt.store(new)
+        except ConflictError:
+            if attempt.pinned or tries == 1:
+                raise conflict(change.kind.resource.plural, change.kind.resource.group, change.name) from None
+        except MissingError:
+            registry.find(change.kind, change.namespace, change.name)
+    raise conflict(change.kind.resource.plural, change.kind.resource.group, change.name)
+
+
+class _Attempt:
+    """One try: the record it is based on, and whether the client pinned a revision."""
+
+    def __init__(self, registry: Registry, change: Change, record: Record, options: WriteOptions) -> None:
+        self._registry, self._change, self._record, self._options = registry, change, record, options
+        self._old: Object = decode(registry.value_of(change.kind, record))
+        self.pinned = False
+
+    def judge(self) -> Object:
+        """Return the complete new object; ApiError when it may not be."""
+        registry, change, options = self._registry, self._change, self._options
+        kind, old = change.kind, self._old
+        new = change.transform(old)
+        meta = _meta(new, change)
+        self._preconditions(meta)
+        prepare_changed(meta, old["metadata"])
+        asked = Admission("UPDATE", kind, change.namespace, change.name, new, old, options, registry, change.subresource)
+        prepare_for_update(kind, new, old, change.subresource)
+        kind.schema.default(new)
+        registry.chain.mutate(asked)
+        causes = kind.schema.validate(new, old, subresource=change.subresource)
+        if causes:
+            raise invalid(kind.resource.kind, kind.resource.group, change.name, causes)
+        registry.chain.validate(asked)
+        return new
+
+    def _preconditions(self, meta: Object) -> None:
+        resource, name = self._change.kind.resource, self._change.name
+        uid = meta.get("uid")
+        if uid and uid != self._old["metadata"].get("uid"):
+            where = f"{self._change.namespace}/{name}" if self._change.namespace else name
+            why = (
+                f"StorageError: invalid object, Code: 4, Key: /registry/{resource.plural}/{where}, ResourceVersion: 0, AdditionalErrorMsg: "
+                f"Precondition failed: UID in precondition: {uid}, UID in object meta: {self._old['metadata'].get('uid')}"
+            )
+            raise conflict(resource.plural, resource.group, name, why)
+        revision = meta.get("resourceVersion")
+        if not revision:
+            return
+        if not (isinstance(revision, str) and revision.isascii() and revision.isdigit()):
+            raise ApiError(500, "", f'strconv.ParseUint: parsing "{str(revision)[:64]}": invalid syntax')
+        self.pinned = True
+        if int(revision) and int(revision) != self._record.revision:
+            raise conflict(resource.plural, resource.group, name)
+
+    async def store(self, new: Object) -> bytes:
+        """Write *new* unless it says the same as before; delete it when nothing holds it back any more."""
+        registry, kind, record = self._registry, self._change.kind, self._record
+        tail = kind.encoding.tail(new)
+        if tail == kind.encoding.tail_of(registry.value_of(kind, record)) or _same(new, self._old):
+            return registry.value_of(kind, record)
+        if self._options.dry_run:
+            return kind.encoding.at(tail, record.revision)
+        key = Key(kind.key, self._change.namespace, self._change.name)
+        if _released(new):
+            await registry.store.delete(key, registry.stored_as(kind).later(tail), expected=record.revision)
+            return kind.encoding.at(tail, record.revision)
+        stored = await registry.store.update(key, registry.stored_as(kind).later(tail), expected=record.revision)
+        return registry.value_of(kind, stored)
+
+
+def _meta(new: Object, change: Change) -> Object:
+    meta = new.get("metadata")
+    if not isinstance(meta, dict):
+        meta = new["metadata"] = {}
+    if meta.get("name") != change.name:
+        if meta.get("name"):
+            raise bad_request(f"the name of the object ({meta['name']}) does not match the name on the URL ({change.name})")
+        meta["name"] = change.name
+    if change.namespace:
+        if (meta.get("namespace") or change.namespace) != change.namespace:
+            raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+        meta["namespace"] = change.namespace
+    return meta
+
+
+def _same(new: Object, old: Object) -> bool:
+    """Say whether nothing but the revision differs."""
+    before = {k: v for k, v in old["metadata"].items() if k != "resourceVersion"}
+    return new["metadata"] == before and {k: v for k, v in new.items() if k not in _HEAD} == {
+        k: v for k, v in old.items() if k not in _HEAD
+    }
+
+
+_HEAD = ("apiVersion", "kind", "metadata")
+
+
+def _released(new: Object) -> bool:
+    """Say whether the object is being deleted and its last finalizer, and its grace, are gone."""
+    meta = new["metadata"]
+    if not meta.get("deletionTimestamp") or meta.get("finalizers"):
+        return False
+    if (new.get("spec") or {}).get("finalizers") and new.get("kind") == "Namespace":
+        return False
+    return not meta.get("deletionGracePeriodSeconds")

@@ -1,0 +1,170 @@
+"""WATCH: what happened after a revision, as lines of JSON, one batch of lines at a time.
+
+A line is encoded once for all watchers that want the same form, and kept with the change. An object that enters a selection
+is ADDED, one that leaves it DELETED with its previous content at the new revision. Too old a revision is an ERROR event in
+the stream (410), as every informer expects. A stream ends at its deadline, never in the middle of a line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from skerry.apiserver.registry.encoding import dumps
+from skerry.apiserver.registry.kind import Kind
+from skerry.apiserver.registry.options import ListOptions
+from skerry.apiserver.registry.read import check_fields, matches, not_older
+from skerry.apiserver.registry.registry import Registry
+from skerry.apiserver.store import Change, Record, TooOldError, Watcher
+from skerry.model.errors import ApiError
+
+BOOKMARK_S = 60.0
+MIN_TIMEOUT_S = 1800.0
+MAX_INITIAL_BATCH = 500
+END_OF_INITIAL = "k8s.io/initial-events-end"
+
+Render = Callable[[bytes], bytes]
+"""Make the form that the client asked for of an object's bytes."""
+
+
+class Form:
+    """One form of the events of one kind; `name` tells it from the others in the cache of a change."""
+
+    __slots__ = ("name", "render")
+
+    def __init__(self, name: object, render: Render | None = None) -> None:
+        self.name, self.render = name, render
+
+    def line(self, type_: str, value: bytes) -> bytes:
+        if self.render is not None:
+            value = self.render(value)
+        return b'{"type":"%b","object":%b}\n' % (type_.encode(), value)
+
+
+def open_watch(registry: Registry, kind: Kind, namespace: str, options: ListOptions, form: Form) -> AsyncIterator[bytes]:
+    """Check what can be checked before the answer begins, and return the stream."""
+    check_fields(kind, options.fields)
+    return _Watch(registry, kind, namespace, options, form).stream()
+
+
+class _Watch:
+    def __init__(self, registry: Registry, kind: Kind, namespace: str, options: ListOptions, form: Form) -> None:
+        self._registry, self._kind, self._namespace, self._options, self._form = registry, kind, namespace, options, form
+        self._moved = kind.encoding.moved if kind.custom and registry.kinds.storage(kind.key) is not kind else None
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        store, options = self._registry.store, self._options
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + (options.timeout_s or MIN_TIMEOUT_S * (1 + random.random()))  # noqa: S311 - spreads reconnects
+        with_state = options.initial if options.initial is not None else not options.revision
+        if with_state:
+            if options.revision:
+                try:
+                    await not_older(self._registry, options.revision)
+                except ApiError as error:
+                    yield error_line(error)
+                    return
+            snapshot = store.list(self._kind.key, self._namespace)
+            revision = snapshot.revision
+        else:
+            snapshot, revision = None, options.revision or store.revision
+        try:
+            watcher = store.watch(self._kind.key, self._namespace, after=min(revision, store.revision))
+        except TooOldError as error:
+            yield error_line(_expired(error))
+            return
+        try:
+            if snapshot is not None:
+                for chunk in self._initial(snapshot.records):
+                    yield chunk
+                if options.initial and options.bookmarks:
+                    yield self._bookmark(revision, end=True)
+            async for chunk in self._live(watcher, deadline, floor=revision):
+                yield chunk
+        finally:
+            watcher.close()
+
+    def _initial(self, records: Sequence[Record]) -> Sequence[bytes]:
+        lines = [self._form.line("ADDED", self._value(r)) for r in records if not self._options.selective or matches(r, self._options)]
+        return [b"".join(lines[i : i + MAX_INITIAL_BATCH]) for i in range(0, len(lines), MAX_INITIAL_BATCH)]
+
+    async def _live(self, watcher: Watcher, deadline: float, *, floor: int) -> AsyncIterator[bytes]:
+        """Yield batches until the deadline; *floor* is a revision of the future that a client asked to start after."""
+        loop = asyncio.get_running_loop()
+        revision = floor
+        batches = aiter(watcher)
+        while True:
+            left = deadline - loop.time()
+            try:
+                async with asyncio.timeout(max(0.0, min(left, BOOKMARK_S))):
+                    batch = await anext(batches)
+            except TimeoutError:
+                if self._options.bookmarks:
+                    yield self._bookmark(max(revision, watcher.revision))
+                if loop.time() >= deadline:
+                    return
+                continue
+            except TooOldError as error:
+                yield error_line(_expired(error))
+                return
+            except StopAsyncIteration:
+                return
+            lines = [self._line(change) for change in batch if change.revision > floor]
+            revision = batch[-1].revision
+            chunk = b"".join([line for line in lines if line])
+            if chunk:
+                yield chunk
+
+    def _line(self, change: Change) -> bytes:
+        if not self._options.selective:
+            cache = change.cache
+            line: bytes | None = cache.get(self._form.name)
+            if line is None:
+                line = cache[self._form.name] = self._form.line(change.type, self._value(change.record))
+            return line
+        return self._selected(change)
+
+    def _selected(self, change: Change) -> bytes:
+        """Return the line of a change as a selection sees it; b"" when it does not."""
+        options, previous = self._options, change.previous
+        now = change.type != "DELETED" and matches(change.record, options)
+        before = previous is not None and matches(previous, options)
+        if not now and not before:
+            return b""
+        if now:
+            return self._cached(change, "MODIFIED" if before else "ADDED", change.record)
+        return self._cached(change, "DELETED", change.record if change.type == "DELETED" or previous is None else previous)
+
+    def _cached(self, change: Change, type_: str, record: Record) -> bytes:
+        key = (self._form.name, type_)
+        line: bytes | None = change.cache.get(key)
+        if line is None:
+            value = self._value(record)
+            if record is not change.record:
+                encoding = self._kind.encoding
+                value = encoding.at(encoding.tail_of(value), change.revision)
+            line = change.cache[key] = self._form.line(type_, value)
+        return line
+
+    def _value(self, record: Record) -> bytes:
+        return record.value if self._moved is None else self._moved(record.value)
+
+    def _bookmark(self, revision: int, *, end: bool = False) -> bytes:
+        meta: dict[str, object] = {"resourceVersion": str(revision)}
+        if end:
+            meta["annotations"] = {END_OF_INITIAL: "true"}
+        obj = {"kind": self._kind.resource.kind, "apiVersion": self._kind.resource.api_version, "metadata": meta}
+        return self._form.line("BOOKMARK", dumps(obj))
+
+
+def error_line(error: ApiError) -> bytes:
+    """Return the ERROR event that ends a stream."""
+    return b'{"type":"ERROR","object":%b}\n' % dumps(error.to_status())
+
+
+def _expired(error: TooOldError) -> ApiError:
+    return ApiError(410, "Expired", str(error))
+
+
+__all__ = ["Form", "error_line", "open_watch"]

@@ -1,0 +1,132 @@
+"""The API server put together: store, kinds, access, routes and HTTP. Whoever runs it owns the listener."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from skerry import __version__
+from skerry.apiserver.access.authorise import Access as Authorisation
+from skerry.apiserver.access.rbac import RESOURCES, Rbac
+from skerry.apiserver.bootstrap import bootstrap
+from skerry.apiserver.http.answers import json_answer, text_answer
+from skerry.apiserver.http.discovery import Discovery
+from skerry.apiserver.http.dispatch import Dispatcher
+from skerry.apiserver.http.message import Request, Response
+from skerry.apiserver.http.render import Renderer
+from skerry.apiserver.http.resources import Resources
+from skerry.apiserver.http.routes import Access, Route, RouteTable
+from skerry.apiserver.http.shell import ApiHttp, TokenAuthenticator
+from skerry.apiserver.registry.admission import Chain
+from skerry.apiserver.registry.builtins import serve_builtins
+from skerry.apiserver.registry.crds import CustomKinds
+from skerry.apiserver.registry.encoding import decode, dumps
+from skerry.apiserver.registry.index import index
+from skerry.apiserver.registry.kinds import Kinds
+from skerry.apiserver.registry.registry import Registry
+from skerry.apiserver.schema import Catalogue
+from skerry.apiserver.store import Change, Key, Store
+
+
+def version_document() -> dict[str, str]:
+    """Return what /version says: the Kubernetes release whose API this is, with our own version behind the plus."""
+    return {
+        "major": "1",
+        "minor": "32",
+        "gitVersion": f"v1.32.0+skerry{__version__}",
+        "gitCommit": "",
+        "gitTreeState": "clean",
+        "buildDate": "2026-11-23T00:00:00Z",
+        "goVersion": "",
+        "compiler": "",
+        "platform": f"{platform.system().lower()}/{platform.machine()}",
+    }
+
+
+class ApiServer:
+    """An embedded Kubernetes API; make one with `open`."""
+
+    def __init__(
+        self, store: Store, *, routes: Iterable[Route] = (), tokens: TokenAuthenticator | None = None, now: Callable[[], datetime]
+    ) -> None:
+        self.store = store
+        self._tokens = tokens
+        self.catalogue = Catalogue()
+        self.kinds = Kinds()
+        serve_builtins(self.kinds, self.catalogue)
+        self.chain = Chain()
+        self.registry = Registry(store, self.kinds, self.chain, now=now)
+        self.custom = CustomKinds(self.registry, self.catalogue)
+        self._tasks: list[asyncio.Task[None]] = []
+        self.rbac = Rbac()
+        self.access = Authorisation(self.rbac)
+        self.resources = Resources(self.registry, self.access, Renderer(self.registry))
+        self.routes = RouteTable([*self._own_routes(), *routes])
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path,
+        *,
+        routes: Iterable[Route] = (),
+        tokens: TokenAuthenticator | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> ApiServer:
+        store = await Store.open(path, index=index)
+        server = cls(store, routes=routes, tokens=tokens, now=now)
+        await server.start()
+        return server
+
+    async def start(self) -> None:
+        """Make what every cluster has, and begin to answer."""
+        self._follow([Change("ADDED", r, None) for key in RESOURCES for r in self.store.list(key).records])
+        self.store.subscribe(self._follow)
+        self.custom.load()
+        self.store.subscribe(self.custom.follow)
+        await bootstrap(self.registry)
+        await self.custom.settle_all()
+        self._tasks.append(asyncio.create_task(self.custom.run(), name="custom kinds"))
+        self.dispatcher = Dispatcher(self.routes, self.resources, self.access, identity=self._identity)
+        self.http = ApiHttp(self.dispatcher.handle, tokens=self._tokens)
+
+    def _follow(self, changes: list[Change]) -> None:
+        """Keep what is answered from memory in step with the store."""
+        for change in changes:
+            key = change.record.key
+            if key.resource in RESOURCES:
+                gone = change.type == "DELETED"
+                self.rbac.put(key.resource, key.namespace, key.name, None if gone else decode(change.record.value))
+
+    def _identity(self) -> Mapping[str, str]:
+        system = self.store.get(Key("namespaces", "", "kube-system"))
+        assert system is not None, "bootstrap made kube-system"
+        return {"Skerry-Cluster": decode(system.value)["metadata"]["uid"], "Skerry-Epoch": self.store.epoch}
+
+    def _own_routes(self) -> list[Route]:
+        health = [Route(("GET",), p, Access.PUBLIC, self._healthy) for p in ("/healthz", "/livez", "/readyz")]
+        discovery = Discovery(self.kinds)
+        return [
+            *health,
+            Route(("GET",), "/api", Access.PATH, discovery.core),
+            Route(("GET",), "/apis", Access.PATH, discovery.groups),
+            Route(("GET",), "/api/*", Access.PATH, discovery.below),
+            Route(("GET",), "/apis/*", Access.PATH, discovery.below),
+            Route(("GET",), "/version", Access.PATH, self._version),
+        ]
+
+    async def _version(self, request: Request) -> Response:
+        return json_answer(dumps(version_document()))
+
+    async def _healthy(self, request: Request) -> Response:
+        return text_answer("ok")
+
+    async def close(self) -> None:
+        """End connections and watches, let the store go."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.http.close()
+        await self.store.close()
