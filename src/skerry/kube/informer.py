@@ -46,6 +46,7 @@ class Informer:
         self._cache = Cache(shrink=shrink)
         self._backoff = backoff
         self._subscribers: list[Subscriber] = []
+        self._on_list: list[Callable[[], None]] = []
         self._synced = asyncio.Event()
         self._watch_from = ""
 
@@ -79,6 +80,10 @@ class Informer:
     def subscribe(self, subscriber: Subscriber) -> None:
         """Call *subscriber* with every change from now on, on the event loop; it must not block or raise."""
         self._subscribers.append(subscriber)
+
+    def subscribe_lists(self, subscriber: Callable[[], None]) -> None:
+        """Call *subscriber* after each complete list: what was deleted unseen before it, and not kept here, is told by nothing else."""
+        self._on_list.append(subscriber)
 
     async def run(self) -> None:
         """Follow the collection until cancelled."""
@@ -123,6 +128,8 @@ class Informer:
         self._watch_from = found.revision
         self._tell(changes)
         self._synced.set()
+        for subscriber in self._on_list:
+            subscriber()
 
     def _tell(self, changes: list[Change]) -> None:
         for change in changes:
