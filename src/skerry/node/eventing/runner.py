@@ -1,8 +1,8 @@
 """Runs one Trigger: takes its Broker's events from the outbox, in order, and delivers those that match.
 
-What must stay true: events of one key (a device, a source) are delivered in the order in which they came, each waiting for the one before
-it, and up to eight keys at a time; the cursor moves past a page only when every event of it was taken, dead-lettered or counted as
-dropped, so a crash delivers that page again and loses none.
+What must stay true: events of one key (a device, a source) are delivered in the order in which they came, each once the one before it was
+taken, dead-lettered or counted as dropped; one key does not hold up the others until 200 events wait; the cursor never passes an event
+that is not finished, so a crash loses none, and delivers again what came after the oldest unfinished one.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from skerry.events.cloudevents import Event, EventError, from_json
@@ -22,7 +23,9 @@ from skerry.node.eventing.triggers import RunningTrigger
 
 log = logging.getLogger(__name__)
 
-LANES = 8
+AT_ONCE = 8
+"""Requests of one Trigger under way at once."""
+MAX_UNFINISHED = 200
 _PAGE_EVENTS = 100
 _SCAN_NUMBERS = 5000
 
@@ -66,26 +69,41 @@ class TriggerRunner:
         self._jitter = jitter
         self._matches = compile_trigger(trigger.spec)
         self._delivery = delivery_of(trigger.spec, trigger.broker_spec)
-        self._lanes = asyncio.Semaphore(LANES)
+        self._at_once = asyncio.Semaphore(AT_ONCE)
+        self._unfinished: dict[int, None] = {}  # in order
+        self._lanes: dict[str, deque[tuple[int, Event]]] = {}
+        self._room = asyncio.Event()
+        self._scanned = 0
         self._failing = False
 
     async def run(self) -> None:
         """Deliver for ever, from the Trigger's cursor on."""
-        uid = self._trigger.uid
-        cursor = await self._outbox.register(uid)
-        while True:
-            await self._outbox.wait_newer(cursor)
-            last = min(self._outbox.newest, cursor + _SCAN_NUMBERS)
-            rows = await self._outbox.read_broker(str(self._trigger.broker), cursor, last, limit=_PAGE_EVENTS)
-            if len(rows) == _PAGE_EVENTS:
-                last = rows[-1][0]
-            await self._deliver_page(self._select(rows))
-            cursor = last
-            self._outbox.advance(uid, cursor)
+        self._scanned = await self._outbox.register(self._trigger.uid)
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await self._outbox.wait_newer(self._scanned)
+                while len(self._unfinished) >= MAX_UNFINISHED:
+                    self._room.clear()
+                    await self._room.wait()
+                for key in await self._scan():
+                    group.create_task(self._run_lane(key))
 
-    def _select(self, rows: list[tuple[int, str, bytes]]) -> Mapping[str, list[Event]]:
-        """Return the matching events by key, in order."""
-        found: dict[str, list[Event]] = {}
+    async def _scan(self) -> list[str]:
+        """Put the next matching events into their lanes; returns the keys whose lanes are new."""
+        last = min(self._outbox.newest, self._scanned + _SCAN_NUMBERS)
+        rows = await self._outbox.read_broker(str(self._trigger.broker), self._scanned, last, limit=_PAGE_EVENTS)
+        new: list[str] = []
+        for seq, key, event in self._select(rows):
+            self._unfinished[seq] = None
+            if key not in self._lanes:
+                self._lanes[key] = deque()
+                new.append(key)
+            self._lanes[key].append((seq, event))
+        self._scanned = rows[-1][0] if len(rows) == _PAGE_EVENTS else last
+        self._move_cursor()
+        return new
+
+    def _select(self, rows: list[tuple[int, str, bytes]]) -> Iterator[tuple[int, str, Event]]:
         for seq, key, raw in rows:
             try:
                 event = from_json(raw)
@@ -93,20 +111,21 @@ class TriggerRunner:
                 log.warning("an event on disk is damaged", extra={"seq": seq, "cause": str(error)})
                 continue
             if self._matches(event.attributes()):
-                found.setdefault(key, []).append(event)
-        return found
+                yield seq, key, event
 
-    async def _deliver_page(self, lanes: Mapping[str, list[Event]]) -> None:
-        if not lanes:
-            return
-        async with asyncio.TaskGroup() as group:
-            for events in lanes.values():
-                group.create_task(self._deliver_lane(events))
+    async def _run_lane(self, key: str) -> None:
+        lane = self._lanes[key]
+        while lane:
+            seq, event = lane[0]
+            await self._deliver(event)
+            lane.popleft()
+            del self._unfinished[seq]
+            self._move_cursor()
+            self._room.set()
+        del self._lanes[key]
 
-    async def _deliver_lane(self, events: list[Event]) -> None:
-        async with self._lanes:
-            for event in events:
-                await self._deliver(event)
+    def _move_cursor(self) -> None:
+        self._outbox.advance(self._trigger.uid, next(iter(self._unfinished), self._scanned + 1) - 1)
 
     async def _deliver(self, event: Event) -> None:
         """Deliver one event; afterwards it is taken, dead-lettered or counted as dropped."""
@@ -138,7 +157,8 @@ class TriggerRunner:
     async def _attempt(self, sink: Sink, event: Event) -> _Outcome:
         headers, body = self._delivery.message(event)
         try:
-            reply = await self._sender.post(sink, headers, body, timeout_s=self._delivery.timeout_s)
+            async with self._at_once:
+                reply = await self._sender.post(sink, headers, body, timeout_s=self._delivery.timeout_s)
         except UnsendableError as error:
             return _Outcome(None, str(error))
         except TimeoutError:
