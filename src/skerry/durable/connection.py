@@ -40,6 +40,7 @@ def open_writer(path: Path, migrations: Sequence[str], *, vfs: str | None = None
         _require_ours(db, path, known=len(migrations))
         for pragma in _WRITER_PRAGMAS:
             db.execute(f"PRAGMA {pragma}")
+        _require_wal(db)
         db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         _migrate(db, migrations)
     except apsw.NotADBError as error:
@@ -100,6 +101,13 @@ def _require_ours(db: apsw.Connection, path: Path, *, known: int) -> None:
         raise StoreFormatError(f"{path} is another program's database (application_id {owner}): choose another folder")
     if version > known:
         raise StoreFormatError(f"{path} has format {version}, this version of skerry knows up to {known}: run the later version again")
+
+
+def _require_wal(db: apsw.Connection) -> None:
+    """SQLite stays with a rollback journal, without an error, when it cannot make the WAL."""
+    mode = next(iter(db.execute("PRAGMA journal_mode")))[0]
+    if mode != "wal":
+        raise apsw.CantOpenError(f"the write-ahead log could not be made, the journal mode is {mode}")
 
 
 def _migrate(db: apsw.Connection, migrations: Sequence[str]) -> None:

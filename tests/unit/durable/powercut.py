@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Literal
 
 import apsw
@@ -41,6 +42,7 @@ class Disk:
         self.space: int | None = None  # bytes that may still be written beyond the present size of each file
         self.syncs = 0
         self.failed_syncs = 0
+        self.unreported: list[BaseException | None] = []  # raised while SQLite closed or rolled back, so that nobody could catch it
         self._files: dict[str, _File] = {}
         self._lock = threading.Lock()
 
@@ -126,12 +128,16 @@ def mounted(name: str) -> Iterator[Disk]:
         yield disk
     finally:
         vfs.unregister()
+    assert all(isinstance(error, apsw.IOError | apsw.FullError) for error in disk.unreported), disk.unreported
 
 
 class _Vfs(apsw.VFS):
     def __init__(self, disk: Disk) -> None:
         self.disk = disk
         super().__init__(disk.name, "")
+
+    def excepthook(self, etype: type[BaseException] | None, evalue: BaseException | None, etraceback: TracebackType | None) -> Any:
+        self.disk.unreported.append(evalue)
 
     def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802
         return _VfsFile(self.disk, name, flags)
@@ -148,6 +154,9 @@ class _VfsFile(apsw.VFSFile):
         self.disk = disk
         self.path = name.filename() if isinstance(name, apsw.URIFilename) else str(name)
         super().__init__("", name, flags)
+
+    def excepthook(self, etype: type[BaseException] | None, evalue: BaseException | None, etraceback: TracebackType | None) -> Any:
+        self.disk.unreported.append(evalue)
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
         self.disk.write(self.path, offset, bytes(data), grows=offset + len(data) - self.xFileSize())

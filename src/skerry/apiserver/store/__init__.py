@@ -1,5 +1,6 @@
 """The API's store: durable, in memory for readers, with a history for watchers."""
 
+from skerry.apiserver.store.epochs import start_new_epoch
 from skerry.apiserver.store.errors import ConflictError, ExistsError, MissingError, RefusedError, TooOldError
 from skerry.apiserver.store.records import Change, ChangeType, Index, Key, Record, Snapshot
 from skerry.apiserver.store.store import Store
@@ -19,4 +20,5 @@ __all__ = [
     "Store",
     "TooOldError",
     "Watcher",
+    "start_new_epoch",
 ]

@@ -18,6 +18,7 @@ import msgspec
 from skerry.apiserver.store.history import History, superseded_by
 from skerry.apiserver.store.records import NOTHING, Change, ChangeType, Index, Key, Record
 from skerry.apiserver.store.shelf import Shelf
+from skerry.durable import StoreFormatError, quick_check
 
 TYPES: tuple[ChangeType, ...] = ("ADDED", "MODIFIED", "DELETED")
 Row = tuple[int, str, str, str, int, bytes]  # revision, resource, namespace, name, index in TYPES, value
@@ -58,10 +59,11 @@ def compact(db: apsw.Connection, revisions: Sequence[int], floors: Mapping[str, 
     db.execute("DELETE FROM revisions WHERE revision IN (SELECT value FROM json_each(?))", (doomed,))
 
 
-def begin_epoch(db: apsw.Connection, *, skip: int = 1_000_000_000) -> None:
-    """Start a new epoch, as after restoring a backup: revisions that the lost time may have used are skipped."""
-    newest = _newest(db)
-    db.execute("INSERT INTO epochs VALUES (?, lower(hex(randomblob(8))))", (newest + skip,))
+def begin_epoch(db: apsw.Connection, *, skip: int) -> str:
+    """Start a new epoch *skip* revisions above the newest one, and return its name."""
+    start = _newest(db) + skip
+    db.execute("INSERT INTO epochs VALUES (?, lower(hex(randomblob(8))))", (start,))
+    return _epoch(db)[1]
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,21 @@ class Loaded:
 
 
 def load(db: apsw.Connection, *, index: Indexer, unseal: Sealer, limit: int, limit_bytes: int) -> Loaded:
-    """Read the whole file: the present state, and the history above the floors within the bounds given."""
-    base, epoch = next(iter(db.execute("SELECT revision, epoch FROM epochs ORDER BY revision DESC LIMIT 1")))
+    """Read the whole file: the present state, and the history above the floors within the bounds given.
+
+    StoreFormatError when the file is damaged or a value cannot be read.
+    """
+    try:
+        if faults := quick_check(db):
+            raise StoreFormatError(f"{db.filename} is damaged ({'; '.join(faults)}): restore a backup")
+        return _load(db, index, unseal, History(limit=limit, limit_bytes=limit_bytes, floor=_epoch(db)[0]))
+    except apsw.CorruptError as error:
+        raise StoreFormatError(f"{db.filename} is damaged ({error}): restore a backup") from error
+
+
+def _load(db: apsw.Connection, index: Indexer, unseal: Sealer, history: History) -> Loaded:
+    base, epoch = _epoch(db)
     floors = dict(db.execute("SELECT resource, revision FROM floors"))
-    history = History(limit=limit, limit_bytes=limit_bytes, floor=base)
     present: dict[Key, Record] = {}
     for change in _replay(db, present, index, unseal):
         resource = change.record.key.resource
@@ -97,17 +110,25 @@ def load(db: apsw.Connection, *, index: Indexer, unseal: Sealer, limit: int, lim
 def _replay(db: apsw.Connection, present: dict[Key, Record], index: Indexer, unseal: Sealer) -> Iterator[Change]:
     """Yield the change of each row, keeping *present* true at each."""
     keys: dict[Key, Key] = {}
-    query = "SELECT revision, resource, namespace, name, change, value FROM revisions ORDER BY revision"
-    for revision, resource, namespace, name, change, sealed in db.execute(query):
-        fresh = Key(intern(resource), intern(namespace), name)
-        key = keys.setdefault(fresh, fresh)
-        value = unseal(key, sealed)
-        found = index(key, value)
-        record = Record(key, revision, value, found.labels or NOTHING, found.fields or NOTHING)
-        previous = present.pop(key, None)
-        if TYPES[change] != "DELETED":
-            present[key] = record
-        yield Change(TYPES[change], record, previous)
+    for row in db.execute("SELECT revision, resource, namespace, name, change, value FROM revisions ORDER BY revision"):
+        try:
+            type_, record = _record(row, keys, index, unseal)
+        except Exception as error:
+            raise StoreFormatError(f"revision {row[0]} in {db.filename} cannot be read ({error}): restore a backup") from error
+        previous = present.pop(record.key, None)
+        if type_ != "DELETED":
+            present[record.key] = record
+        yield Change(type_, record, previous)
+
+
+def _record(row: Any, keys: dict[Key, Key], index: Indexer, unseal: Sealer) -> tuple[ChangeType, Record]:
+    """Return what a row says; equal keys become one."""
+    revision, resource, namespace, name, change, sealed = row
+    fresh = Key(intern(resource), intern(namespace), name)
+    key = keys.setdefault(fresh, fresh)
+    value = unseal(key, sealed)
+    found = index(key, value)
+    return TYPES[change], Record(key, revision, value, found.labels or NOTHING, found.fields or NOTHING)
 
 
 def _shelves(records: Iterable[Record]) -> dict[str, Shelf]:
@@ -118,6 +139,12 @@ def _shelves(records: Iterable[Record]) -> dict[str, Shelf]:
     for resource, shelf in shelves.items():
         shelf.fill(by_resource[resource])
     return shelves
+
+
+def _epoch(db: apsw.Connection) -> tuple[int, str]:
+    """Return where the present epoch began, and its name."""
+    revision, epoch = next(iter(db.execute("SELECT revision, epoch FROM epochs ORDER BY revision DESC LIMIT 1")))
+    return int(revision), str(epoch)
 
 
 def _newest(db: apsw.Connection) -> int:

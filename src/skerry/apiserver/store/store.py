@@ -87,6 +87,10 @@ class Store:
         return store
 
     @property
+    def path(self) -> Path:
+        return self._writer.path
+
+    @property
     def revision(self) -> int:
         """The newest committed revision; 0 when nothing was ever written."""
         return self._revision
@@ -194,7 +198,7 @@ class Store:
         if failed is not None:
             raise StoreFailedError(failed.path, failed.cause)
         if self._closing:
-            raise StoreClosedError(self._writer.path)
+            raise StoreClosedError(self.path)
         self._queue.require_room()
 
     def _commit_next(self) -> None:
