@@ -114,9 +114,9 @@ def test_events_older_than_the_bound_leave_and_are_counted() -> None:
     for migration in sql.MIGRATIONS:
         db.execute(migration)
     young = sql.Bound(max_bytes=10**6, oldest_s=0.0, acknowledged=1)
-    sql.append(db, [(at, "", "k", b"{}") for at in (10.0, 20.0, 30.0)], young)
+    sql.append(db, [sql.Offer((at, "", "k", b"{}")) for at in (10.0, 20.0, 30.0)], young)
 
-    newest, dropped = sql.append(db, [(99.0, "", "k", b"{}")], sql.Bound(max_bytes=10**6, oldest_s=25.0, acknowledged=1))
+    newest, dropped = sql.append(db, [sql.Offer((99.0, "", "k", b"{}"))], sql.Bound(max_bytes=10**6, oldest_s=25.0, acknowledged=1))
 
     assert (newest, dropped, [seq for seq, _ in sql.read(db, 0, 9, 999)]) == (4, 1, [3, 4])
     assert sql.load(db).bytes == 4
@@ -178,3 +178,58 @@ async def test_an_older_copy_of_the_disk_takes_a_new_identity(outbox: Outbox) ->
     await outbox.begin_stream()
 
     assert outbox.stream != old
+
+
+def a_numbered(number: int, *, value: int = 0, at: str = "") -> Event:
+    return Event(id=f"{number}-{at}", source="/s", type="t", time=at, data={"v": value}, extensions={"sequence": str(number)})
+
+
+async def test_what_a_device_sends_again_is_acknowledged_and_not_stored_again(outbox: Outbox) -> None:
+    await outbox.append(*(a_numbered(i) for i in range(1, 31)), key="k")
+
+    await asyncio.gather(*(outbox.append(a_numbered(i, at="2026-01-05T10:00:02Z"), key="k") for i in range(11, 33)))
+
+    assert [i for _, i in await ids(outbox)] == [f"{i}-" for i in range(1, 31)] + [f"{i}-2026-01-05T10:00:02Z" for i in (31, 32)]
+    assert [seq for seq, _ in await ids(outbox)] == list(range(1, 33))
+
+
+async def test_a_repetition_is_recognised_after_a_restart_and_after_the_upload(tmp_path: Path) -> None:
+    box = await Outbox.open(tmp_path / "o.sqlite")
+    await box.append(a_numbered(1), key="k")
+    box.acknowledge(1)
+    await box.close()
+
+    box = await Outbox.open(tmp_path / "o.sqlite")
+    await box.append(a_numbered(1), key="k")
+
+    assert (box.newest, await ids(box)) == (1, [])
+    await box.close()
+
+
+async def test_a_number_that_is_used_again_for_something_else_is_stored(outbox: Outbox) -> None:
+    await outbox.append(a_numbered(1, value=1), key="k")
+    await outbox.append(a_numbered(1, value=2), key="k")
+    await outbox.append(a_numbered(1, value=1), key="other device")
+
+    assert outbox.newest == 3
+
+
+async def test_events_without_a_number_of_their_source_are_never_taken_for_repetitions(outbox: Outbox) -> None:
+    for _ in range(3):
+        await outbox.append(an_event(1), key="k")
+
+    assert outbox.newest == 3
+
+
+def test_what_is_remembered_of_sources_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    db = apsw.Connection(":memory:")
+    for migration in sql.MIGRATIONS:
+        db.execute(migration)
+    monkeypatch.setattr(sql, "MAX_RECENT_KEYS", 50)
+    for i in range(200):
+        sql.append(db, [sql.Offer((0.0, "", f"k{i}", b"{}"), b"12345678")], sql.Bound(10**9, 0.0, 0))
+
+    keys = [str(k) for (k,) in db.execute("SELECT key FROM recent ORDER BY seq")]
+
+    assert len(keys) <= 51
+    assert keys[-1] == "k199"

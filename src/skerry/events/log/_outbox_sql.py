@@ -19,13 +19,28 @@ MIGRATIONS = (
         seq INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, broker TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL
     ) STRICT;
     CREATE TABLE cursors (trigger TEXT PRIMARY KEY, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE recent (key TEXT PRIMARY KEY, marks BLOB NOT NULL, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE INDEX recent_by_seq ON recent (seq);
     """,
 )
 
 _CHUNK = 2000
 
+MARK_BYTES = 8
+RECENT = 64
+"""How many of a key's last events are recognised when they are sent again."""
+MAX_RECENT_KEYS = 10_000
+
 Row = tuple[float, str, str, bytes]
 """at, broker, key, body"""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A row, and the mark by which it is recognised when its source sends it again; b"" when it cannot be."""
+
+    row: Row
+    mark: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +79,22 @@ def load(db: apsw.Connection) -> Facts:
     row = db.execute("SELECT value FROM meta WHERE key = 'stream'").fetchone()
     if row is None:
         row = (new_stream(db),)
-    newest = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
     last = db.execute("SELECT at FROM outbox ORDER BY seq DESC LIMIT 1").fetchone()
     return Facts(
         stream=str(row[0]),
-        newest=int(newest[0]) if newest else 0,
+        newest=newest(db),
         acknowledged=_meta(db, "acknowledged"),
         bytes=_meta(db, "bytes"),
         dropped=_meta(db, "dropped"),
         running_s=float(last[0]) if last else 0.0,
         cursors={str(t): int(s) for t, s in db.execute("SELECT trigger, seq FROM cursors")},
     )
+
+
+def newest(db: apsw.Connection) -> int:
+    """Return the newest number ever given, 0 before the first."""
+    row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
+    return int(row[0]) if row else 0
 
 
 def new_stream(db: apsw.Connection) -> str:
@@ -85,16 +105,55 @@ def new_stream(db: apsw.Connection) -> str:
     return stream
 
 
-def append(db: apsw.Connection, rows: Sequence[Row], bound: Bound) -> tuple[int, int]:
-    """Store *rows* and hold the bound, oldest out first; returns the newest number and how many were dropped."""
+def append(db: apsw.Connection, offers: Sequence[Offer], bound: Bound) -> tuple[int, int]:
+    """Store what is not a repetition and hold the bound, oldest out first; returns the newest number and how many were dropped."""
+    rows = _without_repetitions(db, offers)
+    if not rows:
+        return newest(db), 0
     db.executemany("INSERT INTO outbox (at, broker, key, body) VALUES (?, ?, ?, ?)", rows)
-    newest = db.last_insert_rowid()
+    last = db.last_insert_rowid()
     total = _meta(db, "bytes") + sum(len(r[3]) for r in rows)
     left, dropped = _hold(db, total, bound)
     _set(db, "bytes", left)
     if dropped:
         _set(db, "dropped", _meta(db, "dropped") + dropped)
-    return newest, dropped
+    return last, dropped
+
+
+def _without_repetitions(db: apsw.Connection, offers: Sequence[Offer]) -> list[Row]:
+    """Return the rows that their source has not sent before, and remember them."""
+    fresh: list[Row] = []
+    marks: dict[str, list[bytes]] = {}
+    for offer in offers:
+        key = offer.row[2]
+        if offer.mark:
+            known = marks.get(key)
+            if known is None:
+                known = marks[key] = _recent(db, key)
+            if offer.mark in known:
+                continue
+            known.append(offer.mark)
+        fresh.append(offer.row)
+    if marks and fresh:
+        _remember(db, marks)
+    return fresh
+
+
+def _recent(db: apsw.Connection, key: str) -> list[bytes]:
+    row = db.execute("SELECT marks FROM recent WHERE key = ?", (key,)).fetchone()
+    joined = bytes(row[0]) if row else b""
+    return [joined[i : i + MARK_BYTES] for i in range(0, len(joined), MARK_BYTES)]
+
+
+def _remember(db: apsw.Connection, marks: Mapping[str, list[bytes]]) -> None:
+    seq = newest(db)
+    rows = [(key, b"".join(known[-RECENT:]), seq) for key, known in marks.items()]
+    db.executemany("INSERT INTO recent VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET marks = excluded.marks, seq = excluded.seq", rows)
+    if all(len(known) > 1 for known in marks.values()):
+        return  # no new key
+    count = db.execute("SELECT count(*) FROM recent").fetchone()
+    if count and count[0] > MAX_RECENT_KEYS:
+        db.execute("DELETE FROM recent WHERE key IN (SELECT key FROM recent ORDER BY seq LIMIT ?)", (MAX_RECENT_KEYS // 10,))
 
 
 def _hold(db: apsw.Connection, total: int, bound: Bound) -> tuple[int, int]:

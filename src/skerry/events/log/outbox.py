@@ -8,11 +8,14 @@ then it is counted. The age of an event is measured in time this software ran, s
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
+
+import msgspec
 
 from skerry.durable import Writer
 from skerry.durable.failpoints import reach
@@ -46,7 +49,7 @@ class OutboxLimits:
 class _Group:
     """Events that share one commit, and who waits for it."""
 
-    rows: list[sql.Row] = field(default_factory=list)
+    offers: list[sql.Offer] = field(default_factory=list)
     waiters: list[Done] = field(default_factory=list)
     bytes: int = 0
 
@@ -111,8 +114,11 @@ class Outbox:
     async def append(self, *events: Event, key: str, broker: str = "") -> None:
         """Store *events* in this order and return after fsync.
 
-        Events of one *key* stay in order on their whole way. *broker* is `namespace/name` of the Broker that they enter; without it
-        it is `default` of the device's namespace. Raises EventError, EventTooLargeError, or StoreFailedError when the disk refused.
+        Events of one *key* stay in order on their whole way. One with the extension `sequence` (the source's own number) that was among
+        the key's last 64 is not stored again: a device may send what it has no answer for, and nothing is twice. *broker* is
+        `namespace/name` of the Broker that they enter; without it it is `default` of the device's namespace.
+
+        Raises EventError, EventTooLargeError, or a StoreError when the disk refused.
         """
         while self._group.bytes > self._limits.max_waiting_bytes:
             await self._drained()
@@ -132,9 +138,9 @@ class Outbox:
         if self._group.bytes > self._limits.max_waiting_bytes:
             raise OutboxBusyError(f"{self._group.bytes} bytes of events wait for the disk; the limit is {self._limits.max_waiting_bytes}")
         at = self._running_s()
-        rows = [(at, broker or _broker_of(e), key, _bounded(e)) for e in events]
-        self._group.rows += rows
-        self._group.bytes += sum(len(r[3]) for r in rows)
+        offers = [sql.Offer((at, broker or _broker_of(e), key, _bounded(e)), _mark(e)) for e in events]
+        self._group.offers += offers
+        self._group.bytes += sum(len(o.row[3]) for o in offers)
         self._group.waiters.append(done)
         if self._pump is None:
             self._pump = self._loop.create_task(self._commit_groups(), name="outbox commits")
@@ -152,7 +158,7 @@ class Outbox:
     async def _commit(self, group: _Group) -> Exception | None:
         bound = sql.Bound(self._limits.max_bytes, self._running_s() - self._limits.max_age_s, self._acknowledged)
         try:
-            newest, dropped = await self._writer.write(lambda db: sql.append(db, group.rows, bound))
+            newest, dropped = await self._writer.write(lambda db: sql.append(db, group.offers, bound))
         except Exception as error:
             return error
         reach("outbox.after_commit")
@@ -259,6 +265,15 @@ def _resolve(future: asyncio.Future[None], error: Exception | None) -> None:
 def _broker_of(event: Event) -> str:
     namespace = event.extensions.get("devicenamespace")
     return f"{namespace}/default" if namespace else ""
+
+
+def _mark(event: Event) -> bytes:
+    """Return by what a repetition of *event* is recognised; not its id and time, which the node may have made."""
+    sequence = event.extensions.get("sequence")
+    if sequence is None:
+        return b""
+    said = msgspec.json.encode((sequence, event.type, event.subject, event.data))
+    return hashlib.blake2b(said, digest_size=sql.MARK_BYTES).digest()
 
 
 def _bounded(event: Event) -> bytes:
