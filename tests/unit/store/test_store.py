@@ -471,7 +471,7 @@ async def test_a_value_that_cannot_be_unsealed_is_named_and_refuses_the_file(sto
     await store.create(A, text("x"))
     await store.close()
 
-    with pytest.raises(StoreFormatError, match="revision 1 in .*hub.sqlite cannot be read .no key for configmaps default/a"):
+    with pytest.raises(StoreFormatError, match=r"revision 1 in .*hub.sqlite cannot be read .no key for configmaps default/a"):
         await Store.open(store.path, index=first_letter, unseal=locked)
 
 

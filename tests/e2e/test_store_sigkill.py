@@ -1,0 +1,162 @@
+"""SIGKILL under load, at random moments and at every failpoint: no acknowledged write is lost (F1, F3).
+
+A real process writes; this one reads its pipe, kills it and then looks into the file itself. SKERRY_SEED repeats a run.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import apsw
+import pytest
+
+CHILD = Path(__file__).with_name("store_child.py")
+FAILPOINTS = [
+    "durable.before_commit",
+    "durable.after_commit",
+    "durable.before_acknowledge",
+    "durable.before_checkpoint",
+    "durable.after_checkpoint",
+    "store.before_publish",
+    "store.before_compaction",
+    "store.after_compaction",
+]
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass
+class Life:
+    """What one process said before it was killed."""
+
+    code: int = 0
+    ready_at: int = -1
+    epoch: str = ""
+    asked: dict[int, tuple[str, str, str]] = field(default_factory=dict)
+    acknowledged: list[int] = field(default_factory=list)
+
+    def hear(self, line: str) -> None:
+        match line.split(" "):
+            case ["ready", revision, epoch]:
+                self.ready_at, self.epoch = int(revision), epoch
+            case ["asked", revision, kind, name, text]:
+                self.asked[int(revision)] = (kind, name, text)
+            case ["acknowledged", revision]:
+                self.acknowledged.append(int(revision))
+            case _:
+                raise AssertionError(f"the child said {line!r}")
+
+
+def live(path: Path, *, seed: int, kill_after_s: float | None = None, failpoint: str = "") -> Life:
+    """Run a child until it is killed, by this process or at the failpoint."""
+    env = {**os.environ, "SKERRY_FAILPOINT": failpoint} if failpoint else dict(os.environ)
+    life = Life()
+    with subprocess.Popen([sys.executable, str(CHILD), str(path), str(seed)], stdout=subprocess.PIPE, env=env) as child:
+        assert child.stdout is not None
+        limit = threading.Timer(30, child.kill)  # a failpoint that is never reached
+        limit.start()
+        for raw in child.stdout:
+            if not raw.endswith(b"\n"):
+                break  # the kill came in the middle of a line
+            life.hear(raw[:-1].decode())
+            if life.ready_at >= 0 and kill_after_s is not None:
+                threading.Timer(kill_after_s, child.send_signal, [signal.SIGKILL]).start()
+                kill_after_s = None
+        life.code = child.wait()
+        assert limit.is_alive(), f"{failpoint} was not reached within 30 s"
+        limit.cancel()
+    return life
+
+
+class Truth:
+    """What the file must hold, from the pipes alone."""
+
+    def __init__(self) -> None:
+        self.state: dict[str, str] = {}
+        self.newest = 0
+
+    def faults(self, life: Life, path: Path) -> list[str]:
+        """Compare the file with what *life* said, and take over what it did."""
+        db = apsw.Connection(str(path))
+        found = [f"integrity: {row[0]}" for row in db.execute("PRAGMA integrity_check") if row[0] != "ok"]
+        rows = list(db.execute("SELECT revision, name, change, value FROM revisions ORDER BY revision"))
+        floors = [row[0] for row in db.execute("SELECT revision FROM floors")]
+        db.close()
+        newest = max([row[0] for row in rows] + floors + [0])
+        if life.acknowledged and newest < max(life.acknowledged):
+            found.append(f"revision {max(life.acknowledged)} was acknowledged, the file ends at {newest}")
+        if newest < self.newest:
+            found.append(f"the file ended at {self.newest} once, now at {newest}")
+        self._replay(life, newest)
+        held: dict[str, str] = {}
+        for _, name, change, value in rows:
+            held.pop(name, None) if change == 2 else held.update({name: value.decode()})
+        wrong = sorted(name for name in held.keys() | self.state.keys() if held.get(name) != self.state.get(name))
+        return found + [f"{name} is not what it was at revision {newest}" for name in wrong]
+
+    def _replay(self, life: Life, newest: int) -> None:
+        for revision, (kind, name, text) in sorted(life.asked.items()):
+            if revision <= newest and kind == "DELETED":
+                self.state.pop(name, None)
+            elif revision <= newest:
+                self.state[name] = text
+        self.newest = newest
+
+
+@pytest.fixture
+def seed() -> int:
+    seed = int(os.environ.get("SKERRY_SEED") or secrets.randbelow(10**9))
+    print(f"repeat with SKERRY_SEED={seed}")
+    return seed
+
+
+def test_sigkill_under_load_loses_no_acknowledged_write(tmp_path: Path, seed: int) -> None:
+    rng, truth, path = random.Random(seed), Truth(), tmp_path / "hub.sqlite"
+    acknowledged, epochs = 0, set()
+    for number in range(8):
+        life = live(path, seed=seed + 100 * number, kill_after_s=rng.uniform(0.0, 0.4))
+
+        assert life.code == -signal.SIGKILL
+        assert life.ready_at >= truth.newest, f"SKERRY_SEED={seed}"
+        assert truth.faults(life, path) == [], f"SKERRY_SEED={seed}, life {number}"
+        acknowledged += len(life.acknowledged)
+        epochs.add(life.epoch)
+    assert acknowledged > 100
+    assert len(epochs) == 1
+
+
+def test_a_kill_at_every_failpoint_loses_no_acknowledged_write(tmp_path: Path, seed: int) -> None:
+    rng, truth, path = random.Random(seed), Truth(), tmp_path / "hub.sqlite"
+    for number, failpoint in enumerate(FAILPOINTS):
+        life = live(path, seed=seed + 100 * number, failpoint=f"{failpoint}:{rng.randrange(1, 12)}")
+
+        assert life.code == -signal.SIGKILL
+        assert truth.faults(life, path) == [], f"SKERRY_SEED={seed}, {failpoint}"
+
+
+def test_every_failpoint_of_the_store_is_in_the_list() -> None:
+    source = Path(__file__).parents[2] / "src" / "skerry"
+    texts = [path.read_text() for room in ("durable", "apiserver/store") for path in (source / room).glob("*.py")]
+
+    used = {part.split('"')[0] for text in texts for part in text.split('failpoints.reach("')[1:]}
+
+    assert used == set(FAILPOINTS)
+
+
+def test_a_restart_after_a_kill_is_quick(tmp_path: Path, seed: int) -> None:
+    path = tmp_path / "hub.sqlite"
+    live(path, seed=seed, kill_after_s=1.0)
+    started = time.monotonic()
+
+    live(path, seed=seed + 1, kill_after_s=0)
+
+    assert time.monotonic() - started < 3
