@@ -8,8 +8,22 @@ from __future__ import annotations
 
 from skerry.apiserver.schema.catalogue import Catalogue
 from skerry.apiserver.schema.codec import decode_body
+from skerry.apiserver.schema.fields import field_labels, supported_fields
 from skerry.apiserver.schema.kind import KindSchema
 from skerry.apiserver.schema.resources import ServedResource, Subresource, custom_resources
 from skerry.apiserver.schema.shape import Shape
+from skerry.apiserver.schema.table import TableFormat, table_format
 
-__all__ = ["Catalogue", "KindSchema", "ServedResource", "Shape", "Subresource", "custom_resources", "decode_body"]
+__all__ = [
+    "Catalogue",
+    "KindSchema",
+    "ServedResource",
+    "Shape",
+    "Subresource",
+    "TableFormat",
+    "custom_resources",
+    "decode_body",
+    "field_labels",
+    "supported_fields",
+    "table_format",
+]

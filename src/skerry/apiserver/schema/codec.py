@@ -13,10 +13,11 @@ from typing import Any
 
 import msgspec
 
+from skerry.apiserver.schema.facts import FACTS
 from skerry.apiserver.schema.kind import KindSchema
 from skerry.apiserver.schema.scalars import json_type
-from skerry.model.errors import ApiError, bad_request, invalid_value, unsupported_media_type
-from skerry.model.objects import Object
+from skerry.model.errors import ApiError, bad_request, invalid, invalid_value, unsupported_media_type
+from skerry.model.objects import Object, name_of
 
 JSON = "application/json"
 YAML = "application/yaml"
@@ -90,28 +91,29 @@ def _identify(obj: Object, schema: KindSchema, body: bytes) -> None:
     if kind == schema.kind and version == schema.api_version:
         return
     if not schema.builtin:
-        _identify_custom(kind, version, schema, body)
+        _identify_custom(obj, kind, version, schema, body)
         return
     if kind not in (None, "", schema.kind) or version not in (None, "", schema.api_version):
         raise bad_request(_mismatch(kind or schema.kind, version or schema.api_version, schema))
     obj["apiVersion"], obj["kind"] = schema.api_version, schema.kind
 
 
-def _identify_custom(kind: Any, version: Any, schema: KindSchema, body: bytes) -> None:
+def _identify_custom(obj: Object, kind: Any, version: Any, schema: KindSchema, body: bytes) -> None:
     if not kind or not isinstance(kind, str):
         text = body[:_SHOWN].decode("utf-8", "replace")
         raise _unreadable(schema, f"Object 'Kind' is missing in '{text}'", body)
     if version != schema.api_version:
         raise bad_request(f"the API version in the data ({version or ''}) does not match the expected API version ({schema.api_version})")
     cause = invalid_value("kind", kind, f"must be {schema.kind}")
-    details = {"kind": kind, "group": schema.group, "causes": [cause.to_json()]}
-    raise ApiError(422, "Invalid", f'{kind}.{schema.group} "" is invalid: {cause}', details=details)
+    raise invalid(kind, schema.group, name_of(obj).name, [cause])
 
 
 def _mismatch(kind: Any, version: Any, schema: KindSchema) -> str:
     refusal = f'{kind} in version "{str(version).rpartition("/")[2]}" cannot be handled as a {schema.kind}: '
-    if version == schema.api_version:
-        return refusal + f"{kind} is another kind in this version"
+    group, _, number = str(version).rpartition("/")
+    if (group, number, kind) in FACTS.kinds or kind == "List":
+        internal = schema.group.partition(".")[0] or "core"
+        return refusal + f"converting ({number}.{kind}) to ({internal}.{schema.kind}): unknown conversion"
     return refusal + f'no kind "{kind}" is registered for version "{version}"'
 
 

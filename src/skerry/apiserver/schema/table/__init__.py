@@ -1,0 +1,56 @@
+"""Table answers (`kubectl get`): which columns a kind has, and the cells of one object.
+
+Pure: `now` is an argument. Columns and wording of the cells are those of Kubernetes' own printers; a kind that has none shows
+its name and when it was made; custom kinds show what their CRD declares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import import_module
+from typing import Any
+
+from skerry.apiserver.schema.table.cells import columns
+from skerry.model.objects import Object
+
+Cells = Callable[[Object, datetime], list[Any]]
+
+
+@dataclass(frozen=True)
+class TableFormat:
+    """`columns` are `columnDefinitions` as they go on the wire; `cells` gives one row."""
+
+    columns: list[dict[str, Any]]
+    cells: Cells
+
+
+_MODULES = ("pods", "core", "workloads", "cluster")
+_formats: dict[str, TableFormat] = {}
+
+
+def table_format(resource_key: str, printer_columns: Sequence[dict[str, Any]] | None = None) -> TableFormat:
+    """Return the format of `plural.group`; *printer_columns* are a CRD's additionalPrinterColumns ([] when it has none)."""
+    if printer_columns is not None:
+        from skerry.apiserver.schema.table.custom import custom_format
+
+        return custom_format(printer_columns)
+    if not _formats:
+        for name in _MODULES:
+            for key, (spec, cells) in import_module(f"{__name__}.{name}").TABLES.items():
+                _formats[key] = TableFormat(columns(spec), cells)
+    return _formats.get(resource_key) or _PLAIN
+
+
+def _plain(obj: Object, now: datetime) -> list[Any]:
+    meta = obj.get("metadata") or {}
+    return [meta.get("name"), meta.get("creationTimestamp")]
+
+
+_PLAIN = TableFormat(columns("Name / Created At:date"), _plain)
+
+
+def rows(format_: TableFormat, obj: Object, now: datetime) -> list[Any]:
+    """Return the cells of one object."""
+    return format_.cells(obj, now)
