@@ -112,7 +112,7 @@ def wire_name(definition: str) -> str:
 def reference(schema: dict[str, Any]) -> str:
     """Return the name of the definition that *schema* refers to (`$ref`, or `allOf` with one), or ""."""
     for part in (schema, *schema.get("allOf", ())):
-        if "$ref" in part:
+        if isinstance(part.get("$ref"), str):
             return str(part["$ref"]).removeprefix(_REF)
     return ""
 

@@ -155,7 +155,7 @@ def _references(schema: Any) -> list[str]:
     while waiting:
         value = waiting.pop()
         if isinstance(value, Mapping):
-            if "$ref" in value:
+            if isinstance(value.get("$ref"), str):  # JSONSchemaProps has a property of that name
                 found.append(reference(dict(value)))
             waiting.extend(v for v in value.values() if isinstance(v, (Mapping, list)))
         elif isinstance(value, list):
