@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from skerry.apiserver.http.message import Request, Response
 from skerry.hub.frontdoor import Door, DoorSettings, Roster
@@ -22,6 +24,8 @@ from skerry.node.identity import NodeSettings, StateFolder
 from skerry.trust import Workshop, facts_of_pem
 from skerry.trust.authority import issue_node, issue_server, make_ca, make_key, make_request
 from skerry.trust.tls import hub_context
+from skerry.trust.worker import answer
+from skerry.trust.workshop import _checked
 
 Handle = Callable[[Request], Awaitable[Response]]
 
@@ -107,3 +111,11 @@ async def a_stage(
     finally:
         await door.stop()
         await asyncio.sleep(0.01)  # uvloop and asyncio both close TLS in a later turn
+
+
+class InProcessWorkshop(Workshop):
+    """The trust worker without its process."""
+
+    async def _ask(self, task: str, **fields: Any) -> Mapping[str, Any]:
+        done = answer(msgspec.json.encode({"task": task, "now": datetime.now(UTC).timestamp(), **fields}))
+        return _checked(task, done)
