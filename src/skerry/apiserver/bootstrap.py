@@ -13,6 +13,7 @@ from skerry.apiserver.registry.options import WriteOptions
 from skerry.apiserver.registry.registry import Registry
 from skerry.apiserver.registry.update import Change, apply
 from skerry.apiserver.store import Key
+from skerry.model.kinds import all_definitions
 from skerry.model.objects import Object
 from skerry.model.resources import SYSTEM_NAMESPACE
 
@@ -27,10 +28,12 @@ async def bootstrap(registry: Registry) -> None:
         await ensure(registry, obj)
     for obj in [*with_aggregated_rules(cluster_roles()), *cluster_role_bindings()]:
         await ensure(registry, obj, update=("rules", "aggregationRule", "subjects", "roleRef"))
+    for definition in all_definitions():
+        await ensure(registry, definition.to_crd(), update=("spec",), always=True)
 
 
-async def ensure(registry: Registry, obj: Object, *, update: tuple[str, ...] = ()) -> None:
-    """Create *obj* unless it is there; of one that is, and that wants it, bring the fields *update* up to date."""
+async def ensure(registry: Registry, obj: Object, *, update: tuple[str, ...] = (), always: bool = False) -> None:
+    """Create *obj* unless it is there; of one that is, and that wants it (or *always*), bring the fields *update* up to date."""
     kind = registry.kinds.of(obj["apiVersion"], obj["kind"])
     assert kind is not None, f"{obj['apiVersion']} {obj['kind']} is not served"
     meta = obj["metadata"]
@@ -40,7 +43,7 @@ async def ensure(registry: Registry, obj: Object, *, update: tuple[str, ...] = (
         await create(registry, kind, namespace, obj, WriteOptions(SERVER, internal=True))
         return
     there = decode(stored.value)
-    if not update or (there["metadata"].get("annotations") or {}).get(AUTOUPDATE) != "true":
+    if not update or not (always or (there["metadata"].get("annotations") or {}).get(AUTOUPDATE) == "true"):
         return
     wanted = {k: obj[k] for k in update if k in obj}
     if any(there.get(k) != v for k, v in wanted.items()):

@@ -20,15 +20,16 @@ from skerry.apiserver.http.render import Renderer
 from skerry.apiserver.http.resources import Resources
 from skerry.apiserver.http.routes import Access, Route, RouteTable
 from skerry.apiserver.http.shell import ApiHttp, TokenAuthenticator
-from skerry.apiserver.registry.admission import Chain
+from skerry.apiserver.registry.admit import admit_definitions, standard_chain
 from skerry.apiserver.registry.builtins import serve_builtins
 from skerry.apiserver.registry.crds import CustomKinds
 from skerry.apiserver.registry.encoding import decode, dumps
-from skerry.apiserver.registry.index import index
+from skerry.apiserver.registry.index import Indexer
 from skerry.apiserver.registry.kinds import Kinds
 from skerry.apiserver.registry.registry import Registry
 from skerry.apiserver.schema import Catalogue
 from skerry.apiserver.store import Change, Key, Store
+from skerry.model.kinds import all_definitions
 
 
 def version_document() -> dict[str, str]:
@@ -50,16 +51,23 @@ class ApiServer:
     """An embedded Kubernetes API; make one with `open`."""
 
     def __init__(
-        self, store: Store, *, routes: Iterable[Route] = (), tokens: TokenAuthenticator | None = None, now: Callable[[], datetime]
+        self,
+        store: Store,
+        indexer: Indexer,
+        *,
+        routes: Iterable[Route] = (),
+        tokens: TokenAuthenticator | None = None,
+        now: Callable[[], datetime],
     ) -> None:
         self.store = store
         self._tokens = tokens
         self.catalogue = Catalogue()
         self.kinds = Kinds()
         serve_builtins(self.kinds, self.catalogue)
-        self.chain = Chain()
+        self.chain = standard_chain()
+        admit_definitions(self.chain, all_definitions())
         self.registry = Registry(store, self.kinds, self.chain, now=now)
-        self.custom = CustomKinds(self.registry, self.catalogue)
+        self.custom = CustomKinds(self.registry, self.catalogue, indexer.select_by)
         self._tasks: list[asyncio.Task[None]] = []
         self.rbac = Rbac()
         self.access = Authorisation(self.rbac)
@@ -75,8 +83,9 @@ class ApiServer:
         tokens: TokenAuthenticator | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> ApiServer:
-        store = await Store.open(path, index=index)
-        server = cls(store, routes=routes, tokens=tokens, now=now)
+        indexer = Indexer()
+        store = await Store.open(path, index=indexer)
+        server = cls(store, indexer, routes=routes, tokens=tokens, now=now)
         await server.start()
         return server
 

@@ -18,7 +18,12 @@ def json_answer(body: bytes, status: int = 200, warnings: Sequence[str] = ()) ->
     """Return JSON bytes; each warning becomes a 299 header, which kubectl prints."""
     if not warnings:
         return Response(status, JSON_HEADERS, body)
-    return Response(status, {**JSON_HEADERS, "Warning": warning_header(warnings)}, body)
+    return Response(status, warning_headers(warnings), body)
+
+
+def warning_headers(warnings: Sequence[str]) -> Mapping[str, str]:
+    """Return the headers of a JSON answer with warnings."""
+    return {**JSON_HEADERS, "Warning": warning_header(warnings)} if warnings else JSON_HEADERS
 
 
 def warning_header(warnings: Sequence[str]) -> str:

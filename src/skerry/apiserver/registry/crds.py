@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -37,8 +38,8 @@ _CONTROLLER = WriteOptions(User("system:apiserver", ("system:masters", "system:a
 class CustomKinds:
     """Follows the CRDs of a registry; `run` carries out what takes writes."""
 
-    def __init__(self, registry: Registry, catalogue: Catalogue) -> None:
-        self._registry, self._catalogue = registry, catalogue
+    def __init__(self, registry: Registry, catalogue: Catalogue, select_by: Callable[[str, tuple[str, ...]], None]) -> None:
+        self._registry, self._catalogue, self._select_by = registry, catalogue, select_by
         self._due: set[str] = set()
         self._wake = asyncio.Event()
         self._served: dict[str, tuple[int, object]] = {}
@@ -126,6 +127,7 @@ class CustomKinds:
         for kind in kinds:
             with contextlib.suppress(ValueError, KeyError):
                 kind.schema  # noqa: B018 - compiled now: the first request should not wait for it
+        self._select_by(name, tuple(dict.fromkeys(path for kind in kinds for path in kind.selectable)))
         self._registry.kinds.replace(name, kinds, storage=storage_version(crd), unserved=self._unserved(crd, revision))
         self._served[name] = wanted
 
@@ -147,7 +149,7 @@ class CustomKinds:
             served,
             partial(self._catalogue.compile_crd_version, crd, served.version),
             has_generation=True,
-            selectable=tuple(f["jsonPath"].lstrip(".") for f in version.get("selectableFields") or ()),
+            selectable=tuple(f["jsonPath"] for f in version.get("selectableFields") or ()),
             scale_paths=scale,
             schema_revision=revision,
             version=version,

@@ -12,6 +12,7 @@ from skerry.apiserver.registry.encoding import decode, dumps
 from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.options import ListOptions
 from skerry.apiserver.registry.registry import Registry
+from skerry.apiserver.schema.fields import METADATA_FIELDS, field_labels, supported_fields
 from skerry.apiserver.store import Key, Record, TooOldError
 from skerry.model.errors import ApiError, bad_request
 from skerry.model.selectors import FieldSelector
@@ -71,10 +72,10 @@ async def list_(registry: Registry, kind: Kind, namespace: str, options: ListOpt
             await not_older(registry, options.revision)
         snapshot = registry.store.list(kind.key, namespace)
     limit = 0 if options.revision == 0 and not options.token else options.limit
-    return page(snapshot.records, snapshot.revision, options, start=start, limit=limit)
+    return page(kind, snapshot.records, snapshot.revision, options, start=start, limit=limit)
 
 
-def page(records: Sequence[Record], revision: int, options: ListOptions, *, start: str, limit: int) -> Listing:
+def page(kind: Kind, records: Sequence[Record], revision: int, options: ListOptions, *, start: str, limit: int) -> Listing:
     """Return the first *limit* matches after *start*; 0 means all. Pure."""
     if start:
         records = [r for r in records if _place(r) > start]
@@ -84,42 +85,60 @@ def page(records: Sequence[Record], revision: int, options: ListOptions, *, star
         return Listing(records[:limit], revision, _token(revision, records[limit - 1]), len(records) - limit)
     found: list[Record] = []
     for i, record in enumerate(records):
-        if matches(record, options):
+        if matches(kind, record, options):
             found.append(record)
             if limit and len(found) == limit and i + 1 < len(records):
                 return Listing(found, revision, _token(revision, record))
     return Listing(found, revision)
 
 
-def matches(record: Record, options: ListOptions) -> bool:
+def matches(kind: Kind, record: Record, options: ListOptions) -> bool:
     """Say whether a record is in a selection."""
     if options.labels.requirements and not options.labels.matches(record.labels):
         return False
-    return not options.fields.terms or options.fields.matches(fields_of(record))
+    return all((_field(kind, record, term.path) == term.value) is term.equal for term in options.fields.terms)
 
 
-def fields_of(record: Record) -> dict[str, str]:
-    """Return the field labels of a record: name and namespace, and what its kind offers."""
-    return {"metadata.name": record.key.name, "metadata.namespace": record.key.namespace, **record.fields}
+def _field(kind: Kind, record: Record, path: str) -> str:
+    """Return a field label; one that was not indexed (a CRD named it later) is read from the object."""
+    if path == "metadata.name":
+        return record.key.name
+    if path == "metadata.namespace":
+        return record.key.namespace
+    found = record.fields.get(path)
+    if found is None and kind.custom:
+        found = field_labels(kind.key, decode(record.value), kind.selectable).get(path)
+    return found or ""
 
 
 def check_fields(kind: Kind, fields: FieldSelector) -> None:
     """Refuse a field that this kind cannot be selected by; ApiError 400 in Kubernetes' words."""
+    if not fields.terms:
+        return
+    known = supported_fields(kind.key, kind.selectable)
     for term in fields.terms:
-        if term.path in ("metadata.name", "metadata.namespace") or term.path in kind.selectable:
+        if term.path in known:
             continue
-        if kind.custom or kind.selectable:
+        if kind.custom or len(known) > len(METADATA_FIELDS):
             raise bad_request(f"field label not supported: {term.path}")
         raise bad_request(f'"{term.path}" is not a known field selector: only "metadata.name", "metadata.namespace"')
 
 
-def envelope(kind: Kind, listing: Listing, values: Sequence[bytes]) -> bytes:
-    """Return the list's bytes around its items' bytes."""
+def list_meta(kind: Kind, listing: Listing) -> dict[str, Any]:
+    """Return the metadata of a list."""
     meta: dict[str, Any] = {"resourceVersion": str(listing.revision)}
     if listing.token:
         meta["continue"] = listing.token
         if listing.remaining is not None:
             meta["remainingItemCount"] = listing.remaining
+    elif kind.custom:
+        meta["continue"] = ""
+    return meta
+
+
+def envelope(kind: Kind, listing: Listing, values: Sequence[bytes]) -> bytes:
+    """Return the list's bytes around its items' bytes."""
+    meta = list_meta(kind, listing)
     head = dumps({"kind": kind.list_kind, "apiVersion": kind.resource.api_version, "metadata": meta, "items": []})
     return b"%b%b]}" % (head[:-2], b",".join(values))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 
 from skerry.apiserver.registry.encoding import dumps
 from skerry.apiserver.registry.kind import Kind
@@ -29,20 +29,25 @@ Render = Callable[[bytes], bytes]
 
 
 class Form:
-    """One form of the events of one kind; `name` tells it from the others in the cache of a change."""
+    """One form of the events of one kind; `name` tells it from the others in the cache of a change.
 
-    __slots__ = ("name", "render")
+    *first* is how a watcher's first event is written where that differs (a Table names its columns once).
+    """
 
-    def __init__(self, name: object, render: Render | None = None) -> None:
-        self.name, self.render = name, render
+    __slots__ = ("first", "name", "render")
+
+    def __init__(self, name: object, render: Render | None = None, first: Render | None = None) -> None:
+        self.name, self.render, self.first = name, render, first
 
     def line(self, type_: str, value: bytes) -> bytes:
-        if self.render is not None:
-            value = self.render(value)
-        return b'{"type":"%b","object":%b}\n' % (type_.encode(), value)
+        return _line(type_, value if self.render is None else self.render(value))
 
 
-def open_watch(registry: Registry, kind: Kind, namespace: str, options: ListOptions, form: Form) -> AsyncIterator[bytes]:
+def _line(type_: str, value: bytes) -> bytes:
+    return b'{"type":"%b","object":%b}\n' % (type_.encode(), value)
+
+
+def open_watch(registry: Registry, kind: Kind, namespace: str, options: ListOptions, form: Form) -> AsyncGenerator[bytes, None]:
     """Check what can be checked before the answer begins, and return the stream."""
     check_fields(kind, options.fields)
     return _Watch(registry, kind, namespace, options, form).stream()
@@ -51,9 +56,10 @@ def open_watch(registry: Registry, kind: Kind, namespace: str, options: ListOpti
 class _Watch:
     def __init__(self, registry: Registry, kind: Kind, namespace: str, options: ListOptions, form: Form) -> None:
         self._registry, self._kind, self._namespace, self._options, self._form = registry, kind, namespace, options, form
+        self._first = form.first
         self._moved = kind.encoding.moved if kind.custom and registry.kinds.storage(kind.key) is not kind else None
 
-    async def stream(self) -> AsyncIterator[bytes]:
+    async def stream(self) -> AsyncGenerator[bytes, None]:
         store, options = self._registry.store, self._options
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (options.timeout_s or MIN_TIMEOUT_S * (1 + random.random()))  # noqa: S311 - spreads reconnects
@@ -86,8 +92,16 @@ class _Watch:
             watcher.close()
 
     def _initial(self, records: Sequence[Record]) -> Sequence[bytes]:
-        lines = [self._form.line("ADDED", self._value(r)) for r in records if not self._options.selective or matches(r, self._options)]
+        chosen = [r for r in records if not self._options.selective or matches(self._kind, r, self._options)]
+        lines = [self._opening("ADDED", self._value(r)) or self._form.line("ADDED", self._value(r)) for r in chosen]
         return [b"".join(lines[i : i + MAX_INITIAL_BATCH]) for i in range(0, len(lines), MAX_INITIAL_BATCH)]
+
+    def _opening(self, type_: str, value: bytes) -> bytes:
+        """Return a watcher's first event where its form is another, b"" otherwise."""
+        if self._first is None:
+            return b""
+        first, self._first = self._first, None
+        return _line(type_, first(value))
 
     async def _live(self, watcher: Watcher, deadline: float, *, floor: int) -> AsyncIterator[bytes]:
         """Yield batches until the deadline; *floor* is a revision of the future that a client asked to start after."""
@@ -118,6 +132,8 @@ class _Watch:
 
     def _line(self, change: Change) -> bytes:
         if not self._options.selective:
+            if self._first is not None:
+                return self._opening(change.type, self._value(change.record))
             cache = change.cache
             line: bytes | None = cache.get(self._form.name)
             if line is None:
@@ -128,8 +144,8 @@ class _Watch:
     def _selected(self, change: Change) -> bytes:
         """Return the line of a change as a selection sees it; b"" when it does not."""
         options, previous = self._options, change.previous
-        now = change.type != "DELETED" and matches(change.record, options)
-        before = previous is not None and matches(previous, options)
+        now = change.type != "DELETED" and matches(self._kind, change.record, options)
+        before = previous is not None and matches(self._kind, previous, options)
         if not now and not before:
             return b""
         if now:
@@ -138,13 +154,15 @@ class _Watch:
 
     def _cached(self, change: Change, type_: str, record: Record) -> bytes:
         key = (self._form.name, type_)
-        line: bytes | None = change.cache.get(key)
+        line: bytes | None = None if self._first is not None else change.cache.get(key)
         if line is None:
             value = self._value(record)
             if record is not change.record:
                 encoding = self._kind.encoding
                 value = encoding.at(encoding.tail_of(value), change.revision)
-            line = change.cache[key] = self._form.line(type_, value)
+            line = self._opening(type_, value)
+            if not line:
+                line = change.cache[key] = self._form.line(type_, value)
         return line
 
     def _value(self, record: Record) -> bytes:

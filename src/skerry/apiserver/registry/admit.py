@@ -1,0 +1,61 @@
+"""Which admission plug-ins there are, and for which kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from skerry.apiserver.registry.admission import Admission, Chain, Plugin
+from skerry.apiserver.registry.admit_pods import admit_pod
+from skerry.model.errors import forbidden, invalid
+from skerry.model.kinds import Definition
+
+IMMORTAL = frozenset(("default", "kube-system", "kube-public"))
+NAMESPACES = "namespaces"
+
+
+def standard_chain() -> Chain:
+    """Return the plug-ins of built-in kinds."""
+    chain = Chain()
+    chain.mutating("pods", ("CREATE",), admit_pod)
+    chain.validating(NAMESPACES, ("DELETE",), _spare_namespace)
+    return chain
+
+
+def _spare_namespace(asked: Admission) -> None:
+    if asked.name in IMMORTAL:
+        raise forbidden(NAMESPACES, "", asked.name, "this namespace may not be deleted")
+
+
+def admit_definitions(chain: Chain, definitions: Iterable[Definition]) -> None:
+    """Let the rules of our own kinds complete and judge their objects."""
+    for definition in definitions:
+        key = definition.resource.key
+        if definition.default is not None:
+            chain.mutating(key, ("CREATE", "UPDATE"), _defaults(definition))
+        if definition.admit is not None:
+            chain.validating(key, ("CREATE", "UPDATE"), _judges(definition))
+
+
+def _defaults(definition: Definition) -> Plugin:
+    default = definition.default
+    assert default is not None
+
+    def plugin(asked: Admission) -> None:
+        if asked.new is not None and not asked.subresource:
+            default(asked.new, asked.old, asked.registry.lookup)
+
+    return plugin
+
+
+def _judges(definition: Definition) -> Plugin:
+    admit = definition.admit
+    assert admit is not None
+
+    def plugin(asked: Admission) -> None:
+        if asked.new is None or asked.subresource:
+            return
+        causes = admit(asked.new, asked.old, asked.registry.lookup)
+        if causes:
+            raise invalid(definition.resource.kind, definition.resource.group, asked.name, causes)
+
+    return plugin

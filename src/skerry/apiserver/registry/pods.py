@@ -1,0 +1,71 @@
+"""What is done to Pods beside writing them: binding to a node, eviction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skerry.apiserver.registry.delete import delete, delete_options
+from skerry.apiserver.registry.kind import Kind
+from skerry.apiserver.registry.options import WriteOptions
+from skerry.apiserver.registry.registry import Registry
+from skerry.apiserver.registry.update import Change, apply
+from skerry.model.conditions import with_condition
+from skerry.model.errors import bad_request, conflict, invalid, not_supported, required
+from skerry.model.objects import Object, dig
+
+PODS = "pods"
+
+
+def pod_kind(registry: Registry) -> Kind:
+    kind = registry.kinds.storage(PODS)
+    assert kind is not None, "pods are built in"
+    return kind
+
+
+async def bind(registry: Registry, namespace: str, binding: Object, options: WriteOptions) -> None:
+    """Give a Pod to a node; ApiError 409 when a node has it already."""
+    name, uid = dig(binding, "metadata", "name", default=""), dig(binding, "metadata", "uid", default="")
+    target = binding.get("target") or {}
+    if target.get("kind") not in (None, "", "Node"):
+        raise invalid("Binding", "", name, [not_supported("target.kind", target["kind"], ["Node", "<empty>"])])
+    if not target.get("name"):
+        raise invalid("Binding", "", name, [required("target.name")])
+    node = str(target["name"])
+
+    def bound(pod: Object) -> Object:
+        _check_bindable(pod, name, uid, node)
+        conditions = dig(pod, "status", "conditions")
+        now = registry.now()
+        status = {**(pod.get("status") or {}), "conditions": with_condition(conditions, "PodScheduled", True, reason="", now=now)}
+        status["conditions"] = [_bare(c) if c["type"] == "PodScheduled" else c for c in status["conditions"]]
+        return {**pod, "spec": {**pod["spec"], "nodeName": node}, "status": status}
+
+    await apply(registry, Change(pod_kind(registry), namespace, name, bound, "binding"), options)
+
+
+def _bare(condition: Object) -> Object:
+    return {**{k: v for k, v in condition.items() if v != ""}, "lastProbeTime": None}
+
+
+def _check_bindable(pod: Object, name: str, uid: str, node: str) -> None:
+    if uid and uid != pod["metadata"].get("uid"):
+        raise conflict(
+            PODS, "", name, f"the UID in the precondition ({uid}) does not match the UID in record ({pod['metadata'].get('uid')})"
+        )
+    if pod["metadata"].get("deletionTimestamp"):
+        raise conflict("pods/binding", "", name, f"pod {name} is being deleted, cannot be assigned to a host")
+    there = dig(pod, "spec", "nodeName", default="")
+    if there:
+        raise conflict("pods/binding", "", name, f'pod {name} is already assigned to node "{there}"')
+    if dig(pod, "spec", "schedulingGates"):
+        raise conflict("pods/binding", "", name, f"pod {name} has non-empty .spec.schedulingGates")
+
+
+async def evict(registry: Registry, namespace: str, name: str, eviction: Object, options: WriteOptions) -> None:
+    """Delete a Pod at somebody's request (drain)."""
+    given = dig(eviction, "metadata", "name", default=name)
+    if given != name:
+        raise bad_request("name in URL does not match name in Eviction object")
+    raw: dict[str, Any] = eviction.get("deleteOptions") or {}
+    asked = delete_options(raw, {})
+    await delete(registry, pod_kind(registry), namespace, name, asked, options)

@@ -1,0 +1,74 @@
+"""How the API asks a node for a stream: logs, exec, live values. The front door provides it; here is what is asked of it.
+
+`exec` carries frames both ways: channel and length (`>BI`), then the payload. Channels are Kubernetes' own: 0 stdin, 1
+stdout, 2 stderr, 3 Status, 4 resize, 255 closes the channel that its payload names.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from skerry.model.errors import unavailable
+
+FRAME = struct.Struct(">BI")
+MAX_FRAME_BYTES = 1 << 20
+CLOSE_CHANNEL = 255
+
+
+class NodeStream(Protocol):
+    """One stream of bytes to and from a node."""
+
+    async def send(self, data: bytes) -> None: ...
+
+    async def receive(self) -> bytes | None:
+        """Return what came next, None at the end; raises ConnectionError when the stream is cut."""
+        ...
+
+    async def finish(self) -> None:
+        """Say that nothing more will be sent."""
+        ...
+
+    def reset(self) -> None: ...
+
+
+class NodeStreams(Protocol):
+    """Asks nodes for streams."""
+
+    async def open(self, node: str, kind: str, params: Mapping[str, Any]) -> NodeStream:
+        """Ask *node*; raises ApiError: the node's refusal, or 503 when it is not connected."""
+        ...
+
+
+class NoStreams:
+    """For a server without nodes: every node is away."""
+
+    async def open(self, node: str, kind: str, params: Mapping[str, Any]) -> NodeStream:
+        raise unavailable(f"node {node} is not connected to the hub", retry_after_s=5)
+
+
+class Frames:
+    """Takes frames out of a stream of bytes; a frame that is too long is a ValueError."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """Yield the frames that *data* completes."""
+        self._buffer += data
+        while len(self._buffer) >= FRAME.size:
+            channel, length = FRAME.unpack_from(self._buffer)
+            if length > MAX_FRAME_BYTES:
+                raise ValueError(f"a frame of {length} bytes, the limit is {MAX_FRAME_BYTES}")
+            end = FRAME.size + length
+            if len(self._buffer) < end:
+                return
+            payload = bytes(self._buffer[FRAME.size : end])
+            del self._buffer[:end]
+            yield channel, payload
+
+
+def frame(channel: int, payload: bytes) -> bytes:
+    """Return one frame."""
+    return FRAME.pack(channel, len(payload)) + payload
