@@ -1,0 +1,249 @@
+"""One device at its node, whatever it speaks: its twin, its conditions, and what goes out when it says something.
+
+What must stay true: values are judged before they are kept; an event goes out when a condition begins, not while it lasts; what
+changed is told to the status reporter, the live watchers and the store, each of which sets its own pace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+import msgspec
+
+from skerry.drivers import Quality, Sample
+from skerry.model.objects import Object, dig, metadata, name_of
+from skerry.model.profiles import Profile
+from skerry.model.times import parse_duration
+from skerry.node.devices.cloudevents import Identity
+from skerry.node.devices.journal import Done, Journal
+from skerry.node.devices.judging import firing, is_news, judge
+from skerry.node.devices.status import Condition, twin_object
+from skerry.node.devices.twin import Ack, Reported, Twin, adopt, in_sync
+
+log = logging.getLogger(__name__)
+
+DEFAULT_SUMMARY_S = 60.0
+
+
+class ManagedDevice:
+    """What the node knows of one device. `changed(device, urgent)` is called on the loop after every change."""
+
+    def __init__(
+        self,
+        obj: Object,
+        twin: Twin,
+        journal: Journal,
+        *,
+        node: str,
+        site: str,
+        clock: Callable[[], float],
+        changed: Callable[[ManagedDevice, bool], None],
+    ) -> None:
+        self.object = obj
+        self.twin = twin
+        self.profile: Profile | None = None
+        self.connected: bool | None = None
+        self.revision = 0
+        self.news = asyncio.Event()
+        self._journal = journal
+        self._node = node
+        self._site = site
+        self._clock = clock
+        self._changed = changed
+        self._told: dict[str, Reported] = {}
+        self._profile_condition = Condition("ProfileFound", None, "NotRead")
+        self._connection = Condition("Connected", None, "Starting")
+        # What was said before a restart may have changed since.
+        twin.reported = {n: _uncertain(r) for n, r in twin.reported.items()}
+
+    # ------------------------------------------------------------ what the hub says
+
+    @property
+    def name(self) -> str:
+        return str(name_of(self.object))
+
+    @property
+    def identity(self) -> Identity:
+        namespace, name = name_of(self.object)
+        return Identity(self._node, self._site, namespace, name, str(dig(self.object, "spec", "profile", default="")))
+
+    @property
+    def broker(self) -> str:
+        return f"{name_of(self.object).namespace}/{dig(self.object, 'spec', 'telemetry', 'broker', default='default')}"
+
+    @property
+    def summary_every_s(self) -> float:
+        try:
+            return parse_duration(dig(self.object, "spec", "telemetry", "summaryEvery", default="60s"))
+        except ValueError:
+            return DEFAULT_SUMMARY_S
+
+    def update(self, obj: Object) -> bool:
+        """Take over the object; returns whether there are new wishes."""
+        self.object = obj
+        new = adopt(self.twin, generation=int(metadata(obj).get("generation") or 0), desired=dig(obj, "spec", "desired", default={}))
+        self.touch(urgent=True)
+        return new
+
+    def use_profile(self, profile: Profile) -> None:
+        """Follow *profile*; wishes that another profile refused are judged again."""
+        if self.profile is not None and self.profile != profile:
+            self.twin.acks = {n: a for n, a in self.twin.acks.items() if a.code == "Accepted"}
+        self.profile = profile
+        self.twin.reported = {n: r for n, r in self.twin.reported.items() if n in profile.properties}
+        self.twin.firing = [n for n in self.twin.firing if n in {r.name for r in profile.rules}]
+        self._profile_condition = Condition("ProfileFound", True, "Found")
+        self.touch(urgent=True)
+
+    def without_profile(self, reason: str, message: str) -> None:
+        self.profile = None
+        self._profile_condition = Condition("ProfileFound", False, reason, message)
+        self.connection(False, reason, message)
+
+    # ------------------------------------------------------------ what the device says
+
+    def connection(self, connected: bool | None, reason: str, message: str = "") -> None:
+        """Take down whether it answers; what a lost device said before is Uncertain from then on."""
+        was, self._connection = self._connection, Condition("Connected", connected, reason, message)
+        if connected is not True and self.connected is True:
+            self.twin.reported = {n: _uncertain(r) for n, r in self.twin.reported.items()}
+        self.connected = connected
+        if was.status != connected:
+            log.info("device connected" if connected else "device not connected", extra={"device": self.name, "reason": reason})
+        if was != self._connection:
+            self.touch(urgent=True)
+
+    def seen(self) -> None:
+        self.twin.last_seen = self._clock()
+
+    def take(
+        self, samples: Mapping[str, Sample], *, pushed: bool = False, own: int | None = None, again: bool = False, done: Done | None = None
+    ) -> None:
+        """Judge, keep and send on what the device said; *done* is called when it is stored, or need not be.
+
+        *pushed*: the device spoke by itself, so it goes out even if nothing changed. *own* is its number for the message, *again*
+        whether its transport says that it was sent before.
+
+        Raises OutboxBusyError when the outbox takes nothing more; then nothing of it was kept.
+        """
+        profile = self.profile
+        if profile is None:
+            (done or _nobody)(None)
+            return
+        judged = {n: judge(profile.properties[n], s) for n, s in samples.items() if n in profile.properties}
+        self.seen()
+        good = {n: r.value for n, r in judged.items() if r.quality is not Quality.BAD and r.value is not None}
+        if own is not None and self._journal.is_repetition(self.identity, own, good, again=again):
+            (done or _nobody)(None)
+            return
+        self._send(judged, pushed, own, done or _nobody)
+        self.twin.reported |= judged
+        self._events(judged)
+        self.touch(urgent=False)
+
+    def _send(self, judged: Mapping[str, Reported], pushed: bool, own: int | None, done: Done) -> None:
+        """Send what is news: good values in one event, what is out of range in another."""
+        assert self.profile is not None
+        props = self.profile.properties
+        news = {
+            n: r
+            for n, r in judged.items()
+            if r.value is not None and (_always(pushed, props[n].deadband) or is_news(props[n], self._told.get(n), r))
+        }
+        waiting = _Join(done)
+        for bad in (False, True):
+            part = {n: r for n, r in news.items() if (r.quality is Quality.BAD) is bad}
+            if part:
+                self._send_part(part, None if bad else own, waiting.one())
+        self._told |= news
+        waiting.begin()
+
+    def _send_part(self, part: Mapping[str, Reported], own: int | None, done: Done) -> None:
+        values = {n: r.value for n, r in part.items() if r.value is not None}
+        worst = next((r.quality for r in part.values() if r.quality is not Quality.GOOD), Quality.GOOD)
+        at = max(r.at for r in part.values())
+        self._journal.sample(self.identity, self.broker, values, at=at, quality=worst.value, own=own, done=done)
+
+    def _events(self, judged: Mapping[str, Reported]) -> None:
+        assert self.profile is not None
+        begun, held = firing(self.profile.rules, self.twin.reported, self.twin.firing)
+        at = max((r.at for r in judged.values()), default=self._clock())
+        for rule in begun:
+            data = {n: self.twin.reported[n].value for n in sorted(rule.when.names)}
+            self._journal.event(self.identity, self.broker, rule.name, data, at=at, severity=rule.severity, done=_nobody)
+            log.info("device event", extra={"device": self.name, "event": rule.name})
+        if held != self.twin.firing:
+            self.twin.firing = held
+            self.touch(urgent=True)
+
+    def tell(self, name: str, data: Mapping[str, object], *, done: Done) -> None:
+        """Send on an event that the device tells by itself."""
+        severity = next((r.severity for r in self.profile.rules if r.name == name), 9) if self.profile else 9
+        self.seen()
+        self._journal.event(self.identity, self.broker, name, data, at=self._clock(), severity=severity, done=done)
+
+    def acknowledge(self, name: str, ack: Ack) -> None:
+        """Take down what became of a wish."""
+        if self.twin.acks.get(name) != ack:
+            self.twin.acks[name] = ack
+            self.touch(urgent=True)
+
+    # ------------------------------------------------------------ what is shown
+
+    def conditions(self) -> list[Condition]:
+        """Return Connected, InSync and ProfileFound as they are now."""
+        if self.profile is None:
+            found = self._profile_condition
+            sync: tuple[bool | None, str, str] = (False if found.status is False else None, found.reason, found.message)
+        else:
+            sync = in_sync(self.profile, self.twin, connected=self.connected is True)
+        return [self._connection, Condition("InSync", *sync), self._profile_condition]
+
+    def live(self) -> Object:
+        """Return the DeviceTwin of now."""
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        return twin_object(self.object, self.profile, self.twin, self.conditions(), node=self._node, revision=self.revision, now=now)
+
+    def touch(self, *, urgent: bool) -> None:
+        self.revision += 1
+        news, self.news = self.news, asyncio.Event()
+        news.set()
+        self._changed(self, urgent)
+
+
+class _Join:
+    """Calls *done* once, when all parts are stored; with the first error."""
+
+    def __init__(self, done: Done) -> None:
+        self._done = done
+        self._left = 1
+        self._error: Exception | None = None
+
+    def one(self) -> Done:
+        self._left += 1
+        return self._part
+
+    def begin(self) -> None:
+        self._part(None)
+
+    def _part(self, error: Exception | None) -> None:
+        self._error = self._error or error
+        self._left -= 1
+        if not self._left:
+            self._done(self._error)
+
+
+def _always(pushed: bool, deadband: float) -> bool:
+    """What a device says by itself goes out each time, unless its profile asks for a deadband."""
+    return pushed and deadband == 0
+
+
+def _nobody(error: Exception | None) -> None:
+    """The journal has logged it."""
+
+
+def _uncertain(reported: Reported) -> Reported:
+    return reported if reported.quality is Quality.BAD else msgspec.structs.replace(reported, quality=Quality.UNCERTAIN)

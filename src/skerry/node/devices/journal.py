@@ -1,0 +1,173 @@
+"""Numbers what devices say and puts it into the outbox.
+
+What must stay true: the running number of a source has no gap and never comes twice, also after SIGKILL: what was committed
+is read back from the outbox, whose rows live longer than the half second in which numbers are saved; what a device sends
+again because it missed the answer is recognised and not stored twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import msgspec
+
+from skerry.events.cloudevents import SAMPLE_TYPE, Event
+from skerry.model.profiles import Scalar
+from skerry.node.devices.cloudevents import Identity, device_event, sample_event
+from skerry.node.devices.store import Numbers, TwinStore
+
+log = logging.getLogger(__name__)
+
+SAVE_S = 0.5
+RECENT = 1024
+"""Own numbers per device that a repetition is looked for among: more than any device has in flight."""
+_PAGE_EVENTS, _PAGE_BYTES = 1000, 4 << 20
+
+Done = Callable[[Exception | None], None]
+
+
+class Outbox(Protocol):
+    """Where events rest until the hub has them (`skerry.events.log.Outbox`)."""
+
+    @property
+    def stream(self) -> str: ...
+    @property
+    def newest(self) -> int: ...
+
+    def offer(self, *events: Event, key: str, done: Done, broker: str = "") -> None: ...
+
+    async def read(self, after: int, *, max_events: int, max_bytes: int) -> list[tuple[int, bytes]]: ...
+
+
+@dataclass(slots=True)
+class _Counter:
+    given: int = 0
+    committed: int = 0
+    own: int = -1
+    counts_itself: bool = False
+    recent: OrderedDict[int, int] = field(default_factory=OrderedDict)
+
+    def saw(self, own: int, digest: int) -> None:
+        self.own = own
+        self.recent[own] = digest
+        if len(self.recent) > RECENT:
+            self.recent.popitem(last=False)
+
+
+class Journal:
+    """The way of all devices' events into the outbox."""
+
+    def __init__(self, outbox: Outbox, store: TwinStore) -> None:
+        self._outbox = outbox
+        self._store = store
+        self._counters: dict[str, _Counter] = {}
+        self._dirty: set[str] = set()
+        self._something = asyncio.Event()
+        self._failing = False
+
+    async def load(self) -> None:
+        """Find the last number of every source: what was saved, and what the outbox got after that."""
+        saved = await self._store.numbers()
+        for source, (number, own) in saved.last.items():
+            self._counters[source] = _Counter(number, number, own)
+        after = saved.seq if saved.stream == self._outbox.stream else 0
+        while rows := await self._outbox.read(after, max_events=_PAGE_EVENTS, max_bytes=_PAGE_BYTES):
+            for after, raw in rows:  # noqa: B007 - the last number is where the next page begins
+                self._read_back(raw)
+
+    def _read_back(self, raw: bytes) -> None:
+        event = msgspec.json.decode(raw)
+        if "devicename" not in event or not str(event.get("id")).isdecimal():
+            return
+        counter = self._counters.setdefault(event["source"], _Counter())
+        counter.given = counter.committed = max(counter.committed, int(event["id"]))
+        own = str(event.get("sequence") or "")
+        if event["type"] == SAMPLE_TYPE and own.lstrip("-").isdecimal():
+            counter.saw(int(own), _digest(event.get("data") or {}))
+        self._dirty.add(event["source"])
+        self._something.set()
+
+    def is_repetition(self, identity: Identity, own: int, values: Mapping[str, Scalar], *, again: bool) -> bool:
+        """Say whether a device's message *own* is stored already; *again* when its transport says that it was sent before."""
+        counter = self._counters.get(identity.source)
+        if counter is None:
+            return False
+        return (again and own <= counter.own) or counter.recent.get(own) == _digest(values)
+
+    def sample(
+        self, identity: Identity, broker: str, values: Mapping[str, Scalar], *, at: float, quality: str, own: int | None = None, done: Done
+    ) -> None:
+        """Store values that were read at one time; *own* is the device's number for them. OutboxBusyError when it is not taken."""
+        counter = self._counters.setdefault(identity.source, _Counter())
+        number = counter.given + 1
+        event = sample_event(identity, number, str(number if own is None else own), values, at=at, quality=quality)
+        self._offer(identity.source, broker, event, counter, done, None if own is None else (own, _digest(values)))
+
+    def event(
+        self, identity: Identity, broker: str, name: str, data: Mapping[str, object], *, at: float, severity: int, done: Done
+    ) -> None:
+        """Store a device event; it has no `sequence` when the device numbers its own messages."""
+        counter = self._counters.setdefault(identity.source, _Counter())
+        number = counter.given + 1
+        event = device_event(identity, number, "" if counter.counts_itself else str(number), name, data, at=at, severity=severity)
+        self._offer(identity.source, broker, event, counter, done, None)
+
+    def _offer(self, source: str, broker: str, event: Event, counter: _Counter, done: Done, own: tuple[int, int] | None) -> None:
+        number = counter.given + 1
+
+        def stored(error: Exception | None) -> None:
+            # Called in the same step in which the outbox moves `newest`: both are saved as one state.
+            if error is None:
+                counter.committed = max(counter.committed, number)
+                if own is not None:
+                    counter.saw(*own)
+                self._dirty.add(source)
+                self._something.set()
+            self._report(error)
+            done(error)
+
+        self._outbox.offer(event, key=source, broker=broker, done=stored)
+        counter.given = number
+        counter.counts_itself = counter.counts_itself or own is not None
+
+    def _report(self, error: Exception | None) -> None:
+        if (error is not None) == self._failing:
+            return
+        self._failing = error is not None
+        if error is not None:
+            log.error("events of devices cannot be stored", extra={"error": str(error)})
+        else:
+            log.info("events of devices are stored again")
+
+    async def run(self) -> None:
+        """Save numbers while devices speak, not more often than twice a second."""
+        while True:
+            await self._something.wait()
+            await asyncio.sleep(SAVE_S)
+            try:
+                await self.save()
+            except Exception:
+                log.exception("running numbers of devices could not be saved")
+
+    async def save(self) -> None:
+        """Save what changed since the last time."""
+        self._something.clear()
+        changed, self._dirty = self._dirty, set()
+        if not changed:
+            return
+        last = {s: (self._counters[s].committed, self._counters[s].own) for s in changed}
+        try:
+            await self._store.save_numbers(Numbers(self._outbox.stream, self._outbox.newest, last))
+        except Exception:
+            self._dirty |= changed
+            raise
+
+
+def _digest(values: Mapping[str, Scalar]) -> int:
+    return zlib.crc32(msgspec.json.encode(values, order="sorted"))

@@ -1,0 +1,83 @@
+"""Follows what this node's devices refer to: their profiles with all bases, and their credentials. Each by its own name.
+
+What must stay true: a node asks only for what its devices refer to; what it has on disk is there at once, with no hub.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from skerry.model.objects import Name, Object, dig, name_of
+from skerry.model.profiles import MAX_EXTENDS
+from skerry.model.resources import DEVICEPROFILES, SECRETS, Resource
+
+
+class Watched(Protocol):
+    """A persisted copy of one list (`skerry.node.memory.Mirror`)."""
+
+    def items(self) -> Mapping[Name, Object]: ...
+
+    def subscribe(self, subscriber: Callable[[Name], None], /) -> None: ...
+
+    async def run(self) -> None: ...
+
+
+Watch = Callable[[Resource, str, str], Watched]
+"""Makes the copy of one resource in a namespace with a field selector."""
+
+Reference = tuple[Resource, Name]
+
+
+class References:
+    """The profiles and secrets that are referred to; `changed` is called when one of them moves."""
+
+    def __init__(self, watch: Watch, changed: Callable[[], None]) -> None:
+        self._watch = watch
+        self._changed = changed
+        self._followed: dict[Reference, tuple[Watched, asyncio.Task[None]]] = {}
+
+    def get(self, resource: Resource, name: Name) -> Object | None:
+        followed = self._followed.get((resource, name))
+        return followed[0].items().get(name) if followed else None
+
+    def follow(self, devices: Mapping[Name, Object]) -> None:
+        """Follow exactly what *devices* refer to, as far as it can be seen now; called again when more is seen."""
+        wanted: set[Reference] = set()
+        for device in devices.values():
+            wanted |= self._of(device)
+        for reference in wanted - self._followed.keys():
+            self._begin(reference)
+        for reference in self._followed.keys() - wanted:
+            self._followed.pop(reference)[1].cancel()
+
+    def _of(self, device: Object) -> set[Reference]:
+        namespace = name_of(device).namespace
+        found: set[Reference] = set()
+        secret = dig(device, "spec", "connection", "credentials", "secretRef", "name")
+        if secret:
+            found.add((SECRETS, Name(namespace, secret)))
+        todo, depth = {str(dig(device, "spec", "profile", default=""))}, 0
+        while todo and depth <= MAX_EXTENDS:
+            names = {Name(namespace, n) for n in todo if n}
+            found |= {(DEVICEPROFILES, n) for n in names}
+            bases = {b for n in names for b in dig(self.get(DEVICEPROFILES, n), "spec", "extends", default=[])}
+            todo = {b for b in bases if (DEVICEPROFILES, Name(namespace, b)) not in found}
+            depth += 1
+        return found
+
+    def _begin(self, reference: Reference) -> None:
+        resource, name = reference
+        copy = self._watch(resource, name.namespace, f"metadata.name={name.name}")
+        copy.subscribe(lambda _: self._changed())
+        self._followed[reference] = (copy, asyncio.create_task(copy.run(), name=f"follow {resource.plural} {name}"))
+        if copy.items():
+            self._changed()
+
+    async def close(self) -> None:
+        tasks = [task for _, task in self._followed.values()]
+        self._followed.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

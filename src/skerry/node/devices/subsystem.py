@@ -1,0 +1,321 @@
+"""The devices of one node: who is driven, by which protocol, and everything that they share.
+
+What must stay true: with no hub everything goes on; a device is driven while it is in the node's own copy of its assignments, and
+the copy loses it only when the hub of our cluster says so; one device's trouble is never another's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from skerry.drivers import Plugin, RefusedError, Target, load_plugin
+from skerry.kube.api import Api
+from skerry.model.objects import Name, Object, dig, metadata, name_of, uid_of
+from skerry.model.profiles import Profile, ProfileError, load_profile
+from skerry.model.resources import DEVICEPROFILES, DEVICES, SECRETS, Resource
+from skerry.node.devices.device import ManagedDevice
+from skerry.node.devices.journal import Journal, Outbox
+from skerry.node.devices.live import TwinHandler
+from skerry.node.devices.polled import PolledDevice
+from skerry.node.devices.references import References, Watched
+from skerry.node.devices.reporter import Reporter, must_tell
+from skerry.node.devices.secrets import secret_values
+from skerry.node.devices.store import TwinStore
+from skerry.node.devices.twin import Twin
+from skerry.node.memory import Memory, Mirror
+
+log = logging.getLogger(__name__)
+
+SAVE_S = 0.2
+SAVE_VALUES_S = 3600.0
+"""Values alone are saved once an hour and at the end: they are read again anyway, and flash wears out."""
+
+
+class Runner(Protocol):
+    """What drives one device."""
+
+    def wake(self) -> None: ...
+
+    async def run(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSettings:
+    """`state` is the node's folder; `site` the Site that the hub gave it, "" when none."""
+
+    node: str
+    state: Path
+    site: str = ""
+
+
+@dataclass(slots=True)
+class _Driven:
+    device: ManagedDevice
+    made_of: object
+    runner: Runner | None = None
+    task: asyncio.Task[None] | None = None
+
+
+MakeRunner = Callable[[ManagedDevice, Profile, Target], Runner]
+"""Makes what drives a device of a protocol that is not asked but speaks by itself (MQTT)."""
+
+
+class DeviceSubsystem:
+    """Drives the Devices whose `status.nodeName` is this node.
+
+    `connected` waits for the hub, so that the copies are not asked for in vain.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        memory: Memory,
+        outbox: Outbox,
+        settings: DeviceSettings,
+        *,
+        connected: Callable[[], Awaitable[object]] | None = None,
+        plugins: Callable[[str], Plugin] = load_plugin,
+        runners: Mapping[str, MakeRunner] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        def watch(resource: Resource, namespace: str, fields: str) -> Watched:
+            return Mirror(api, memory, resource, namespace, fields=fields, connected=connected)
+
+        self._outbox = outbox
+        self._settings = settings
+        self._load_plugin = plugins
+        self._runners = dict(runners or {})
+        self._clock = clock
+        self._devices = watch(DEVICES, "", f"status.nodeName={settings.node}")
+        self._references = References(watch, self._wake)
+        self._reporter = Reporter(api, clock=clock, told=self._stored)
+        self._plugins: dict[str, Plugin] = {}
+        self._driven: dict[Name, _Driven] = {}
+        self._known: dict[str, Twin] = {}
+        self._unsaved: set[str] = set()
+        self._stale: set[str] = set()
+        self._store: TwinStore | None = None
+        self._journal: Journal | None = None
+        self._woken = asyncio.Event()
+        self._save_now = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.twin_handler = TwinHandler(self.find)
+
+    # ------------------------------------------------------------ life
+
+    async def start(self) -> None:
+        """Begin to drive what the node was told before, and follow what it is told now."""
+        self._devices.subscribe(lambda _: self._wake())
+        self._begin("devices followed", self._devices.run())
+        self._begin("devices reconciled", self._reconcile_forever())
+        self._begin("devices told", self._reporter.run())
+        self._wake()
+
+    def _begin(self, name: str, work: Any) -> None:
+        self._tasks.append(asyncio.create_task(work, name=name))
+
+    async def stop(self) -> None:
+        """Stop driving, save everything, and end the workers; devices keep what they have."""
+        tasks = self._tasks
+        self._tasks = []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for name in list(self._driven):
+            await self._halt(self._driven[name])
+        await self._references.close()
+        for plugin in self._plugins.values():
+            await plugin.close()
+        if self._store is not None and self._journal is not None:
+            with suppress(Exception):
+                await self._store.save([d.device.twin for d in self._driven.values()])
+                await self._journal.save()
+            await self._store.close()
+
+    def find(self, name: Name) -> ManagedDevice | None:
+        driven = self._driven.get(name)
+        return driven.device if driven else None
+
+    @property
+    def devices(self) -> list[ManagedDevice]:
+        return [d.device for d in self._driven.values()]
+
+    # ------------------------------------------------------------ who is driven
+
+    def _wake(self) -> None:
+        self._woken.set()
+
+    async def _reconcile_forever(self) -> None:
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            try:
+                await self._reconcile()
+            except Exception:
+                log.exception("devices could not be reconciled")
+                await asyncio.sleep(5.0)
+                self._wake()
+
+    async def _reconcile(self) -> None:
+        wanted = dict(self._devices.items())
+        if not wanted and self._store is None:
+            return
+        await self._open_store()
+        self._references.follow(wanted)
+        for name in self._driven.keys() - wanted.keys():
+            await self._drop(name)
+        for name, obj in wanted.items():
+            driven = self._driven.get(name)
+            if driven is not None and driven.device.twin.uid != uid_of(obj):
+                await self._drop(name)
+            await self._drive(name, obj)
+
+    async def _open_store(self) -> None:
+        if self._store is not None:
+            return
+        store = await TwinStore.open(self._settings.state / "devices.sqlite")
+        self._known = await store.twins()
+        journal = Journal(self._outbox, store)
+        await journal.load()
+        self._store, self._journal = store, journal
+        self._begin("device numbers saved", journal.run())
+        self._begin("device twins saved", self._save_forever())
+
+    async def _drive(self, name: Name, obj: Object) -> None:
+        driven = self._driven.get(name)
+        if driven is None:
+            driven = self._driven[name] = _Driven(self._new(obj), None)
+        new_wishes = driven.device.update(obj) if driven.device.object is not obj or driven.made_of is None else False
+        made_of, profile, target = self._recipe(obj)
+        if made_of != driven.made_of:
+            await self._halt(driven)
+            driven.made_of = made_of
+            self._employ(driven, profile, target)
+        elif new_wishes and driven.runner is not None:
+            driven.runner.wake()
+
+    def _new(self, obj: Object) -> ManagedDevice:
+        assert self._journal is not None
+        twin = self._known.pop(uid_of(obj), None) or Twin(uid_of(obj))
+        s = self._settings
+        return ManagedDevice(obj, twin, self._journal, node=s.node, site=s.site, clock=self._clock, changed=self._changed)
+
+    def _recipe(self, obj: Object) -> tuple[object, Profile | ProfileError, Target]:
+        """Return what a runner is made of; it is made anew when that changes."""
+        namespace = name_of(obj).namespace
+
+        def find(name: str) -> Object | None:
+            return self._references.get(DEVICEPROFILES, Name(namespace, name))
+
+        wanted = str(dig(obj, "spec", "profile", default=""))
+        own = find(wanted)
+        profile: Profile | ProfileError
+        try:
+            profile = load_profile(own, find) if own else ProfileError("ProfileNotFound", f"DeviceProfile {wanted} does not exist")
+        except ProfileError as error:
+            profile = error
+        secret = dig(obj, "spec", "connection", "credentials", "secretRef", "name")
+        values = secret_values(self._references.get(SECRETS, Name(namespace, secret)) if secret else None)
+        protocol = profile.protocol if isinstance(profile, Profile) else ""
+        target = Target(dig(obj, "spec", "connection", protocol, default={}), str(name_of(obj)), values)
+        return (_versions(own, find), str(profile) if isinstance(profile, ProfileError) else "", target), profile, target
+
+    def _employ(self, driven: _Driven, profile: Profile | ProfileError, target: Target) -> None:
+        device = driven.device
+        if isinstance(profile, ProfileError):
+            device.without_profile(profile.reason, str(profile))
+            return
+        device.use_profile(profile)
+        try:
+            driven.runner = self._runner(device, profile, target)
+        except RefusedError as error:
+            device.connection(False, "NoDriver", str(error))
+            return
+        driven.task = asyncio.create_task(driven.runner.run(), name=f"device {device.name}")
+
+    def _runner(self, device: ManagedDevice, profile: Profile, target: Target) -> Runner:
+        make = self._runners.get(profile.protocol)
+        if make is not None:
+            return make(device, profile, target)
+        if profile.protocol not in self._plugins:
+            self._plugins[profile.protocol] = self._load_plugin(profile.protocol)
+        plugin = self._plugins[profile.protocol]
+        return PolledDevice(device, profile, target, lambda: plugin)
+
+    async def _halt(self, driven: _Driven) -> None:
+        if driven.task is not None:
+            driven.task.cancel()
+            await asyncio.gather(driven.task, return_exceptions=True)
+        driven.task = driven.runner = None
+
+    async def _drop(self, name: Name) -> None:
+        """Stop driving a device that the hub gave to nobody or to another node."""
+        driven = self._driven.pop(name)
+        await self._halt(driven)
+        self._reporter.forget(driven.device)
+        uid = driven.device.twin.uid
+        self._unsaved.discard(uid)
+        self._stale.discard(uid)
+        assert self._store is not None
+        await self._store.forget(uid)
+        log.info("device no longer driven", extra={"device": str(name)})
+
+    # ------------------------------------------------------------ what changed
+
+    def _changed(self, device: ManagedDevice, at_once: bool) -> None:
+        if at_once:
+            self._unsaved.add(device.twin.uid)
+            self._save_now.set()
+            self._reporter.mark(device, at_once=must_tell(device))
+        else:
+            self._stale.add(device.twin.uid)
+            self._reporter.mark(device, at_once=False)
+
+    def _stored(self, obj: Object) -> None:
+        """The hub has taken a status: judge by it until the watch brings a newer one."""
+        driven = self._driven.get(name_of(obj))
+        if driven is not None and driven.device.twin.generation == metadata(obj).get("generation"):
+            driven.device.object = obj
+
+    async def _save_forever(self) -> None:
+        """Save acknowledgements soon, values seldom."""
+        loop = asyncio.get_running_loop()
+        values_at = loop.time() + SAVE_VALUES_S
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(values_at):
+                    await self._save_now.wait()
+            await asyncio.sleep(SAVE_S)
+            self._save_now.clear()
+            uids, self._unsaved = self._unsaved, set()
+            if loop.time() >= values_at:
+                values_at = loop.time() + SAVE_VALUES_S
+                uids, self._stale = uids | self._stale, set()
+            try:
+                assert self._store is not None
+                await self._store.save([d.device.twin for d in self._driven.values() if d.device.twin.uid in uids])
+            except Exception:
+                log.exception("twins could not be saved")
+                self._unsaved |= uids
+
+
+def _versions(profile: Object | None, find: Callable[[str], Object | None]) -> list[object]:
+    """Return the specs of a profile and all its bases: what a runner depends on."""
+    found: list[object] = []
+    todo, seen = [profile], set[str]()
+    while todo:
+        obj = todo.pop()
+        name = str(metadata(obj).get("name")) if obj else ""
+        if obj is None or name in seen:
+            continue
+        seen.add(name)
+        found.append(obj.get("spec"))
+        todo += [find(b) for b in dig(obj, "spec", "extends", default=[])]
+    return found
