@@ -49,10 +49,16 @@ class Informer:
         self._on_list: list[Callable[[], None]] = []
         self._synced = asyncio.Event()
         self._watch_from = ""
+        self._following = False
 
     @property
     def synced(self) -> bool:
         return self._synced.is_set()
+
+    @property
+    def following(self) -> bool:
+        """Whether a watch is open, so that silence means that nothing happened."""
+        return self._following
 
     async def wait_synced(self) -> None:
         """Return once the first list is in."""
@@ -117,10 +123,14 @@ class Informer:
             await self._list()
         selection = {"labels": self._labels, "fields": self._fields}
         events = self._api.watch(self.resource, self._namespace, **selection, revision=self._watch_from)
-        async with closing(events):
-            async for event in events:
-                self._tell(self._cache.apply(event))
-                self._watch_from = str(self._cache.revision)
+        self._following = True
+        try:
+            async with closing(events):
+                async for event in events:
+                    self._tell(self._cache.apply(event))
+                    self._watch_from = str(self._cache.revision)
+        finally:
+            self._following = False
 
     async def _list(self) -> None:
         found = await self._api.list(self.resource, self._namespace, labels=self._labels, fields=self._fields)

@@ -1,0 +1,68 @@
+"""What still stands in a namespace that is being deleted, and how that is said. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from skerry.model.conditions import with_condition
+
+FINALIZER = "kubernetes"
+FIRST_LOOK_S = 0.2
+LATER_LOOK_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """Counts by resource and by finalizer, and what could not be looked at."""
+
+    objects: Mapping[str, int] = field(default_factory=dict)
+    finalizers: Mapping[str, int] = field(default_factory=dict)
+    failures: Mapping[str, str] = field(default_factory=dict)
+
+    def and_object(self, resource: str, finalizers: Iterable[str]) -> Remaining:
+        counts = dict(self.finalizers)
+        for finalizer in finalizers:
+            counts[finalizer] = counts.get(finalizer, 0) + 1
+        return replace(self, objects={**self.objects, resource: self.objects.get(resource, 0) + 1}, finalizers=counts)
+
+    def and_failure(self, resource: str, message: str) -> Remaining:
+        return replace(self, failures={**self.failures, resource: message})
+
+
+def is_purged(remaining: Remaining) -> bool:
+    return not remaining.objects and not remaining.failures
+
+
+def next_look_s(looks: int, remaining: Remaining) -> float:
+    """Return when to look again: soon after a deletion that needs no waiting, later while something holds on."""
+    return LATER_LOOK_S if looks or remaining.finalizers or remaining.failures or "pods" in remaining.objects else FIRST_LOOK_S
+
+
+def conditions(old: Sequence[Mapping[str, Any]], remaining: Remaining, now: datetime) -> list[dict[str, Any]]:
+    """Return the conditions that tell why the namespace is still there, in Kubernetes' words."""
+    contents = ", ".join(f"{key} has {n} resource instances" for key, n in sorted(remaining.objects.items()))
+    holders = ", ".join(f"{name} in {n} resource instances" for name, n in sorted(remaining.finalizers.items()))
+    failures = ", ".join(f"{key}: {message}" for key, message in sorted(remaining.failures.items()))
+    said = (
+        ("NamespaceDeletionContentFailure", bool(failures), "ContentDeletionFailed", f"Some resources could not be deleted: {failures}"),
+        ("NamespaceContentRemaining", bool(contents), "SomeResourcesRemain", f"Some resources are remaining: {contents}"),
+        (
+            "NamespaceFinalizersRemaining",
+            bool(holders),
+            "SomeFinalizersRemain",
+            f"Some content in the namespace has finalizers remaining: {holders}",
+        ),
+    )
+    absent = {
+        "NamespaceDeletionContentFailure": ("ContentDeleted", "All content successfully deleted, may be waiting on finalization"),
+        "NamespaceContentRemaining": ("ContentRemoved", "All content successfully removed"),
+        "NamespaceFinalizersRemaining": ("ContentHasNoFinalizers", "All content-preserving finalizers finished"),
+    }
+    found = [dict(c) for c in old]
+    for kind, state, reason, message in said:
+        words = (reason, message) if state else absent[kind]
+        found = with_condition(found, kind, state, reason=words[0], message=words[1], now=now)
+    return found
