@@ -19,7 +19,7 @@ from skerry.apiserver.http.message import Request, Response
 from skerry.apiserver.http.render import Renderer
 from skerry.apiserver.http.resources import Resources
 from skerry.apiserver.http.routes import Access, Route, RouteTable
-from skerry.apiserver.http.shell import ApiHttp, TokenAuthenticator
+from skerry.apiserver.http.shell import ApiHttp, CertificateUser, TokenAuthenticator
 from skerry.apiserver.registry.admit import admit_definitions, standard_chain
 from skerry.apiserver.registry.builtins import serve_builtins
 from skerry.apiserver.registry.crds import CustomKinds
@@ -57,10 +57,12 @@ class ApiServer:
         *,
         routes: Iterable[Route] = (),
         tokens: TokenAuthenticator | None = None,
+        certificate: CertificateUser | None = None,
         now: Callable[[], datetime],
     ) -> None:
         self.store = store
         self._tokens = tokens
+        self._certificate = certificate
         self.catalogue = Catalogue()
         self.kinds = Kinds()
         serve_builtins(self.kinds, self.catalogue)
@@ -81,11 +83,12 @@ class ApiServer:
         *,
         routes: Iterable[Route] = (),
         tokens: TokenAuthenticator | None = None,
+        certificate: CertificateUser | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> ApiServer:
         indexer = Indexer()
         store = await Store.open(path, index=indexer)
-        server = cls(store, indexer, routes=routes, tokens=tokens, now=now)
+        server = cls(store, indexer, routes=routes, tokens=tokens, certificate=certificate, now=now)
         await server.start()
         return server
 
@@ -99,7 +102,7 @@ class ApiServer:
         await self.custom.settle_all()
         self._tasks.append(asyncio.create_task(self.custom.run(), name="custom kinds"))
         self.dispatcher = Dispatcher(self.routes, self.resources, self.access, identity=self._identity)
-        self.http = ApiHttp(self.dispatcher.handle, tokens=self._tokens)
+        self.http = ApiHttp(self.dispatcher.handle, tokens=self._tokens, certificate=self._certificate)
 
     def _follow(self, changes: list[Change]) -> None:
         """Keep what is answered from memory in step with the store."""
