@@ -1,0 +1,68 @@
+"""Which node drives a Device, and what the hub says when none does."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from skerry.controllers.fleet.device_plan import Placement, place, status_patch
+from skerry.model.conditions import get_condition
+from skerry.model.objects import Object
+
+NOW = datetime(2026, 1, 5, 10, 0, 0, tzinfo=UTC)
+
+
+def a_node(name: str, *, ready: str = "True", **labels: str) -> Object:
+    conditions = [{"type": "Ready", "status": ready}]
+    return {"metadata": {"name": name, "labels": {k.replace("_", "."): v for k, v in labels.items()}}, "status": {"conditions": conditions}}
+
+
+def a_device(placement: dict[str, Any] | None = None, **status: Any) -> Object:
+    spec = {"profile": "p", **({"placement": placement} if placement else {})}
+    return {"metadata": {"name": "d", "namespace": "default", "generation": 3}, "spec": spec, "status": status}
+
+
+def test_a_device_goes_to_a_ready_node_with_its_labels_and_the_fewest_devices() -> None:
+    nodes = [a_node("a", site="x"), a_node("b", site="x"), a_node("c", site="y"), a_node("d", ready="Unknown", site="x")]
+
+    assert place(a_device({"nodeSelector": {"site": "x"}}), nodes, {"a": 2, "b": 1}) == Placement("b")
+
+
+def test_a_device_stays_with_its_node_also_when_that_is_not_heard() -> None:
+    nodes = [a_node("a", ready="Unknown"), a_node("b")]
+
+    assert place(a_device(nodeName="a"), nodes, {}) == Placement("a")
+
+
+def test_a_device_moves_when_its_placement_no_longer_allows_the_node() -> None:
+    nodes = [a_node("a"), a_node("b")]
+
+    assert place(a_device({"nodeName": "b"}, nodeName="a"), nodes, {}) == Placement("b")
+    assert place(a_device(nodeName="gone"), nodes, {"a": 1}) == Placement("b")
+
+
+def test_a_device_without_a_node_says_why() -> None:
+    placement = place(a_device({"nodeSelector": {"site": "z"}}), [a_node("a")], {})
+
+    assert placement == Placement("", "NoNode", "no node has label site=z")
+    patch = status_patch(a_device(), placement, None, now=NOW) or {}
+    connected = get_condition(patch["conditions"], "Connected") or {}
+    assert (connected["status"], connected["reason"], connected["observedGeneration"]) == ("False", "NoNode", 3)
+    assert status_patch(a_device(**{**patch, "nodeName": ""}), placement, None, now=NOW) is None, "it is said once"
+
+
+def test_a_device_that_is_placed_is_its_nodes_to_speak_of() -> None:
+    said = [{"type": "Connected", "status": "True", "observedGeneration": 3}, {"type": "InSync", "status": "True", "observedGeneration": 3}]
+    device = a_device(nodeName="a", conditions=said)
+
+    assert status_patch(device, Placement("a"), a_node("a"), now=NOW) is None
+    patch = status_patch(device, Placement("a"), a_node("a", ready="Unknown"), now=NOW) or {}
+    assert [c["status"] for c in patch["conditions"]] == ["Unknown", "Unknown"]
+    assert status_patch(a_device(nodeName="a", **patch), Placement("a"), a_node("a", ready="Unknown"), now=NOW) is None
+
+
+def test_a_device_of_another_node_waits_for_the_new_one() -> None:
+    patch = status_patch(a_device(nodeName="a"), Placement("b"), a_node("b"), now=NOW) or {}
+
+    assert patch["nodeName"] == "b"
+    assert {(c["status"], c["reason"]) for c in patch["conditions"]} == {("Unknown", "Placed")}
