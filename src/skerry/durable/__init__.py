@@ -15,11 +15,13 @@ from skerry.durable.errors import (
 )
 from skerry.durable.group import Result, Work
 from skerry.durable.lock import HeldLock, hold_folder
+from skerry.durable.space import Space
 from skerry.durable.writer import Writer
 
 __all__ = [
     "HeldLock",
     "Result",
+    "Space",
     "StoreBusyError",
     "StoreClosedError",
     "StoreError",

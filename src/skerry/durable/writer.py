@@ -200,8 +200,10 @@ class Writer:
             checkpoints.run_when_due()
         except LATCHING_ERRORS as error:
             self._latch(error)
-        except apsw.Error as error:  # full or busy: the WAL keeps the data, the next round tries again
-            log.warning("checkpoint postponed", extra={"path": str(self.path), "cause": repr(error)})
+        except apsw.Error as error:  # full or busy: the WAL keeps the data, a later round tries again
+            if not checkpoints.late:
+                log.warning("checkpoint postponed", extra={"path": str(self.path), "cause": repr(error)})
+            checkpoints.late = True
 
     def _close(self, db: apsw.Connection) -> None:
         try:
@@ -234,6 +236,7 @@ class _Checkpoints:
         self._db = db
         self._base = self._written()
         self._next = CHECKPOINT_PAGES
+        self.late = False
 
     def run_when_due(self) -> None:
         """Checkpoint when enough was written. An fsync that fails here raises, as one of a commit does."""
@@ -248,6 +251,7 @@ class _Checkpoints:
         failpoints.reach("durable.after_checkpoint")
         if in_wal == moved:
             self._base, self._next = self._written(), CHECKPOINT_PAGES
+            self.late = False
 
     def _written(self) -> int:
         return self._db.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE)[0]

@@ -157,8 +157,7 @@ async def test_what_waits_behind_a_failed_sync_fails_too(file: Writer, disk: Dis
     assert all(isinstance(answer.error, StoreFailedError) for answer in answers)
 
 
-async def test_a_sync_that_fails_in_a_checkpoint_latches(file: Writer, disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "CHECKPOINT_PAGES", 0)
+async def test_a_sync_that_fails_in_a_checkpoint_latches(file: Writer, disk: Disk) -> None:
     await file.write(put("kept"))
     disk.fail_sync = lambda path: path.endswith(".sqlite")
     await file.write(lambda db: db.execute("INSERT INTO t(v) VALUES (zeroblob(4200000))") and None)  # acknowledged, then moved

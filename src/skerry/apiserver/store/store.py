@@ -22,7 +22,7 @@ from skerry.apiserver.store.records import NOTHING, Change, Key, Record, Snapsho
 from skerry.apiserver.store.rows import MIGRATIONS, TYPES, Indexer, Loaded, Sealer, compact, insert, load
 from skerry.apiserver.store.shelf import Shelf
 from skerry.apiserver.store.watcher import Watcher
-from skerry.durable import Result, StoreClosedError, StoreError, StoreFailedError, Writer, failpoints
+from skerry.durable import Result, Space, StoreClosedError, StoreError, StoreFailedError, Writer, failpoints
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +52,7 @@ class Store:
         self._shelves = loaded.shelves
         self._history: History = loaded.history
         self._queue = Queue()
+        self._space = Space(writer.path)
         self._compacting = False
         self._subscribers: list[Subscriber] = []
         self._watchers: dict[str, set[Watcher]] = {}
@@ -185,6 +186,8 @@ class Store:
         value = encode(revision)
         if len(value) > VALUE_BYTES:
             raise ValueError(f"{key} is {len(value)} bytes, the limit is {VALUE_BYTES}")
+        if kind != DELETED:
+            self._space.require(len(value))
         index = self._index(key, value)
         record = Record(key, revision, value, index.labels or NOTHING, index.fields or NOTHING)
         pending = Pending(record, kind, self._seal(key, value), asyncio.get_running_loop().create_future())
@@ -222,9 +225,9 @@ class Store:
             for pending in self._queue.drop():
                 pending.refuse(result.error)
         self._commit_next()
-        self._compact_when_due()
         if not self._queue.in_flight:
             self._idle.set()
+        self._compact_when_due()
 
     def _publish(self, batch: Sequence[Pending]) -> None:
         changes = [self._apply(pending) for pending in batch]
@@ -265,9 +268,12 @@ class Store:
         def done(result: Result[None]) -> None:
             self._compacting = False
             if result.error is not None:
-                log.warning("compaction postponed", extra={"rows": len(rows), "cause": repr(result.error)})
+                log.debug("compaction postponed", extra={"rows": len(rows), "cause": repr(result.error)})
                 self._history.put_back(rows, floors)
             elif not self._queue.in_flight:
                 self._compact_when_due()
 
-        self._writer.submit(work, done)
+        try:
+            self._writer.submit(work, done)
+        except StoreError as error:  # failed meanwhile
+            done(Result(error=error))
