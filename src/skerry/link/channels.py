@@ -13,7 +13,10 @@ from skerry.link.core import PeerError
 
 STDIN, STDOUT, STDERR, STATUS, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 CHANNELS = frozenset((STDIN, STDOUT, STDERR, STATUS, RESIZE, CLOSE))
-MAX_PAYLOAD = 64 * 1024
+MAX_PAYLOAD = 1024 * 1024
+"""Bytes of one frame that we take."""
+SPLIT = 64 * 1024
+"""Bytes of one frame that we send: a longer payload is split, so that other channels get their turn."""
 
 _HEAD = struct.Struct(">BI")
 
@@ -29,7 +32,7 @@ def encode(channel: int, payload: bytes) -> bytes:
     """Return the frames for *payload*, split as needed; an empty payload is one empty frame."""
     if channel not in CHANNELS:
         raise ValueError(f"{channel} is not a channel")
-    parts = [payload[at : at + MAX_PAYLOAD] for at in range(0, len(payload), MAX_PAYLOAD)] or [b""]
+    parts = [payload[at : at + SPLIT] for at in range(0, len(payload), SPLIT)] or [b""]
     return b"".join(_HEAD.pack(channel, len(part)) + part for part in parts)
 
 

@@ -15,8 +15,7 @@ import msgspec
 
 from skerry.trust.der import TrustError
 from skerry.trust.files import create_private, replace_private
-
-MAX_LINE = 64 * 1024
+from skerry.trust.wire import MAX_LINE
 
 Task = Callable[[Mapping[str, Any]], dict[str, Any]]
 
@@ -46,8 +45,8 @@ def _issue_server(ask: Mapping[str, Any]) -> dict[str, Any]:
     from skerry.trust import authority
 
     key, certificate = authority.issue_server(*_ca(ask), ask["names"], _now(ask))
-    # One file holds both, so that a power cut cannot leave a key beside another key's certificate.
-    replace_private(Path(ask["file"]), (key + certificate).encode())
+    # One file holds both, so that a power cut cannot leave a key beside another key's certificate. PEM readers skip the first line.
+    replace_private(Path(ask["file"]), f"names: {' '.join(ask['names'])}\n{key}{certificate}".encode())
     return {"certificate": certificate}
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from skerry.trust.der import TrustError
-from skerry.trust.worker import MAX_LINE
+from skerry.trust.wire import MAX_LINE
 
 
 class WorkshopError(Exception):

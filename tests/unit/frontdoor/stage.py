@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from skerry.apiserver.http.message import Request, Response
-from skerry.hub.frontdoor import Door, DoorSettings, Roster
+from skerry.hub.frontdoor import Door, DoorSettings, Roster, Sessions
 from skerry.hub.frontdoor.door import PROTOCOLS
 from skerry.hub.frontdoor.session import EventSink
 from skerry.model.kinds.enrollment import object_name
@@ -104,7 +104,9 @@ def a_context(folder: Path, *, names: tuple[str, ...] = ("localhost", "127.0.0.1
 async def a_stage(
     folder: Path, handle: Handle = nothing, *, events: EventSink | None = None, context: ssl.SSLContext | None = None
 ) -> AsyncIterator[Stage]:
-    door = Door(DoorSettings(host="127.0.0.1", port=0), context or a_context(folder), Roster(), http=NoHttp, handle=handle, events=events)
+    door = Door(
+        DoorSettings(host="127.0.0.1", port=0), context or a_context(folder), Sessions(Roster()), http=NoHttp, handle=handle, events=events
+    )
     _, port = await door.start()
     try:
         yield Stage(door, port, folder)

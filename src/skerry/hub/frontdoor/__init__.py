@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from skerry.hub.frontdoor.door import Door, DoorSettings
+from skerry.hub.frontdoor.door import Door, DoorSettings, user_by_certificate
 from skerry.hub.frontdoor.roster import Roster
 from skerry.hub.frontdoor.sessions import Sessions
 
-__all__ = ["Door", "DoorSettings", "Roster", "Sessions"]
+__all__ = ["Door", "DoorSettings", "Roster", "Sessions", "user_by_certificate"]

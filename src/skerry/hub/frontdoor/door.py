@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from skerry.apiserver.http.message import User
+from skerry.apiserver.http.shell import user_of_certificate
 from skerry.hub.frontdoor.requests import Handle
 from skerry.hub.frontdoor.roster import Roster
 from skerry.hub.frontdoor.session import EventSink, NodeSession, node_user
@@ -45,15 +46,15 @@ class Door:
         self,
         settings: DoorSettings,
         context: ssl.SSLContext,
-        roster: Roster,
+        sessions: Sessions,
         *,
         http: Callable[[], asyncio.BaseProtocol],
         handle: Handle,
         events: EventSink | None = None,
     ) -> None:
         self.settings = settings
-        self.roster = roster
-        self.sessions = Sessions(roster)
+        self.roster = sessions.roster
+        self.sessions = sessions
         self._context = context
         self._http = http
         self._handle = handle
@@ -95,16 +96,6 @@ class Door:
         for guarded in list(self._guarded):
             if self.roster.node_of(guarded.key_hash) is None:
                 guarded.close()
-
-    def user_of(self, ssl_object: Any) -> User | None:
-        """Return who shows this certificate over HTTP/1.1: a node by its key, anybody else by the subject."""
-        from skerry.apiserver.http.shell import user_of_certificate
-
-        user = user_of_certificate(ssl_object)
-        if user is None or NODES_GROUP not in user.groups:
-            return user
-        node = self.roster.node_of(_key_hash(ssl_object))
-        return node_user(node) if node is not None else None
 
     # What a new connection calls.
 
@@ -213,6 +204,15 @@ class _Guarded(_Counted):
     def connection_lost(self, error: Exception | None) -> None:
         self._door.let_go(self)
         super().connection_lost(error)
+
+
+def user_by_certificate(roster: Roster, ssl_object: Any) -> User | None:
+    """Return who shows this certificate over HTTP/1.1: a node by its key, anybody else by the subject."""
+    user = user_of_certificate(ssl_object)
+    if user is None or NODES_GROUP not in user.groups:
+        return user
+    node = roster.node_of(_key_hash(ssl_object))
+    return node_user(node) if node is not None else None
 
 
 def _key_hash(tls: Any) -> str:

@@ -19,7 +19,7 @@ class Sessions:
     """At most one link a node listens on: a newer one takes the older one's place."""
 
     def __init__(self, roster: Roster) -> None:
-        self._roster = roster
+        self.roster = roster
         self._all: set[NodeSession] = set()
         self._listening: dict[str, NodeSession] = {}
 
@@ -55,8 +55,8 @@ class Sessions:
     def enforce(self) -> None:
         """Close every link whose key may no longer connect as its node."""
         for session in list(self._all):
-            if self._roster.node_of(session.key_hash) != session.node and session.link is not None:
-                session.link.close(DENIED if self._roster.denied(session.key_hash) else NOT_ENROLLED)
+            if self.roster.node_of(session.key_hash) != session.node and session.link is not None:
+                session.link.close(DENIED if self.roster.denied(session.key_hash) else NOT_ENROLLED)
 
     def close(self) -> None:
         """Say goodbye to every node."""

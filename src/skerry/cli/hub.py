@@ -1,0 +1,209 @@
+"""`skerry hub`: run the hub, make tokens for nodes, sign in to the console."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from skerry.kube.kubeconfig import Cluster
+
+OUTPUT = click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="What is printed.")
+KUBECONFIG = click.option(
+    "--kubeconfig",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="KUBECONFIG",
+    default=Path("~/.kube/config"),
+    help="The kubeconfig of a hub's admin.  [default: $KUBECONFIG, ~/.kube/config]",
+)
+
+
+@click.group()
+def hub() -> None:
+    """Run the hub; make tokens for nodes; sign in to the console."""
+
+
+@hub.command()
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of everything the hub keeps.")
+@click.option("--listen", default="127.0.0.1:6443", show_default=True, metavar="ADDRESS:PORT", help="The one port; 0 takes a free one.")
+@click.option("--name", "names", multiple=True, metavar="HOST", help="Host name or address under which nodes reach this hub; repeatable.")
+@click.option("--node-grace", default="40s", show_default=True, metavar="DURATION", help="Silence after which a node is NotReady.")
+def run(data: Path, listen: str, names: Sequence[str], node_grace: str) -> None:
+    """Run the hub until SIGTERM or Ctrl-C.
+
+    The first start makes the hub's certificate authority and an admin kubeconfig, DATA/admin.kubeconfig.
+    kubectl, nodes and the console all use the one port, over TLS 1.3.
+
+    \b
+    Try it:
+      skerry hub run --data /var/lib/skerry-hub --listen 0.0.0.0:6443 --name hub.example.org
+      export KUBECONFIG=/var/lib/skerry-hub/admin.kubeconfig
+      kubectl get namespaces
+    """
+    from skerry.hub.settings import HubSettings, parse_listen
+    from skerry.model.times import parse_duration
+
+    try:
+        host, port = parse_listen(listen)
+        settings = HubSettings(data=data.absolute(), host=host, port=port, names=tuple(names), node_grace_s=parse_duration(node_grace))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    from skerry.hub import server
+    from skerry.hub.pki import PkiError
+    from skerry.trust import WorkshopError
+
+    try:
+        server.run(settings, lambda text: click.echo(text))
+    except (server.HubError, PkiError, WorkshopError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@hub.group()
+def token() -> None:
+    """Tokens with which nodes join."""
+
+
+@token.command()
+@click.option("--site", default="", help="The Site that the node will belong to.")
+@click.option("--node", default="", help="The only node name that may use the token; needed to replace a machine.")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label for the node; repeatable.")
+@click.option("--ttl", default="10m", show_default=True, metavar="DURATION", help="How long the token is good; at most 30d.")
+@KUBECONFIG
+@OUTPUT
+def create(site: str, node: str, labels: Sequence[str], ttl: str, kubeconfig: Path, output: str) -> None:
+    """Make a token that lets one node join, once.
+
+    The token carries the hash of the hub's CA, so the node knows the hub before it says anything. The hub keeps only a hash of it.
+
+    \b
+    Try it:
+      skerry hub token create --site dock-3 --node dock-3-gw --label rack=r1
+    """
+    import asyncio
+
+    from skerry.model.times import parse_duration
+
+    try:
+        seconds = parse_duration(ttl)
+        wanted = dict(_pair(label) for label in labels)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    if not 0 < seconds <= 30 * 86400:
+        raise click.UsageError(f"--ttl {ttl}: a token is good for at most 30d")
+    expires = datetime.now(UTC) + timedelta(seconds=seconds)
+    cluster = _cluster(kubeconfig)
+    text = _call(asyncio.run, _create_token(cluster, site=site, node=node, labels=wanted, expires=expires))
+    told = {
+        "token": text,
+        "hub": cluster.server,
+        "expires": expires.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "node": node,
+        "site": site,
+        "labels": wanted,
+    }
+    if output == "json":
+        _print_json(told)
+    else:
+        click.echo(text)
+        click.echo(f"good for one node until {told['expires']}; on the node:", err=True)
+        click.echo(f"  skerry node join {cluster.server} --token {text} --state /var/lib/skerry", err=True)
+
+
+@hub.command()
+@KUBECONFIG
+@OUTPUT
+def login(kubeconfig: Path, output: str) -> None:
+    """Print a one-use code that signs in to the console; it is good for five minutes.
+
+    \b
+    Try it:
+      skerry hub login --kubeconfig /var/lib/skerry-hub/admin.kubeconfig
+    """
+    import asyncio
+
+    cluster = _cluster(kubeconfig)
+    made: dict[str, Any] = _call(asyncio.run, _post(cluster, "/skerry/login-codes"))
+    address = f"{cluster.server}{made['path']}"
+    if output == "json":
+        _print_json({"code": made["code"], "console": address, "expiresInSeconds": made["expiresInSeconds"]})
+    else:
+        click.echo(f"open {address} and sign in with the code {made['code']} within {made['expiresInSeconds'] // 60} minutes")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise ValueError(f"--label {text!r} is not KEY=VALUE")
+    return key, value
+
+
+def _cluster(kubeconfig: Path) -> Cluster:
+    from skerry.kube.kubeconfig import KubeconfigError, read_kubeconfig
+
+    path = kubeconfig.expanduser()
+    try:
+        return read_kubeconfig(path)
+    except (OSError, KubeconfigError) as error:
+        raise click.ClickException(f"{error}; name the hub's admin.kubeconfig with --kubeconfig or KUBECONFIG") from error
+
+
+def _call(run_: Any, work: Any) -> Any:
+    """Run *work*, and turn what the hub answers into words."""
+    from skerry.model.errors import ApiError
+
+    try:
+        return run_(work)
+    except (ApiError, ConnectionError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+async def _create_token(cluster: Cluster, *, site: str, node: str, labels: dict[str, str], expires: datetime) -> str:
+    from skerry.hub.enrollment.tokens import new_token, to_secret
+    from skerry.kube import HttpApi
+    from skerry.kube.aio import AioTransport
+    from skerry.model.errors import ApiError
+    from skerry.model.resources import SECRETS, SITES
+    from skerry.trust import pem_to_der
+    from skerry.trust.joining import ca_hash
+
+    made, record = new_token(ca_hash(pem_to_der(cluster.ca_pem)), expires=expires, node=node, site=site, labels=labels)
+    async with AioTransport(cluster) as transport:
+        api = HttpApi(transport)
+        if site:
+            try:
+                await api.get(SITES, "", site)
+            except ApiError as error:
+                if error.code != 404:
+                    raise
+                raise ValueError(f"there is no Site {site!r}; make it first, or look with: kubectl get sites") from error
+        await api.create(SECRETS, to_secret(record))
+    return str(made)
+
+
+async def _post(cluster: Cluster, path: str) -> dict[str, Any]:
+    import msgspec
+
+    from skerry.kube.aio import AioTransport
+    from skerry.model.errors import ApiError
+
+    async with AioTransport(cluster) as transport:
+        response = await transport.request("POST", path)
+        try:
+            told: dict[str, Any] = msgspec.json.decode(await response.read(limit_bytes=65536), type=dict[str, Any])
+        except msgspec.DecodeError as error:
+            raise ConnectionError(f"what answers at {cluster.server} is not a hub") from error
+        finally:
+            await response.close()
+        if response.status >= 300:
+            raise ApiError.from_status(told)
+        return told
+
+
+def _print_json(told: dict[str, Any]) -> None:
+    import msgspec
+
+    click.echo(msgspec.json.format(msgspec.json.encode(told), indent=2).decode())

@@ -1,0 +1,247 @@
+"""The hub: store, API, controllers, event log and front door put together in one process, started and stopped in order.
+
+What stays true: one process at a time has the data folder; nobody is let in before the roster is known; a hub that is killed
+at any point starts again from what was acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from skerry.apiserver.http.message import Request, Response
+from skerry.apiserver.http.routes import Access, Route
+from skerry.apiserver.local import LocalApi
+from skerry.apiserver.server import ApiServer
+from skerry.controllers.informers import Informers
+from skerry.events.log import HubLog
+from skerry.events.routes import EventRoutes
+from skerry.hub.enrollment import EnrollmentDesk, EnrollmentReconciler
+from skerry.hub.frontdoor import Door, DoorSettings, Roster, Sessions, user_by_certificate
+from skerry.hub.frontdoor.door import PROTOCOLS
+from skerry.hub.kubeconfig import kubeconfig, write_kubeconfig
+from skerry.hub.login_codes import LIFETIME_S, LoginCodes
+from skerry.hub.pki import Pki, server_names
+from skerry.hub.settings import HubSettings
+from skerry.model.resources import ENROLLMENTS, NODES
+from skerry.trust import Workshop
+from skerry.trust.joining import CA_PATH, ENROLL_PATH
+from skerry.trust.tls import hub_context
+
+log = logging.getLogger(__name__)
+
+LOOK_AT_CERTIFICATE_EVERY_S = 6 * 3600.0
+
+
+class HubError(Exception):
+    """The hub cannot start; the message says why and what to do."""
+
+
+class Hub:
+    """One hub, running; make it with `start`, end it with `stop`."""
+
+    def __init__(self, settings: HubSettings) -> None:
+        self.settings = settings
+        self.pki = Pki(settings.data / "pki")
+        self.roster = Roster()
+        self.sessions = Sessions(self.roster)
+        self.login_codes = LoginCodes()
+        self.url = ""
+        self._workshop = Workshop()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._closers: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.settings.data / "admin.kubeconfig"
+
+    def listeners(self) -> list[dict[str, str]]:
+        """Return every socket of this process that listens, and what for."""
+        return [{"address": a, "purpose": "hub", "protocol": "TLS 1.3: the link of nodes, HTTP/1.1"} for a in self.door.listeners()]
+
+    @classmethod
+    async def start(cls, settings: HubSettings) -> Hub:
+        """Start a hub; whatever had been started is stopped again when a part fails."""
+        hub = cls(settings)
+        try:
+            await hub._start()
+        except BaseException:
+            await hub.stop()
+            raise
+        return hub
+
+    async def _start(self) -> None:
+        settings = self.settings
+        self._lock()
+        self._closers.append(self._workshop.close)
+        await self.pki.prepare(server_names(settings.host, settings.names), self._workshop, _now())
+        context = hub_context(self.pki.ca, self.pki.server, PROTOCOLS)
+        await self._open_stores()
+        self._add_routes()
+        door = DoorSettings(host=settings.host, port=settings.port)
+        self.door = Door(
+            door,
+            context,
+            self.sessions,
+            http=self.server.http.protocol_factory,
+            handle=self.server.dispatcher.handle,
+            events=self.event_routes,
+        )
+        await self._start_controllers()
+        host, port = await self.door.start()
+        self._closers.append(self.door.stop)
+        self.url = _url(settings, host, port)
+        text = kubeconfig(url=self.url, ca_pem=self.pki.ca_pem(), identity_pem=self.pki.admin.read_text())
+        write_kubeconfig(self.kubeconfig, text)
+        self._run("hub certificate", self._keep_certificate(context))
+
+    def _lock(self) -> None:
+        """Take the data folder for this process; the lock goes with the process, however that ends."""
+        self.settings.data.mkdir(parents=True, exist_ok=True)
+        self.settings.data.chmod(0o711)  # its files are private one by one; others may pass through
+        handle = os.open(self.settings.data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(handle)
+            raise HubError(f"another hub runs with {self.settings.data}; stop it first, or use another --data") from error
+
+        async def unlock() -> None:
+            os.close(handle)
+
+        self._closers.append(unlock)
+
+    async def _open_stores(self) -> None:
+        data = self.settings.data
+        self.server = await ApiServer.open(
+            data / "hub.sqlite", certificate=lambda ssl_object: user_by_certificate(self.roster, ssl_object)
+        )
+        self._closers.append(self.server.close)
+        self.event_log = await HubLog.open(data / "events.sqlite")
+        self._closers.append(self.event_log.close)
+        self.event_routes = EventRoutes(self.event_log)
+        self.api = LocalApi(self.server.registry)
+
+    def _add_routes(self) -> None:
+        desk = EnrollmentDesk(self.api, self.roster, self._workshop, self.pki.folder, now=_now)
+        for route in (
+            Route(("GET",), CA_PATH, Access.PUBLIC, desk.ca, "the hub's CA certificate"),
+            Route(("POST",), ENROLL_PATH, Access.OWN, desk.enroll, "enrollment: the request proves its key"),
+            Route(("POST",), "/skerry/login-codes", Access.PATH, self._make_login_code, "a one-use code for the console"),
+            Route(("GET",), "/skerry/events", Access.PATH, self._read_events, "the event log"),
+        ):
+            self.server.routes.add(route)
+
+    async def _start_controllers(self) -> None:
+        informers = Informers(self.api)
+        reconciler = EnrollmentReconciler(
+            self.api,
+            self.roster,
+            self._workshop,
+            self.pki.folder,
+            enrollments=informers.of(ENROLLMENTS),
+            nodes=informers.of(NODES),
+            now=_now,
+            changed=self.door.enforce,
+        )
+        self._run("informers", informers.run())
+        self._run("enrollment", reconciler.run())
+        await informers.wait_synced()
+
+    def _run(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        task.add_done_callback(self._on_done)
+        self._tasks.append(task)
+
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        """A part that ends by itself takes the hub with it: half a hub would look like a whole one."""
+        if task.cancelled() or self._failed.done():
+            return
+        error = task.exception() or RuntimeError("it ended")
+        self._failed.set_exception(HubError(f"{task.get_name()} failed: {error!r}"))
+
+    async def wait_failed(self) -> None:
+        """Return never, or raise HubError as soon as a part of the hub failed."""
+        await asyncio.shield(self._failed)
+
+    async def stop(self) -> None:
+        """Stop in the opposite order of starting."""
+        if not self._failed.done():
+            self._failed.cancel()
+        for task in reversed(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._closers:
+            await self._closers.pop()()
+
+    async def _keep_certificate(self, context: Any) -> None:
+        """Renew the hub's own certificate in time; connections that are open go on with the old one."""
+        while True:
+            await asyncio.sleep(LOOK_AT_CERTIFICATE_EVERY_S)
+            if await self.pki.renew_server([], self._workshop, _now()):
+                context.load_cert_chain(self.pki.server)
+                log.info("the hub's certificate was renewed")
+
+    async def _make_login_code(self, request: Request) -> Response:
+        """`POST /skerry/login-codes`: a code that signs in to the console as whoever asks."""
+        code = self.login_codes.make(request.user, asyncio.get_running_loop().time())
+        told = {"code": code, "expiresInSeconds": int(LIFETIME_S), "path": "/console/"}
+        return Response(201, {"Content-Type": "application/json", "Cache-Control": "no-store"}, msgspec.json.encode(told))
+
+    async def _read_events(self, request: Request) -> Response:
+        """`GET /skerry/events`: what nodes have sent."""
+        told = await self.event_routes.read(request.query)
+        return Response(told.status, told.headers, told.body)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _url(settings: HubSettings, host: str, port: int) -> str:
+    if settings.names:
+        host = settings.names[0]
+    elif host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        host = "127.0.0.1"
+    return f"https://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+async def serve(settings: HubSettings, say: Callable[[str], None]) -> None:
+    """Run a hub until SIGTERM or SIGINT; raises HubError when it cannot start or a part fails."""
+    stop = asyncio.Event()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(sign, stop.set)
+    hub = await Hub.start(settings)
+    try:
+        say(f"hub ready at {hub.url}\nkubeconfig: {hub.kubeconfig}")
+        failed = asyncio.ensure_future(hub.wait_failed())
+        stopped = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({failed, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if failed.done():
+            failed.result()
+        failed.cancel()
+        log.info("the hub stops")
+    finally:
+        await hub.stop()
+
+
+def run(settings: HubSettings, say: Callable[[str], None]) -> None:
+    """Run a hub in this process, on uvloop."""
+    import uvloop
+
+    from skerry.hub.logs import configure
+
+    configure()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(settings, say))
