@@ -236,6 +236,7 @@ class Outbox:
             while more:
                 acknowledged, cursors = self._acknowledged, dict(self._cursors)
                 keep_after = min([acknowledged, *cursors.values()])
+                reach("outbox.before_settle")
                 more = await self._writer.write(lambda db: sql.settle(db, acknowledged, cursors, keep_after))  # noqa: B023
         except Exception:
             log.exception("the outbox could not forget what the hub has")
