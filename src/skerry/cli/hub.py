@@ -134,6 +134,27 @@ def login(kubeconfig: Path, output: str) -> None:
         click.echo(f"open {address} and sign in with the code {made['code']} within {made['expiresInSeconds'] // 60} minutes")
 
 
+@hub.command()
+@KUBECONFIG
+@OUTPUT
+def ca(kubeconfig: Path, output: str) -> None:
+    """Print the hash of the hub's CA, by which a node without a token knows its hub.
+
+    
+    Try it:
+      skerry node join https://hub.example.org:6443 --ca-hash $(skerry hub ca)
+    """
+    from skerry.trust import pem_to_der
+    from skerry.trust.joining import ca_hash
+
+    cluster = _cluster(kubeconfig)
+    found = ca_hash(pem_to_der(cluster.ca_pem))
+    if output == "json":
+        _print_json({"hub": cluster.server, "caHash": found})
+    else:
+        click.echo(found)
+
+
 def _pair(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not key or not equals:
