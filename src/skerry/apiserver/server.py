@@ -16,10 +16,15 @@ from skerry.apiserver.http.answers import json_answer, text_answer
 from skerry.apiserver.http.discovery import Discovery
 from skerry.apiserver.http.dispatch import Dispatcher
 from skerry.apiserver.http.message import Request, Response
+from skerry.apiserver.http.openapi import OpenApiRoutes
+from skerry.apiserver.http.pod_streams import PodStreams
 from skerry.apiserver.http.render import Renderer
 from skerry.apiserver.http.resources import Resources
+from skerry.apiserver.http.reviews import Reviews
 from skerry.apiserver.http.routes import Access, Route, RouteTable
 from skerry.apiserver.http.shell import ApiHttp, CertificateUser, TokenAuthenticator
+from skerry.apiserver.http.subresources import Subresources
+from skerry.apiserver.http.twins import Twins, twin_kind
 from skerry.apiserver.registry.admit import admit_definitions, standard_chain
 from skerry.apiserver.registry.builtins import serve_builtins
 from skerry.apiserver.registry.crds import CustomKinds
@@ -27,6 +32,7 @@ from skerry.apiserver.registry.encoding import decode, dumps
 from skerry.apiserver.registry.index import Indexer
 from skerry.apiserver.registry.kinds import Kinds
 from skerry.apiserver.registry.registry import Registry
+from skerry.apiserver.registry.streams import SwitchedStreams
 from skerry.apiserver.schema import Catalogue
 from skerry.apiserver.store import Change, Key, Store
 from skerry.model.kinds import all_definitions
@@ -73,8 +79,19 @@ class ApiServer:
         self._tasks: list[asyncio.Task[None]] = []
         self.rbac = Rbac()
         self.access = Authorisation(self.rbac)
-        self.resources = Resources(self.registry, self.access, Renderer(self.registry))
+        self.streams = SwitchedStreams()
+        self.resources = self._resources()
         self.routes = RouteTable([*self._own_routes(), *routes])
+
+    def _resources(self) -> Resources:
+        renderer = Renderer(self.registry)
+        resources = Resources(self.registry, self.access, renderer)
+        self.kinds.add(twin_kind(self.catalogue))
+        Subresources(self.registry, self.catalogue).add_to(resources)
+        Reviews(self.registry, self.access, self._tokens).add_to(resources)
+        PodStreams(self.registry, self.streams).add_to(resources)
+        Twins(self.registry, self.streams, renderer).add_to(resources)
+        return resources
 
     @classmethod
     async def open(
@@ -119,18 +136,24 @@ class ApiServer:
 
     def _own_routes(self) -> list[Route]:
         health = [Route(("GET",), p, Access.PUBLIC, self._healthy) for p in ("/healthz", "/livez", "/readyz")]
-        discovery = Discovery(self.kinds)
+        discovery, documents = Discovery(self.kinds), OpenApiRoutes(self.registry)
         return [
             *health,
             Route(("GET",), "/api", Access.PATH, discovery.core),
             Route(("GET",), "/apis", Access.PATH, discovery.groups),
             Route(("GET",), "/api/*", Access.PATH, discovery.below),
             Route(("GET",), "/apis/*", Access.PATH, discovery.below),
+            Route(("GET",), "/openapi/v3", Access.PATH, documents.index),
+            Route(("GET",), "/openapi/v3/*", Access.PATH, documents.document),
             Route(("GET",), "/version", Access.PATH, self._version),
+            Route(("GET",), "/", Access.PATH, self._paths),
         ]
 
     async def _version(self, request: Request) -> Response:
         return json_answer(dumps(version_document()))
+
+    async def _paths(self, request: Request) -> Response:
+        return json_answer(dumps({"paths": sorted({r.pattern for r in self.routes if not r.pattern.endswith("/*")})}))
 
     async def _healthy(self, request: Request) -> Response:
         return text_answer("ok")

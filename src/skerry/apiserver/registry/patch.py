@@ -36,7 +36,7 @@ def transform(kind: Kind, media: str, body: bytes, options: WriteOptions) -> Tra
     if media == STRATEGIC_PATCH and not kind.custom:
         change = read_merge_patch(body)
         return lambda old: _tidied(kind, strategic(old, change, kind.schema), old, options)
-    raise _unsupported(kind, media)
+    raise unsupported(kind, media)
 
 
 def _tidied(kind: Kind, new: Object, old: Object, options: WriteOptions) -> Object:
@@ -52,7 +52,8 @@ def _tidied(kind: Kind, new: Object, old: Object, options: WriteOptions) -> Obje
     return new
 
 
-def _unsupported(kind: Kind, media: str) -> ApiError:
+def unsupported(kind: Kind, media: str) -> ApiError:
+    """Return the 415 for a patch of type *media*."""
     if media in APPLY_PATCHES:
         message = "server-side apply (application/apply-patch+yaml) is not supported yet: use kubectl apply without --server-side"
         return ApiError(415, "UnsupportedMediaType", message)

@@ -1,5 +1,9 @@
 """How the API asks a node for a stream: logs, exec, live values. The front door provides it; here is what is asked of it.
 
+Every kind has `namespace` and `name`. `logs`: uid, container, follow, previous, timestamps, and where they are asked for
+tailLines, limitBytes, sinceSeconds (numbers) and sinceTime (RFC 3339); the node sends the bytes as they are. `twin`: watch; the
+node sends a DeviceTwin a line. `exec`: uid, container, command (a list), stdin, stdout, stderr, tty.
+
 `exec` carries frames both ways: channel and length (`>BI`), then the payload. Channels are Kubernetes' own: 0 stdin, 1
 stdout, 2 stderr, 3 Status, 4 resize, 255 closes the channel that its payload names.
 """
@@ -41,11 +45,20 @@ class NodeStreams(Protocol):
         ...
 
 
-class NoStreams:
-    """For a server without nodes: every node is away."""
+class SwitchedStreams:
+    """What the API holds: until somebody says who can reach the nodes, every node is away."""
+
+    def __init__(self) -> None:
+        self._streams: NodeStreams | None = None
+
+    def use(self, streams: NodeStreams) -> None:
+        """Ask *streams* from now on."""
+        self._streams = streams
 
     async def open(self, node: str, kind: str, params: Mapping[str, Any]) -> NodeStream:
-        raise unavailable(f"node {node} is not connected to the hub", retry_after_s=5)
+        if self._streams is None:
+            raise unavailable(f"node {node} is not connected to the hub", retry_after_s=5)
+        return await self._streams.open(node, kind, params)
 
 
 class Frames:

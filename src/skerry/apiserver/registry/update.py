@@ -76,7 +76,7 @@ async def apply(registry: Registry, change: Change, options: WriteOptions) -> by
         try:
             return await attempt.store(new)
         except ConflictError:
-            if attempt.pinned or tries == 1:
+            if tries == 1:  # a revision that the client named is refused by the next try
                 raise conflict(change.kind.resource.plural, change.kind.resource.group, change.name) from None
         except MissingError:
             registry.find(change.kind, change.namespace, change.name)
@@ -84,18 +84,17 @@ async def apply(registry: Registry, change: Change, options: WriteOptions) -> by
 
 
 class _Attempt:
-    """One try: the record it is based on, and whether the client pinned a revision."""
+    """One try, and the record it is based on."""
 
     def __init__(self, registry: Registry, change: Change, record: Record, options: WriteOptions) -> None:
         self._registry, self._change, self._record, self._options = registry, change, record, options
         self._old: Object = decode(registry.value_of(change.kind, record))
-        self.pinned = False
 
     def judge(self) -> Object:
         """Return the complete new object; ApiError when it may not be."""
         registry, change, options = self._registry, self._change, self._options
         kind, old = change.kind, self._old
-        new = change.transform(old)
+        new = dict(change.transform(old))  # what the transformation may share with others is copied before it is changed
         meta = _meta(new, change)
         self._preconditions(meta)
         prepare_changed(meta, old["metadata"])
@@ -124,7 +123,6 @@ class _Attempt:
             return
         if not (isinstance(revision, str) and revision.isascii() and revision.isdigit()):
             raise ApiError(500, "", f'strconv.ParseUint: parsing "{str(revision)[:64]}": invalid syntax')
-        self.pinned = True
         if int(revision) and int(revision) != self._record.revision:
             raise conflict(resource.plural, resource.group, name)
 
@@ -145,9 +143,8 @@ class _Attempt:
 
 
 def _meta(new: Object, change: Change) -> Object:
-    meta = new.get("metadata")
-    if not isinstance(meta, dict):
-        meta = new["metadata"] = {}
+    given = new.get("metadata")
+    meta = new["metadata"] = dict(given) if isinstance(given, dict) else {}
     if meta.get("name") != change.name:
         if meta.get("name"):
             raise bad_request(f"the name of the object ({meta['name']}) does not match the name on the URL ({change.name})")

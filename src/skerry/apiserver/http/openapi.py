@@ -1,0 +1,48 @@
+"""OpenAPI v3: an index, and one document a group and version, made anew when the kinds changed."""
+
+from __future__ import annotations
+
+from skerry.apiserver.http.answers import json_answer, page_not_found
+from skerry.apiserver.http.message import Request, Response
+from skerry.apiserver.http.query import parse
+from skerry.apiserver.registry.encoding import decode, dumps
+from skerry.apiserver.registry.registry import Registry
+from skerry.apiserver.schema.openapi import OpenApi
+
+CRDS = "customresourcedefinitions.apiextensions.k8s.io"
+_FOR_EVER = "public, immutable"
+
+
+class OpenApiRoutes:
+    """Answers /openapi/v3 and what lies below it."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._made: tuple[int, OpenApi] | None = None
+
+    async def index(self, request: Request) -> Response:
+        """/openapi/v3"""
+        return json_answer(dumps(self._documents().index()))
+
+    async def document(self, request: Request) -> Response:
+        """/openapi/v3/apis/GROUP/VERSION: under its hash it never changes, under another one it has moved."""
+        place = request.path.removeprefix("/openapi/v3/")
+        documents = self._documents()
+        found = documents.document(place)
+        if found is None:
+            return page_not_found()
+        wanted = parse(request.query).get("hash", "")
+        if wanted and wanted != found.hash:
+            return Response(301, {"Location": f"/openapi/v3/{place}?hash={found.hash}"})
+        headers = {"Content-Type": "application/json", "ETag": f'"{found.hash}"', "Vary": "Accept"}
+        headers["Cache-Control"] = _FOR_EVER if wanted else "no-cache, private"
+        if request.headers.get("if-none-match") == f'"{found.hash}"':
+            return Response(304, headers)
+        return Response(200, headers, found.body)
+
+    def _documents(self) -> OpenApi:
+        changes = self._registry.kinds.changes
+        if self._made is None or self._made[0] != changes:
+            crds = [decode(r.value) for r in self._registry.store.list(CRDS).records]
+            self._made = (changes, OpenApi([k.served for k in self._registry.kinds], crds))
+        return self._made[1]
