@@ -14,7 +14,7 @@ from pathlib import Path
 
 from skerry.apiserver.store import Index, Key, RefusedError, Store
 from skerry.apiserver.store import store as store_module
-from skerry.durable import writer
+from skerry.durable import checkpoints
 
 HISTORY = 200
 CLIENTS = 8
@@ -51,7 +51,7 @@ async def write_for_ever(store: Store, rng: random.Random) -> None:
 
 async def main() -> None:
     path, seed = Path(sys.argv[1]), int(sys.argv[2])
-    writer.CHECKPOINT_PAGES, store_module.GARBAGE_ROWS = 30, 20  # everything happens often
+    checkpoints.CHECKPOINT_PAGES, store_module.GARBAGE_ROWS = 30, 20  # everything happens often
     store = await Store.open(path, index=lambda key, value: Index(), history=HISTORY)
     say("ready", store.revision, store.epoch)
     await asyncio.gather(*[write_for_ever(store, random.Random(seed + n)) for n in range(CLIENTS)])

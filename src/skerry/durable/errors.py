@@ -12,12 +12,16 @@ from pathlib import Path
 class StoreError(Exception):
     """Any refusal of a durable file."""
 
+    unavailable = False  # whether a server that meets it answers 503: nothing is wrong with the request itself
+
 
 class StoreFailedError(StoreError):
     """A commit or an fsync failed: nothing is acknowledged any more until the file is closed and opened again.
 
     A second fsync may succeed although the first one lost the data, so trying again on the same file would be a lie.
     """
+
+    unavailable = True
 
     def __init__(self, path: Path, cause: BaseException) -> None:
         super().__init__(f"{path} failed ({type(cause).__name__}: {cause}) and takes no writes until it is opened again")
@@ -28,6 +32,8 @@ class StoreFailedError(StoreError):
 class StoreFullError(StoreError):
     """The disk is full: this write was not kept; the next one may be, once there is space."""
 
+    unavailable = True
+
     def __init__(self, path: Path, cause: BaseException | str) -> None:
         super().__init__(f"no space left for {path} ({cause}): the write was not kept; free some space and try again")
         self.path = path
@@ -36,9 +42,13 @@ class StoreFullError(StoreError):
 class StoreBusyError(StoreError):
     """Too much waits already, or another program holds the file's write lock: try again shortly."""
 
+    unavailable = True
+
 
 class StoreClosedError(StoreError):
     """The file was closed before this was done."""
+
+    unavailable = True
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path} is closed")

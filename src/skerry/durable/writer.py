@@ -12,7 +12,6 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -20,10 +19,12 @@ from typing import Any, TypeVar
 import apsw
 
 from skerry.durable import failpoints
-from skerry.durable.connection import open_reader, open_writer
+from skerry.durable.checkpoints import Checkpoints
+from skerry.durable.connection import open_writer
 from skerry.durable.errors import StoreBusyError, StoreClosedError, StoreError, StoreFailedError, StoreFullError
 from skerry.durable.group import LATCHING_ERRORS, GroupLostError, Result, Work, run_group
 from skerry.durable.lock import HeldLock, hold
+from skerry.durable.reader import Reader
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +34,6 @@ Item = tuple[Work[Any], Callable[[Result[Any]], None]]
 GROUP_LIMIT = 256  # writes in one transaction: bounds how long the first of them waits
 WAITING_LIMIT = 16_384  # writes that may wait
 READS_LIMIT = 1_024  # reads that may wait
-CHECKPOINT_PAGES = 1_000  # 4 MB of WAL, then its pages move into the database
-CHECKPOINT_FORCED_PAGES = 8 * CHECKPOINT_PAGES  # readers kept the WAL from starting over: wait for them
 
 
 class Writer:
@@ -49,9 +48,10 @@ class Writer:
         self._waiting = 0  # loop thread only
         self._reads_waiting = 0
         self._failed: StoreFailedError | None = None
+        self._failure = asyncio.Event()
         self._closing = False
         self._ended = loop.create_future()
-        self._reader: _Reader | None = None
+        self._reader: Reader | None = None
 
     @classmethod
     async def open(cls, path: Path, migrations: Sequence[str], *, vfs: str | None = None) -> Writer:
@@ -75,6 +75,12 @@ class Writer:
     @property
     def failed(self) -> StoreFailedError | None:
         """Why no write is taken any more, or None."""
+        return self._failed
+
+    async def wait_failed(self) -> StoreFailedError:
+        """Return when the file latches; its program then best ends, and is started again."""
+        await self._failure.wait()
+        assert self._failed is not None, "the event follows the failure"
         return self._failed
 
     def submit(self, work: Work[T], done: Callable[[Result[T]], None]) -> None:
@@ -114,7 +120,7 @@ class Writer:
         if self._reads_waiting >= READS_LIMIT:
             raise StoreBusyError(f"{READS_LIMIT} reads wait for {self.path} already: try again later")
         if self._reader is None:
-            self._reader = _Reader(self.path, self._vfs)
+            self._reader = Reader(self.path, self._vfs)
         self._reads_waiting += 1
         try:
             return await self._loop.run_in_executor(self._reader.executor, self._reader.run, work)
@@ -145,7 +151,7 @@ class Writer:
             self._on_loop(_settle, self._ended, None)
             return
         self._on_loop(_settle, opened, None)
-        checkpoints = _Checkpoints(db)
+        checkpoints = Checkpoints(db)
         while items := self._next_group():
             self._commit(db, items)
             if self._failed is None:
@@ -193,9 +199,10 @@ class Writer:
     def _latch(self, cause: Exception) -> StoreFailedError:
         self._failed = StoreFailedError(self.path, cause)
         log.error("durable file failed", extra={"path": str(self.path), "cause": repr(cause)})
+        self._on_loop(self._failure.set)
         return self._failed
 
-    def _checkpoint(self, checkpoints: _Checkpoints) -> None:
+    def _checkpoint(self, checkpoints: Checkpoints) -> None:
         try:
             checkpoints.run_when_due()
         except LATCHING_ERRORS as error:
@@ -227,57 +234,6 @@ class Writer:
                 done(result)
             except Exception:
                 log.exception("a durable write's answer was not taken", extra={"path": str(self.path)})
-
-
-class _Checkpoints:
-    """When to move pages from the WAL into the database: after so many, counted by what SQLite says it wrote."""
-
-    def __init__(self, db: apsw.Connection) -> None:
-        self._db = db
-        self._base = self._written()
-        self._next = CHECKPOINT_PAGES
-        self.late = False
-
-    def run_when_due(self) -> None:
-        """Checkpoint when enough was written. An fsync that fails here raises, as one of a commit does."""
-        pages = self._written() - self._base
-        if pages < self._next:
-            return
-        forced = pages >= CHECKPOINT_FORCED_PAGES
-        self._next = pages + CHECKPOINT_PAGES // 4
-        failpoints.reach("durable.before_checkpoint")
-        mode = apsw.SQLITE_CHECKPOINT_RESTART if forced else apsw.SQLITE_CHECKPOINT_PASSIVE
-        in_wal, moved = self._db.wal_checkpoint(mode=mode)
-        failpoints.reach("durable.after_checkpoint")
-        if in_wal == moved:
-            self._base, self._next = self._written(), CHECKPOINT_PAGES
-            self.late = False
-
-    def _written(self) -> int:
-        return self._db.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE)[0]
-
-
-class _Reader:
-    """The read-only connection and its one thread."""
-
-    def __init__(self, path: Path, vfs: str | None) -> None:
-        self.executor = ThreadPoolExecutor(1, thread_name_prefix=f"durable read {path.name}")
-        self._path = path
-        self._vfs = vfs
-        self._db: apsw.Connection | None = None
-
-    def run(self, work: Work[T]) -> T:
-        if self._db is None:
-            self._db = open_reader(self._path, vfs=self._vfs)
-        self._db.execute("BEGIN")
-        try:
-            return work(self._db)
-        finally:
-            self._db.execute("ROLLBACK")
-
-    def close(self) -> None:
-        if self._db is not None:
-            self._db.close()
 
 
 def _settle(future: asyncio.Future[None], error: Exception | None) -> None:

@@ -22,6 +22,7 @@ from skerry.durable import (
     StoreFullError,
     StoreLockedError,
     Writer,
+    checkpoints,
     quick_check,
     writer,
 )
@@ -190,7 +191,7 @@ async def test_the_wal_stays_bounded(file: Writer) -> None:
         await file.write(lambda db: db.execute("INSERT INTO t(v) VALUES (zeroblob(300000))") and None)
 
     wal = file.path.with_name(file.path.name + "-wal")
-    assert wal.stat().st_size < 2.5 * writer.CHECKPOINT_PAGES * 4096
+    assert wal.stat().st_size < 2.5 * checkpoints.CHECKPOINT_PAGES * 4096
 
 
 async def test_a_reader_that_holds_the_wal_for_long_is_waited_for(file: Writer) -> None:
@@ -201,7 +202,7 @@ async def test_a_reader_that_holds_the_wal_for_long_is_waited_for(file: Writer) 
         await reading
 
     wal = file.path.with_name(file.path.name + "-wal")
-    assert wal.stat().st_size < 1.5 * writer.CHECKPOINT_FORCED_PAGES * 4096
+    assert wal.stat().st_size < 1.5 * checkpoints.CHECKPOINT_FORCED_PAGES * 4096
 
 
 async def test_the_same_file_is_refused_to_a_second_writer_until_it_is_closed(file: Writer, disk: Disk) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from skerry.apiserver.store import Key, RefusedError, Store, TooOldError
 from skerry.apiserver.store import store as store_module
-from skerry.durable import StoreError, connection, group, writer
+from skerry.durable import StoreError, checkpoints, connection, group, writer
 from skerry.durable.group import Result, Work
 from tests.unit.durable.powercut import Disk, Survivors, mounted
 from tests.unit.store.checks import Asked, Journal, create, delete, no_index, state_faults, state_of, update, watch_faults
@@ -35,7 +35,7 @@ SURVIVORS: tuple[Survivors, ...] = ("nothing", "everything", "some sectors")
 
 @pytest.fixture(autouse=True)
 def everything_happens_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "CHECKPOINT_PAGES", 12)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_PAGES", 12)
     monkeypatch.setattr(store_module, "GARBAGE_ROWS", 5)
 
 

@@ -484,3 +484,31 @@ async def test_a_damaged_file_is_refused_at_start(store: Store) -> None:
 
     with pytest.raises(StoreFormatError, match=r"hub.sqlite is damaged .*: restore a backup"):
         await Store.open(store.path, index=first_letter)
+
+
+async def test_an_index_that_learnt_more_is_asked_again_about_objects_and_history(tmp_path: Path) -> None:
+    known = {"letter": False}
+
+    def index(_: Key, value: bytes) -> Index:
+        return Index(fields={"letter": value[:1].decode()} if known["letter"] else {})
+
+    store = await Store.open(tmp_path / "hub.sqlite", index=index)
+    a = await store.create(A, text("x"))
+    await store.update(A, text("y"), expected=a.revision)
+    known["letter"] = True
+
+    store.reindex("configmaps")
+
+    assert [r.fields for r in store.list("configmaps").records] == [{"letter": "y"}]
+    assert [c.record.fields for c in store.watch("configmaps", after=0).take()] == [{"letter": "x"}, {"letter": "y"}]
+    await store.close()
+
+
+async def test_whoever_waits_is_told_when_the_store_fails(store: Store, disk: Disk) -> None:
+    waiting = asyncio.create_task(store.wait_failed())
+    disk.fail_sync = lambda path: True
+
+    with pytest.raises(StoreFailedError):
+        await store.create(A, text("x"))
+
+    assert (await waiting).unavailable

@@ -8,7 +8,7 @@ revisions are the garbage, in an order in which any prefix may be deleted: an ob
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
 
 from skerry.apiserver.store.errors import TooOldError
@@ -61,6 +61,13 @@ class Ring:
         self.floor = change.revision
         self.bytes -= _cost(change)
         return superseded_by(change)
+
+    def records(self) -> Iterator[Record]:
+        """Yield the records that the history holds, some of them more than once."""
+        for change in self._changes[self._start :]:
+            yield change.record
+            if change.previous is not None:
+                yield change.previous
 
     def undo(self, shelf: Shelf, revision: int) -> dict[Place, Record]:
         """Return the state as it was at *revision*, from the present one."""

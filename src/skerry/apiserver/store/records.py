@@ -1,7 +1,7 @@
 """What the store holds and tells: objects as the bytes that are served, with a thin index beside them.
 
-Records and changes are shared by everybody who reads: nobody alters one. A change's `cache` alone may be filled, with forms
-of it that are made once for all watchers.
+Records and changes are shared by everybody who reads: nobody alters one. Only the store may give a record a new index, and
+anybody may fill a change's `cache` with forms of it that are made once for all watchers.
 """
 
 from __future__ import annotations
@@ -44,6 +44,15 @@ class Record:
     value: bytes
     labels: Mapping[str, str]
     fields: Mapping[str, str]
+
+    @classmethod
+    def indexed(cls, key: Key, revision: int, value: bytes, index: Index) -> Record:
+        return cls(key, revision, value, index.labels or NOTHING, index.fields or NOTHING)
+
+    def take_index(self, index: Index) -> None:
+        """Replace what selectors look at; for the store alone."""
+        object.__setattr__(self, "labels", index.labels or NOTHING)
+        object.__setattr__(self, "fields", index.fields or NOTHING)
 
 
 class Change:

@@ -16,7 +16,7 @@ import apsw
 import msgspec
 
 from skerry.apiserver.store.history import History, superseded_by
-from skerry.apiserver.store.records import NOTHING, Change, ChangeType, Index, Key, Record
+from skerry.apiserver.store.records import Change, ChangeType, Index, Key, Record
 from skerry.apiserver.store.shelf import Shelf
 from skerry.durable import StoreFormatError, quick_check
 
@@ -127,8 +127,7 @@ def _record(row: Any, keys: dict[Key, Key], index: Indexer, unseal: Sealer) -> t
     fresh = Key(intern(resource), intern(namespace), name)
     key = keys.setdefault(fresh, fresh)
     value = unseal(key, sealed)
-    found = index(key, value)
-    return TYPES[change], Record(key, revision, value, found.labels or NOTHING, found.fields or NOTHING)
+    return TYPES[change], Record.indexed(key, revision, value, index(key, value))
 
 
 def _shelves(records: Iterable[Record]) -> dict[str, Shelf]:

@@ -18,7 +18,7 @@ import apsw
 from skerry.apiserver.store.errors import ConflictError, ExistsError, MissingError
 from skerry.apiserver.store.history import History
 from skerry.apiserver.store.pending import ADDED, DELETED, MODIFIED, Pending, Queue
-from skerry.apiserver.store.records import NOTHING, Change, Key, Record, Snapshot
+from skerry.apiserver.store.records import Change, Key, Record, Snapshot
 from skerry.apiserver.store.rows import MIGRATIONS, TYPES, Indexer, Loaded, Sealer, compact, insert, load
 from skerry.apiserver.store.shelf import Shelf
 from skerry.apiserver.store.watcher import Watcher
@@ -106,6 +106,10 @@ class Store:
         """Why no write is taken any more, or None."""
         return self._writer.failed
 
+    async def wait_failed(self) -> StoreFailedError:
+        """Return when the store takes no writes any more: the hub then best ends, and is started again."""
+        return await self._writer.wait_failed()
+
     def get(self, key: Key) -> Record | None:
         """Return the committed object, or None."""
         shelf = self._shelves.get(key.resource)
@@ -155,6 +159,11 @@ class Store:
         self._subscribers.append(callback)
         return lambda: self._subscribers.remove(callback)
 
+    def reindex(self, resource: str) -> None:
+        """Ask `index` again about everything of *resource*, as when it has learnt of more fields. Costs a decoding each."""
+        for record in {id(r): r for r in (*self.list(resource).records, *self._history.ring(resource).records())}.values():
+            record.take_index(self._index(record.key, record.value))
+
     async def close(self) -> None:
         """Finish what waits, end the watches, let the file go."""
         self._closing = True
@@ -188,8 +197,7 @@ class Store:
             raise ValueError(f"{key} is {len(value)} bytes, the limit is {VALUE_BYTES}")
         if kind != DELETED:
             self._space.require(len(value))
-        index = self._index(key, value)
-        record = Record(key, revision, value, index.labels or NOTHING, index.fields or NOTHING)
+        record = Record.indexed(key, revision, value, self._index(key, value))
         pending = Pending(record, kind, self._seal(key, value), asyncio.get_running_loop().create_future())
         self._allocated = revision
         self._queue.add(pending)
