@@ -1,0 +1,190 @@
+"""Words and checks that rules of several kinds share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from skerry.apiserver.schema.objectmeta import validate_labels
+from skerry.model.errors import Cause, invalid_value, not_supported, required
+from skerry.model.names import dns_label_error, dns_subdomain_error, label_value_error, qualified_name_error
+
+Map = dict[str, Any]
+Causes = list[Cause]
+
+NOT_NEGATIVE = "must be greater than or equal to 0"
+PORT_RANGE = "must be between 1 and 65535, inclusive"
+IMMUTABLE = "field is immutable"
+MAX_DATA_BYTES = 1 << 20
+
+_CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]+")
+_PORT_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+_ENV_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
+
+
+def go_invalid(field: str, shown: str, detail: str) -> Cause:
+    """Return an Invalid whose value is shown as Go prints a struct or map: without quotes."""
+    return Cause(field, "FieldValueInvalid", f"Invalid value: {shown}: {detail}")
+
+
+def duplicate(field: str, value: Any) -> Cause:
+    shown = f'"{value}"' if isinstance(value, str) else str(value)
+    return Cause(field, "FieldValueDuplicate", f"Duplicate value: {shown}")
+
+
+def not_found(field: str, value: str) -> Cause:
+    return Cause(field, "FieldValueNotFound", f'Not found: "{value}"')
+
+
+def too_long(field: str, limit: int) -> Cause:
+    return Cause(field, "FieldValueTooLong", f"Too long: may not be more than {limit} bytes")
+
+
+def go_string_map(value: Mapping[str, str] | None) -> str:
+    """Return `map[string]string{"a":"b"}`."""
+    if not value:
+        return "map[string]string(nil)"
+    return "map[string]string{" + ", ".join(f'"{k}":"{v}"' for k, v in sorted(value.items())) + "}"
+
+
+def go_label_selector(selector: Mapping[str, Any] | None) -> str:
+    """Return a LabelSelector as Go prints it; `"null"` when there is none."""
+    if selector is None:
+        return '"null"'
+    terms = selector.get("matchExpressions")
+    shown = "[]v1.LabelSelectorRequirement(nil)"
+    if terms:
+        shown = "[]v1.LabelSelectorRequirement{" + ", ".join(map(_go_term, terms)) + "}"
+    return f"v1.LabelSelector{{MatchLabels:{go_string_map(selector.get('matchLabels'))}, MatchExpressions:{shown}}}"
+
+
+def _go_term(term: Mapping[str, Any]) -> str:
+    named = f'Key:"{term.get("key", "")}", Operator:"{term.get("operator", "")}"'
+    return f"v1.LabelSelectorRequirement{{{named}, Values:{_go_strings(term.get('values'))}}}"
+
+
+def _go_strings(values: Sequence[str] | None) -> str:
+    return "[]string{" + ", ".join(f'"{v}"' for v in values) + "}" if values else "[]string(nil)"
+
+
+def not_negative(spec: Mapping[str, Any], names: Iterable[str], field: str, causes: Causes) -> None:
+    """Check numbers that may be absent."""
+    for name in names:
+        value = spec.get(name)
+        if isinstance(value, int) and value < 0:
+            causes.append(invalid_value(f"{field}.{name}", value, NOT_NEGATIVE))
+
+
+def one_of(value: Any, supported: Sequence[str], field: str, causes: Causes, *, optional: bool = False) -> None:
+    """Check an enumeration; "" or None is Required unless optional."""
+    if value in (None, ""):
+        if not optional:
+            causes.append(required(field))
+    elif value not in supported:
+        causes.append(not_supported(field, value, list(supported)))
+
+
+def port_number(value: Any, field: str, causes: Causes) -> None:
+    if not isinstance(value, int) or not 1 <= value <= 65535:
+        causes.append(invalid_value(field, value, PORT_RANGE))
+
+
+def port_or_name(value: Any, field: str, causes: Causes) -> None:
+    """Check an IntOrString that names a port."""
+    if isinstance(value, str):
+        wrong = port_name_error(value)
+        if wrong:
+            causes.append(invalid_value(field, value, wrong))
+    else:
+        port_number(value, field, causes)
+
+
+def port_name_error(text: str) -> str | None:
+    """Return what is wrong with the name of a container's port (IANA service name), or None."""
+    if len(text) > 15:
+        return "must be no more than 15 characters"
+    if not _PORT_NAME.fullmatch(text):
+        return "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)"
+    if "--" in text:
+        return "must not contain consecutive hyphens"
+    if not any(c.isalpha() for c in text):
+        return "must contain at least one letter (a-z)"
+    return None
+
+
+def config_key_error(text: str) -> str | None:
+    """Return what is wrong with a key of a ConfigMap or Secret, or None."""
+    if len(text) > 253:
+        return "must be no more than 253 characters"
+    if text in (".", "..") or text.startswith(".."):
+        return f"must not be '{text}'" if text in (".", "..") else "must not start with '..'"
+    if not _CONFIG_KEY.fullmatch(text):
+        return (
+            "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or "
+            "'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
+        )
+    return None
+
+
+def env_name_error(text: str) -> str | None:
+    """Return what is wrong with the name of an environment variable, or None."""
+    if not _ENV_NAME.fullmatch(text):
+        return (
+            "a valid environment variable name must consist of alphabetic characters, digits, '_', '-', or '.', and must not start with "
+            "a digit (e.g. 'my.env-name',  or 'MY_ENV.NAME',  or 'MyEnvName1', regex used for validation is "
+            "'[-._a-zA-Z][-._a-zA-Z0-9]*')"
+        )
+    return f"must not be '{text}'" if text in (".", "..") else None
+
+
+def dns_label(value: Any, field: str, causes: Causes) -> None:
+    if not value:
+        causes.append(required(field))
+        return
+    wrong = dns_label_error(value)
+    if wrong:
+        causes.append(invalid_value(field, value, wrong))
+
+
+def dns_subdomain(value: Any, field: str, causes: Causes) -> None:
+    if not value:
+        causes.append(required(field))
+        return
+    wrong = dns_subdomain_error(value)
+    if wrong:
+        causes.append(invalid_value(field, value, wrong))
+
+
+def label_selector(selector: Mapping[str, Any] | None, field: str, causes: Causes) -> None:
+    """Check a metav1.LabelSelector."""
+    if selector is None:
+        return
+    validate_labels(selector.get("matchLabels"), causes, f"{field}.matchLabels")
+    for i, term in enumerate(selector.get("matchExpressions") or ()):
+        _selector_term(term, f"{field}.matchExpressions[{i}]", causes)
+
+
+def _selector_term(term: Map, field: str, causes: Causes) -> None:
+    operator, values = term.get("operator"), term.get("values") or ()
+    if operator in ("In", "NotIn"):
+        if not values:
+            causes.append(required(f"{field}.values", "must be specified when `operator` is 'In' or 'NotIn'"))
+    elif operator in ("Exists", "DoesNotExist"):
+        if values:
+            causes.append(
+                Cause(
+                    f"{field}.values",
+                    "FieldValueForbidden",
+                    "Forbidden: may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+                )
+            )
+    else:
+        causes.append(invalid_value(f"{field}.operator", operator or "", "not a valid selector operator"))
+    wrong = qualified_name_error(term.get("key") or "")
+    if wrong:
+        causes.append(invalid_value(f"{field}.key", term.get("key") or "", wrong))
+    for i, value in enumerate(values):
+        wrong = label_value_error(value)
+        if wrong:
+            causes.append(invalid_value(f"{field}.values[{i}]", value, wrong))

@@ -1,0 +1,220 @@
+"""Rules of containers: names, ports, environment, mounts, probes, resources."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skerry.apiserver.schema.rules.common import (
+    NOT_NEGATIVE,
+    Causes,
+    Map,
+    dns_label,
+    duplicate,
+    env_name_error,
+    not_found,
+    not_negative,
+    one_of,
+    port_name_error,
+    port_number,
+    port_or_name,
+)
+from skerry.model.errors import Cause, forbidden_field, invalid_value, required
+from skerry.model.names import qualified_name_error
+from skerry.model.quantity import parse
+
+_STANDARD = ("cpu", "memory", "ephemeral-storage", "storage")
+_ENV_SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef")
+_HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
+_PROBE_NUMBERS = ("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold")
+
+
+def container(c: Map, field: str, causes: Causes, *, volumes: Map, host_network: bool, init: bool = False) -> None:
+    """Check a container or an init container."""
+    _common(c, field, causes, volumes=volumes, host_network=host_network)
+    sidecar = init and c.get("restartPolicy") == "Always"
+    for name in ("livenessProbe", "readinessProbe", "startupProbe"):
+        probe = c.get(name)
+        if probe is None:
+            continue
+        if init and not sidecar:
+            causes.append(forbidden_field(f"{field}.{name}", "may not be set for init containers without restartPolicy=Always"))
+            continue
+        _probe(probe, f"{field}.{name}", causes)
+        if name != "readinessProbe" and probe.get("successThreshold", 1) != 1:
+            causes.append(invalid_value(f"{field}.{name}.successThreshold", probe["successThreshold"], "must be 1"))
+    for name, hook in (c.get("lifecycle") or {}).items():
+        if isinstance(hook, dict):
+            _handler(hook, f"{field}.lifecycle.{name}", causes, handlers=("exec", "httpGet", "tcpSocket", "sleep"))
+
+
+def ephemeral_container(c: Map, field: str, causes: Causes, *, volumes: Map) -> None:
+    """Check an ephemeral container: no ports, probes, hooks or resources."""
+    _common(c, field, causes, volumes=volumes, host_network=False)
+    causes.extend(
+        forbidden_field(f"{field}.{name}", "cannot be set for an Ephemeral Container")
+        for name in ("ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle")
+        if c.get(name)
+    )
+
+
+def _common(c: Map, field: str, causes: Causes, *, volumes: Map, host_network: bool) -> None:
+    dns_label(c.get("name"), f"{field}.name", causes)
+    image = c.get("image") or ""
+    if not image.strip():
+        causes.append(required(f"{field}.image"))
+    elif image != image.strip():
+        causes.append(invalid_value(f"{field}.image", image, "must not have leading or trailing whitespace"))
+    one_of(c.get("terminationMessagePolicy"), ("File", "FallbackToLogsOnError"), f"{field}.terminationMessagePolicy", causes)
+    _ports(c.get("ports") or (), f"{field}.ports", causes, host_network=host_network)
+    for i, variable in enumerate(c.get("env") or ()):
+        _env(variable, f"{field}.env[{i}]", causes)
+    for i, source in enumerate(c.get("envFrom") or ()):
+        _env_from(source, f"{field}.envFrom[{i}]", causes)
+    _mounts(c.get("volumeMounts") or (), f"{field}.volumeMounts", causes, volumes)
+    one_of(c.get("imagePullPolicy"), ("Always", "IfNotPresent", "Never"), f"{field}.imagePullPolicy", causes)
+    resources(c.get("resources") or {}, f"{field}.resources", causes)
+
+
+def _ports(ports: Any, field: str, causes: Causes, *, host_network: bool) -> None:
+    names: set[str] = set()
+    for i, port in enumerate(ports):
+        at = f"{field}[{i}]"
+        name = port.get("name")
+        if name:
+            wrong = port_name_error(name)
+            if wrong:
+                causes.append(invalid_value(f"{at}.name", name, wrong))
+            elif name in names:
+                causes.append(duplicate(f"{at}.name", name))
+            names.add(name)
+        number, host = port.get("containerPort"), port.get("hostPort")
+        if not number:
+            causes.append(required(f"{at}.containerPort"))
+        else:
+            port_number(number, f"{at}.containerPort", causes)
+        if host:
+            port_number(host, f"{at}.hostPort", causes)
+            if host_network and host != number:
+                causes.append(invalid_value(f"{at}.hostPort", host, "must match `containerPort` when `hostNetwork` is true"))
+        one_of(port.get("protocol"), ("SCTP", "TCP", "UDP"), f"{at}.protocol", causes)
+
+
+def _env(variable: Map, field: str, causes: Causes) -> None:
+    name = variable.get("name")
+    if not name:
+        causes.append(required(f"{field}.name"))
+    else:
+        wrong = env_name_error(name)
+        if wrong:
+            causes.append(invalid_value(f"{field}.name", name, wrong))
+    source = variable.get("valueFrom")
+    if source is None:
+        return
+    at = f"{field}.valueFrom"
+    given = [s for s in _ENV_SOURCES if source.get(s) is not None]
+    if not given:
+        causes.append(invalid_value(at, "", "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`"))
+    elif variable.get("value"):
+        causes.append(invalid_value(at, "", "may not be specified when `value` is not empty"))
+    elif len(given) > 1:
+        causes.append(invalid_value(at, "", "may not have more than one field specified at a time"))
+    for kind in given:
+        _env_source(kind, source[kind], f"{at}.{kind}", causes)
+
+
+def _env_source(kind: str, source: Map, field: str, causes: Causes) -> None:
+    needed = {"fieldRef": ("apiVersion", "fieldPath"), "resourceFieldRef": ("resource",)}.get(kind, ("name", "key"))
+    causes.extend(required(f"{field}.{n}") for n in needed if not source.get(n))
+
+
+def _env_from(source: Map, field: str, causes: Causes) -> None:
+    given = [s for s in ("configMapRef", "secretRef") if source.get(s) is not None]
+    if not given:
+        causes.append(invalid_value(field, "", "must specify one of: `configMapRef` or `secretRef`"))
+    elif len(given) > 1:
+        causes.append(invalid_value(field, "", "may not have more than one field specified at a time"))
+    causes.extend(required(f"{field}.{s}.name") for s in given if not source[s].get("name"))
+    if source.get("prefix"):
+        wrong = env_name_error(source["prefix"])
+        if wrong:
+            causes.append(invalid_value(f"{field}.prefix", source["prefix"], wrong))
+
+
+def _mounts(mounts: Any, field: str, causes: Causes, volumes: Map) -> None:
+    paths: set[str] = set()
+    for i, mount in enumerate(mounts):
+        at = f"{field}[{i}]"
+        name, path = mount.get("name"), mount.get("mountPath")
+        if not name:
+            causes.append(required(f"{at}.name"))
+        elif name not in volumes:
+            causes.append(not_found(f"{at}.name", name))
+        if not path:
+            causes.append(required(f"{at}.mountPath"))
+        elif path in paths:
+            causes.append(invalid_value(f"{at}.mountPath", path, "must be unique"))
+        paths.add(path or "")
+        for sub in ("subPath", "subPathExpr"):
+            if mount.get(sub):
+                local_path(mount[sub], f"{at}.{sub}", causes)
+
+
+def local_path(path: str, field: str, causes: Causes) -> None:
+    """Check a path inside a volume: relative, and never out of it."""
+    if path.startswith("/"):
+        causes.append(invalid_value(field, path, "must be a relative path"))
+    if ".." in path.split("/"):
+        causes.append(invalid_value(field, path, "must not contain '..'"))
+
+
+def _probe(probe: Map, field: str, causes: Causes) -> None:
+    _handler(probe, field, causes, handlers=_HANDLERS)
+    not_negative(probe, _PROBE_NUMBERS, field, causes)
+
+
+def _handler(action: Map, field: str, causes: Causes, *, handlers: tuple[str, ...]) -> None:
+    given = [h for h in handlers if action.get(h) is not None]
+    causes.extend(forbidden_field(f"{field}.{h}", "may not specify more than 1 handler type") for h in given[1:])
+    if not given:
+        causes.append(required(field, "must specify a handler type"))
+        return
+    kind, found = given[0], action[given[0]]
+    at = f"{field}.{kind}"
+    if kind == "exec" and not found.get("command"):
+        causes.append(required(f"{at}.command"))
+    elif kind == "httpGet":
+        if not found.get("path"):
+            causes.append(required(f"{at}.path"))
+        port_or_name(found.get("port"), f"{at}.port", causes)
+        one_of(found.get("scheme"), ("HTTP", "HTTPS"), f"{at}.scheme", causes)
+        for i, header in enumerate(found.get("httpHeaders") or ()):
+            if not header.get("name"):
+                causes.append(required(f"{at}.httpHeaders[{i}].name"))
+    elif kind == "tcpSocket":
+        port_or_name(found.get("port"), f"{at}.port", causes)
+    elif kind == "grpc":
+        port_number(found.get("port"), f"{at}.port", causes)
+
+
+def resources(found: Map, field: str, causes: Causes) -> None:
+    """Check requests and limits, and that no request is above its limit."""
+    limits, requests = found.get("limits") or {}, found.get("requests") or {}
+    for what, amounts in (("limits", limits), ("requests", requests)):
+        for name, amount in amounts.items():
+            _amount(name, amount, f"{field}.{what}[{name}]", causes)
+    for name, amount in requests.items():
+        limit = limits.get(name)
+        if limit is not None and parse(amount) > parse(limit):
+            causes.append(invalid_value(f"{field}.requests", amount, f"must be less than or equal to {name} limit of {limit}"))
+
+
+def _amount(name: str, amount: str, field: str, causes: Causes) -> None:
+    if "/" not in name and name not in _STANDARD and not name.startswith("hugepages-"):
+        causes.append(invalid_value(field, name, "must be a standard resource for containers"))
+    elif wrong := qualified_name_error(name):
+        causes.append(invalid_value(field, name, wrong))
+    value = parse(amount)
+    if value < 0:
+        causes.append(invalid_value(field, amount, NOT_NEGATIVE))
+    elif "/" in name and value != value.to_integral_value():
+        causes.append(Cause(field, "FieldValueInvalid", f'Invalid value: "{amount}": must be an integer'))

@@ -1,0 +1,305 @@
+"""Rules of the core group that are not about Pods: data, Services, Nodes, Namespaces, Events, volumes and quotas."""
+
+from __future__ import annotations
+
+import binascii
+import ipaddress
+from typing import Any
+
+import msgspec
+
+from skerry.apiserver.schema.objectmeta import validate_labels
+from skerry.apiserver.schema.rules.common import (
+    IMMUTABLE,
+    MAX_DATA_BYTES,
+    NOT_NEGATIVE,
+    Causes,
+    Map,
+    config_key_error,
+    dns_label,
+    one_of,
+    port_number,
+    port_or_name,
+    too_long,
+)
+from skerry.model.errors import Cause, forbidden_field, invalid_value, required
+from skerry.model.names import dns_subdomain_error, qualified_name_error
+from skerry.model.objects import Object
+from skerry.model.quantity import parse
+
+_FROZEN = "field is immutable when `immutable` is set"
+
+
+def config_map(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
+    data, binary = obj.get("data") or {}, obj.get("binaryData") or {}
+    total = 0
+    for key, value in data.items():
+        _key(key, f"data[{key}]", causes)
+        if key in binary:
+            causes.append(invalid_value(f"data[{key}]", key, "duplicate of key present in binaryData"))
+        total += len(value) if value.isascii() else len(value.encode())
+    for key, value in binary.items():
+        _key(key, f"binaryData[{key}]", causes)
+        total += _decoded_length(value)
+    if total > MAX_DATA_BYTES:
+        causes.append(too_long("[]", MAX_DATA_BYTES))
+    if old is not None and old.get("immutable"):
+        _frozen(obj, old, ("data", "binaryData"), causes)
+
+
+def _key(key: str, field: str, causes: Causes) -> None:
+    wrong = config_key_error(key)
+    if wrong:
+        causes.append(invalid_value(field, key, wrong))
+
+
+def _decoded_length(text: str) -> int:
+    return len(text) // 4 * 3 - text.count("=", -2)
+
+
+def _frozen(obj: Object, old: Object, fields: tuple[str, ...], causes: Causes) -> None:
+    if not obj.get("immutable"):
+        causes.append(forbidden_field("immutable", _FROZEN))
+    causes.extend(forbidden_field(f, _FROZEN) for f in fields if (obj.get(f) or {}) != (old.get(f) or {}))
+
+
+_REDACTED = "<secret contents redacted>"
+_SECRET_KEYS = {
+    "kubernetes.io/dockercfg": (".dockercfg",),
+    "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
+    "kubernetes.io/ssh-auth": ("ssh-privatekey",),
+    "kubernetes.io/tls": ("tls.crt", "tls.key"),
+}
+
+
+def secret(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
+    data = obj.get("data") or {}
+    total = 0
+    for key, value in data.items():
+        _key(key, f"data[{key}]", causes)
+        total += _decoded_length(value)
+    if total > MAX_DATA_BYTES:
+        causes.append(too_long("data", MAX_DATA_BYTES))
+    kind = obj.get("type") or ""
+    for key in _SECRET_KEYS.get(kind, ()):
+        if key not in data:
+            causes.append(required(f"data[{key}]"))
+        elif key.startswith(".docker"):
+            _docker(data[key], f"data[{key}]", causes)
+    if kind == "kubernetes.io/basic-auth" and not ("username" in data or "password" in data):
+        causes.extend(required(f"data[{key}]") for key in ("username", "password"))
+    if kind == "kubernetes.io/service-account-token":
+        annotation = "kubernetes.io/service-account.name"
+        if not ((obj.get("metadata") or {}).get("annotations") or {}).get(annotation):
+            causes.append(required(f"metadata.annotations[{annotation}]"))
+    if old is not None:
+        if kind != old.get("type"):
+            causes.append(invalid_value("type", kind, IMMUTABLE))
+        if old.get("immutable"):
+            _frozen(obj, old, ("data",), causes)
+
+
+def _docker(value: str, field: str, causes: Causes) -> None:
+    try:
+        found = msgspec.json.decode(binascii.a2b_base64(value))
+    except (msgspec.DecodeError, binascii.Error, UnicodeDecodeError, RecursionError) as error:
+        causes.append(invalid_value(field, _REDACTED, str(error)))
+        return
+    if not isinstance(found, dict):
+        causes.append(invalid_value(field, _REDACTED, "must be a JSON object"))
+
+
+_SERVICE_TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
+
+
+def service(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
+    if subresource == "status":
+        return
+    spec = obj["spec"]
+    kind = spec.get("type")
+    headless = spec.get("clusterIP") == "None"
+    if not spec.get("ports") and not headless and kind != "ExternalName":
+        causes.append(required("spec.ports"))
+    if kind == "ExternalName" and not spec.get("externalName"):
+        causes.append(required("spec.externalName"))
+    elif kind == "ExternalName" and dns_subdomain_error(spec["externalName"].lower().rstrip(".")):
+        causes.append(invalid_value("spec.externalName", spec["externalName"], dns_subdomain_error(spec["externalName"]) or ""))
+    elif kind == "LoadBalancer" and headless:
+        causes.append(invalid_value("spec.clusterIPs[0]", "None", "may not be set to 'None' for LoadBalancer services"))
+    _service_ports(spec, kind, causes)
+    validate_labels(spec.get("selector"), causes, "spec.selector")
+    one_of(spec.get("sessionAffinity"), ("ClientIP", "None"), "spec.sessionAffinity", causes)
+    one_of(kind, _SERVICE_TYPES, "spec.type", causes)
+    _cluster_ip(spec, kind, causes)
+    for i, address in enumerate(spec.get("externalIPs") or ()):
+        _ip(address, f"spec.externalIPs[{i}]", causes)
+    if old is not None:
+        _service_update(spec, old["spec"], causes)
+
+
+def _service_ports(spec: Map, kind: str, causes: Causes) -> None:
+    ports = spec.get("ports") or ()
+    names: set[str] = set()
+    numbers: set[tuple[Any, Any]] = set()
+    for i, port in enumerate(ports):
+        at = f"spec.ports[{i}]"
+        name = port.get("name")
+        if name:
+            dns_label(name, f"{at}.name", causes)
+            if name in names:
+                causes.append(Cause(f"{at}.name", "FieldValueDuplicate", f'Duplicate value: "{name}"'))
+            names.add(name)
+        elif len(ports) > 1:
+            causes.append(required(f"{at}.name"))
+        port_number(port.get("port"), f"{at}.port", causes)
+        one_of(port.get("protocol"), ("SCTP", "TCP", "UDP"), f"{at}.protocol", causes)
+        port_or_name(port.get("targetPort"), f"{at}.targetPort", causes)
+        if kind == "ClusterIP" and port.get("nodePort"):
+            causes.append(forbidden_field(f"{at}.nodePort", "may not be used when `type` is 'ClusterIP'"))
+        key = (port.get("protocol"), port.get("port"))
+        if key in numbers:
+            causes.append(Cause(at, "FieldValueDuplicate", f"Duplicate value: {_go_port(port)}"))
+        numbers.add(key)
+
+
+def _go_port(port: Map) -> str:
+    target = 'intstr.IntOrString{Type:0, IntVal:0, StrVal:""}'
+    found = f'Protocol:"{port.get("protocol", "")}", AppProtocol:(*string)(nil), Port:{port.get("port", 0)}, TargetPort:{target}'
+    return f'core.ServicePort{{Name:"", {found}, NodePort:0}}'
+
+
+def _cluster_ip(spec: Map, kind: str, causes: Causes) -> None:
+    for i, address in enumerate(spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else [])):
+        if kind == "ExternalName":
+            causes.append(forbidden_field(f"spec.clusterIPs[{i}]", "may not be set for ExternalName services"))
+        elif address != "None":
+            _ip(address, f"spec.clusterIPs[{i}]", causes)
+
+
+def _ip(text: str, field: str, causes: Causes) -> None:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        causes.append(invalid_value(field, text, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"))
+
+
+def _service_update(spec: Map, old: Map, causes: Causes) -> None:
+    before, after = old.get("clusterIP"), spec.get("clusterIP")
+    if "ExternalName" in (spec.get("type"), old.get("type")) or not before or before == after:
+        return
+    shown = "[]string{" + ", ".join(f'"{a}"' for a in [after] if a) + "}"
+    causes.append(Cause("spec.clusterIPs[0]", "FieldValueInvalid", f"Invalid value: {shown}: may not change once set"))
+
+
+def namespace(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
+    for i, finalizer in enumerate((obj.get("spec") or {}).get("finalizers") or ()):
+        if finalizer == "kubernetes":
+            continue
+        wrong = qualified_name_error(finalizer)
+        if wrong:
+            causes.append(invalid_value(f"spec.finalizers[{i}]", finalizer, wrong))
+
+
+def node(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
+    spec = obj.get("spec") or {}
+    seen: set[tuple[Any, Any]] = set()
+    for i, taint in enumerate(spec.get("taints") or ()):
+        at = f"spec.taints[{i}]"
+        wrong = qualified_name_error(taint.get("key") or "")
+        if wrong:
+            causes.append(invalid_value(f"{at}.key", taint.get("key") or "", wrong))
+        one_of(taint.get("effect"), ("NoSchedule", "PreferNoSchedule", "NoExecute"), f"{at}.effect", causes)
+        key = (taint.get("key"), taint.get("effect"))
+        if key in seen:
+            why = f"Duplicate value: taints must be unique by key and effect pair: {taint.get('key')}:{taint.get('effect')}"
+            causes.append(Cause(at, "FieldValueDuplicate", why))
+        seen.add(key)
+    if old is not None:
+        before = old.get("spec") or {}
+        for name in ("podCIDR", "providerID"):
+            if before.get(name) and spec.get(name) != before[name]:
+                causes.append(forbidden_field(f"spec.{name}", f'node updates may not change {name} except from "" to valid'))
+
+
+def event(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
+    """Check an Event of either group; they are two views of one."""
+    involved = obj.get("involvedObject", obj.get("regarding")) or {}
+    field = "involvedObject" if "involvedObject" in obj else "regarding"
+    own, about = (obj.get("metadata") or {}).get("namespace") or "", involved.get("namespace") or ""
+    if (about and about != own) or (not about and own not in ("", "default")):
+        causes.append(invalid_value(f"{field}.namespace", about, "does not match event.namespace"))
+    if obj.get("apiVersion") == "events.k8s.io/v1" and old is None:
+        if not obj.get("eventTime"):
+            causes.append(required("eventTime"))
+        for name in ("reportingController", "reportingInstance", "action", "reason"):
+            if not obj.get(name):
+                causes.append(required(name))
+        one_of(obj.get("type"), ("Normal", "Warning"), "type", causes)
+
+
+def resource_quota(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
+    for name, amount in ((obj.get("spec") or {}).get("hard") or {}).items():
+        _whole_amount(name, amount, f"spec.hard[{name}]", causes)
+
+
+_FRACTIONS = ("cpu", "memory", "storage")
+
+
+def _whole_amount(name: str, amount: str, field: str, causes: Causes) -> None:
+    value = parse(amount)
+    if value < 0:
+        causes.append(invalid_value(field, amount, NOT_NEGATIVE))
+    elif value != value.to_integral_value() and not any(f in name for f in _FRACTIONS):
+        causes.append(invalid_value(field, amount, "must be an integer"))
+
+
+def limit_range(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
+    for i, limit in enumerate((obj.get("spec") or {}).get("limits") or ()):
+        if not limit.get("type"):
+            causes.append(required(f"spec.limits[{i}].type"))
+
+
+def endpoints(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
+    for i, subset in enumerate(obj.get("subsets") or ()):
+        at = f"subsets[{i}]"
+        if not subset.get("addresses") and not subset.get("notReadyAddresses"):
+            causes.append(required(at, "must specify `addresses` or `notReadyAddresses`"))
+        for j, address in enumerate(subset.get("addresses") or ()):
+            _ip(address.get("ip") or "", f"{at}.addresses[{j}].ip", causes)
+        for j, port in enumerate(subset.get("ports") or ()):
+            if len(subset["ports"]) > 1 and not port.get("name"):
+                causes.append(required(f"{at}.ports[{j}].name"))
+            port_number(port.get("port"), f"{at}.ports[{j}].port", causes)
+
+
+_ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
+_CLAIM_MUTABLE = ("resources", "volumeName", "volumeAttributesClassName")
+
+
+def persistent_volume_claim(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
+    if subresource == "status":
+        return
+    spec = obj["spec"]
+    if not spec.get("accessModes"):
+        causes.append(required("spec.accessModes", "at least 1 access mode is required"))
+    for i, mode in enumerate(spec.get("accessModes") or ()):
+        one_of(mode, _ACCESS_MODES, f"spec.accessModes[{i}]", causes)
+    if not ((spec.get("resources") or {}).get("requests") or {}).get("storage"):
+        causes.append(required("spec.resources[storage]"))
+    if old is not None:
+        before = old["spec"]
+        fixed, was = ({k: v for k, v in s.items() if k not in _CLAIM_MUTABLE} for s in (spec, before))
+        if fixed != was or (before.get("volumeName") and before["volumeName"] != spec.get("volumeName")):
+            why = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
+            causes.append(forbidden_field("spec", why))
+
+
+def persistent_volume(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
+    if subresource == "status":
+        return
+    spec = obj["spec"]
+    if not spec.get("accessModes"):
+        causes.append(required("spec.accessModes"))
+    if not spec.get("capacity"):
+        causes.append(required("spec.capacity"))
+    one_of(spec.get("persistentVolumeReclaimPolicy"), ("Delete", "Recycle", "Retain"), "spec.persistentVolumeReclaimPolicy", causes)

@@ -1,0 +1,217 @@
+"""Rules of what makes Pods: selectors that match their templates, strategies, and what an update may not change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skerry.apiserver.schema.rules.common import (
+    IMMUTABLE,
+    Causes,
+    Map,
+    go_invalid,
+    go_label_selector,
+    go_string_map,
+    label_selector,
+    not_negative,
+    one_of,
+)
+from skerry.apiserver.schema.rules.pods import template_spec
+from skerry.apiserver.schema.rules.schedules import schedule_error
+from skerry.model.errors import forbidden_field, invalid_value, not_supported, required
+from skerry.model.objects import Object
+from skerry.model.selectors import SelectorError, from_label_selector
+
+
+def deployment(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
+    if subresource == "status":
+        return
+    spec = obj["spec"]
+    not_negative(spec, ("replicas",), "spec", causes)
+    _selected_template(spec, causes)
+    _strategy(spec.get("strategy") or {}, causes)
+    not_negative(spec, ("minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"), "spec", causes)
+    deadline = spec.get("progressDeadlineSeconds")
+    if deadline is not None and 0 <= deadline <= spec.get("minReadySeconds", 0):
+        causes.append(invalid_value("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds"))
+    _fixed_selector(spec, old, causes)
+
+
+def replica_set(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
+    if subresource == "status":
+        return
+    spec = obj["spec"]
+    not_negative(spec, ("replicas", "minReadySeconds"), "spec", causes)
+    _selected_template(spec, causes)
+    _fixed_selector(spec, old, causes)
+
+
+def daemon_set(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
+    if subresource == "status":
+        return
+    spec = obj["spec"]
+    _selected_template(spec, causes)
+    not_negative(spec, ("minReadySeconds", "revisionHistoryLimit"), "spec", causes)
+    one_of((spec.get("updateStrategy") or {}).get("type"), ("RollingUpdate", "OnDelete"), "spec.updateStrategy.type", causes)
+    _fixed_selector(spec, old, causes)
+
+
+_STATEFUL_SET_MUTABLE = (
+    "replicas",
+    "ordinals",
+    "template",
+    "updateStrategy",
+    "persistentVolumeClaimRetentionPolicy",
+    "minReadySeconds",
+    "revisionHistoryLimit",
+)
+
+
+def stateful_set(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
+    if subresource == "status":
+        return
+    spec = obj["spec"]
+    one_of(spec.get("podManagementPolicy"), ("OrderedReady", "Parallel"), "spec.podManagementPolicy", causes)
+    one_of((spec.get("updateStrategy") or {}).get("type"), ("RollingUpdate", "OnDelete"), "spec.updateStrategy.type", causes)
+    not_negative(spec, ("replicas", "minReadySeconds", "revisionHistoryLimit"), "spec", causes)
+    _selected_template(spec, causes)
+    if old is not None:
+        fixed, was = ({k: v for k, v in s.items() if k not in _STATEFUL_SET_MUTABLE} for s in (spec, old["spec"]))
+        if fixed != was:
+            why = (
+                "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
+                "'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
+            )
+            causes.append(forbidden_field("spec", why))
+
+
+def _selected_template(spec: Map, causes: Causes, *, restart: str = "Always") -> None:
+    """Check the selector and that the template carries its labels, then the template."""
+    selector, template = spec.get("selector"), spec.get("template") or {}
+    if selector is None:
+        causes.append(required("spec.selector"))
+    else:
+        label_selector(selector, "spec.selector", causes)
+        if not selector.get("matchLabels") and not selector.get("matchExpressions"):
+            shown = "v1.LabelSelector{MatchLabels:map[string]string(nil), MatchExpressions:[]v1.LabelSelectorRequirement(nil)}"
+            causes.append(go_invalid("spec.selector", shown, "empty selector is invalid for deployment"))
+    labels = (template.get("metadata") or {}).get("labels")
+    if not _matches(selector, labels):
+        causes.append(go_invalid("spec.template.metadata.labels", go_string_map(labels), "`selector` does not match template `labels`"))
+    template_spec(template, "spec.template", causes)
+    policy = (template.get("spec") or {}).get("restartPolicy")
+    if policy in ("OnFailure", "Never") and restart == "Always":
+        causes.append(not_supported("spec.template.spec.restartPolicy", policy, ["Always"]))
+
+
+def _matches(selector: Map | None, labels: Map | None) -> bool:
+    if selector is not None and not selector.get("matchLabels") and not selector.get("matchExpressions"):
+        return True  # reported as empty already
+    try:
+        found = from_label_selector(selector)
+    except (SelectorError, KeyError):
+        return True  # its own error says more
+    return found is not None and found.matches(labels or {})
+
+
+def _strategy(strategy: Map, causes: Causes) -> None:
+    kind, rolling = strategy.get("type"), strategy.get("rollingUpdate")
+    if kind == "Recreate":
+        if rolling is not None:
+            why = "may not be specified when strategy `type` is 'Recreate'"
+            causes.append(forbidden_field("spec.strategy.rollingUpdate", why))
+    elif kind == "RollingUpdate":
+        _rolling(rolling or {}, causes)
+    else:
+        one_of(kind, ("Recreate", "RollingUpdate"), "spec.strategy.type", causes)
+
+
+def _rolling(rolling: Map, causes: Causes) -> None:
+    field = "spec.strategy.rollingUpdate"
+    for name in ("maxUnavailable", "maxSurge"):
+        _amount(rolling.get(name), f"{field}.{name}", causes)
+    if all(rolling.get(name) in (0, "0%") for name in ("maxUnavailable", "maxSurge")):
+        causes.append(invalid_value(f"{field}.maxUnavailable", rolling["maxUnavailable"], "may not be 0 when `maxSurge` is 0"))
+
+
+_PERCENT = (
+    "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is "
+    "'[0-9]+%')"
+)
+
+
+def _amount(value: Any, field: str, causes: Causes) -> None:
+    if isinstance(value, str):
+        if not (value.endswith("%") and value[:-1].isdigit()):
+            causes.append(invalid_value(field, value, _PERCENT))
+    elif isinstance(value, int) and value < 0:
+        causes.append(invalid_value(field, value, "must be greater than or equal to 0"))
+
+
+def _fixed_selector(spec: Map, old: Object | None, causes: Causes) -> None:
+    if old is not None and spec.get("selector") != old["spec"].get("selector"):
+        causes.append(go_invalid("spec.selector", go_label_selector(spec.get("selector")), IMMUTABLE))
+
+
+def job(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
+    if subresource == "status":
+        return
+    spec = obj["spec"]
+    _job_spec(spec, "spec", causes)
+    if old is None:
+        return
+    before = old["spec"]
+    for name in ("completions", "selector", "completionMode"):
+        if name == "completions" and spec.get("completionMode") == "Indexed":
+            continue
+        if spec.get(name) != before.get(name):
+            shown = go_label_selector(spec.get(name)) if name == "selector" else repr(spec.get(name))
+            causes.append(go_invalid(f"spec.{name}", shown, IMMUTABLE))
+    if spec.get("template") != before.get("template") and not before.get("suspend"):
+        causes.append(go_invalid("spec.template", "core.PodTemplateSpec{...}", IMMUTABLE))
+
+
+def _job_spec(spec: Map, field: str, causes: Causes) -> None:
+    numbers = ("parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished")
+    not_negative(spec, numbers, field, causes)
+    template_spec(spec.get("template") or {}, f"{field}.template", causes)
+    if ((spec.get("template") or {}).get("spec") or {}).get("restartPolicy") not in ("OnFailure", "Never"):
+        causes.append(required(f"{field}.template.spec.restartPolicy", 'valid values: "OnFailure", "Never"'))
+
+
+def cron_job(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
+    if subresource == "status":
+        return
+    spec = obj["spec"]
+    _job_spec((spec.get("jobTemplate") or {}).get("spec") or {}, "spec.jobTemplate.spec", causes)
+    schedule = spec.get("schedule")
+    if not schedule:
+        causes.append(required("spec.schedule"))
+    else:
+        wrong = schedule_error(schedule)
+        if wrong:
+            causes.append(invalid_value("spec.schedule", schedule, wrong))
+    one_of(spec.get("concurrencyPolicy"), ("Allow", "Forbid", "Replace"), "spec.concurrencyPolicy", causes)
+    numbers = ("startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit")
+    not_negative(spec, numbers, "spec", causes)
+
+
+def replication_controller(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
+    if subresource == "status":
+        return
+    spec = obj["spec"]
+    not_negative(spec, ("replicas", "minReadySeconds"), "spec", causes)
+    selector = spec.get("selector")
+    template = spec.get("template")
+    if not selector:
+        causes.append(required("spec.selector"))
+    if template is None:
+        causes.append(required("spec.template"))
+        return
+    labels = (template.get("metadata") or {}).get("labels") or {}
+    if selector and any(labels.get(k) != v for k, v in selector.items()):
+        causes.append(go_invalid("spec.template.metadata.labels", go_string_map(labels), "`selector` does not match template `labels`"))
+    template_spec(template, "spec.template", causes)
+
+
+def scale(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
+    not_negative(obj.get("spec") or {}, ("replicas",), "spec", causes)
