@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -86,9 +86,10 @@ async def nothing(request: Request) -> Response:
 
 
 class NoHttp(asyncio.Protocol):
-    """Closes at once: these tests are about the link."""
+    """Says hello and closes: these tests are about the link."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        cast("asyncio.Transport", transport).write(b"hello")
         transport.close()
 
 
@@ -102,17 +103,35 @@ def a_context(folder: Path, *, names: tuple[str, ...] = ("localhost", "127.0.0.1
 
 @asynccontextmanager
 async def a_stage(
-    folder: Path, handle: Handle = nothing, *, events: EventSink | None = None, context: ssl.SSLContext | None = None
+    folder: Path,
+    handle: Handle = nothing,
+    *,
+    events: EventSink | None = None,
+    context: ssl.SSLContext | None = None,
+    max_connections: int = 100,
 ) -> AsyncIterator[Stage]:
     door = Door(
-        DoorSettings(host="127.0.0.1", port=0), context or a_context(folder), Sessions(Roster()), http=NoHttp, handle=handle, events=events
+        DoorSettings(host="127.0.0.1", port=0, max_connections=max_connections),
+        context or a_context(folder),
+        Sessions(Roster()),
+        http=NoHttp,
+        handle=handle,
+        events=events,
     )
     _, port = await door.start()
     try:
         yield Stage(door, port, folder)
     finally:
         await door.stop()
-        await asyncio.sleep(0.01)  # uvloop and asyncio both close TLS in a later turn
+        await settle()
+
+
+async def settle() -> None:
+    """Let what asyncio still does for closed connections end: handshakes that were under way, sockets closed in a later turn."""
+    for _ in range(200):
+        await asyncio.sleep(0.005)
+        if asyncio.all_tasks() == {asyncio.current_task()}:
+            return
 
 
 class InProcessWorkshop(Workshop):
