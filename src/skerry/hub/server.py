@@ -22,7 +22,8 @@ from skerry.apiserver.http.message import Request, Response
 from skerry.apiserver.http.routes import Access, Route
 from skerry.apiserver.local import LocalApi
 from skerry.apiserver.server import ApiServer
-from skerry.controllers.informers import Informers
+from skerry.controllers import Settings as ControllerSettings
+from skerry.controllers import start_all
 from skerry.events.log import HubLog
 from skerry.events.routes import EventRoutes
 from skerry.hub.enrollment import EnrollmentDesk, EnrollmentReconciler
@@ -123,14 +124,13 @@ class Hub:
 
     async def _open_stores(self) -> None:
         data = self.settings.data
-        self.server = await ApiServer.open(
-            data / "hub.sqlite", certificate=lambda ssl_object: user_by_certificate(self.roster, ssl_object)
-        )
+        self.server = await ApiServer.open(data / "hub.sqlite", certificate=lambda ssl_object: user_by_certificate(self.roster, ssl_object))
         self._closers.append(self.server.close)
         self.event_log = await HubLog.open(data / "events.sqlite")
         self._closers.append(self.event_log.close)
         self.event_routes = EventRoutes(self.event_log)
         self.api = LocalApi(self.server.registry)
+        self.server.streams.use(self.sessions)
 
     def _add_routes(self) -> None:
         desk = EnrollmentDesk(self.api, self.roster, self._workshop, self.pki.folder, now=_now)
@@ -143,20 +143,21 @@ class Hub:
             self.server.routes.add(route)
 
     async def _start_controllers(self) -> None:
-        informers = Informers(self.api)
+        settings = ControllerSettings(ca_pem=self.pki.ca_pem(), node_grace_s=self.settings.node_grace_s)
+        controllers = start_all(self.api, settings, _now)
         reconciler = EnrollmentReconciler(
             self.api,
             self.roster,
             self._workshop,
             self.pki.folder,
-            enrollments=informers.of(ENROLLMENTS),
-            nodes=informers.of(NODES),
+            enrollments=controllers.informers.of(ENROLLMENTS),
+            nodes=controllers.informers.of(NODES),
             now=_now,
             changed=self.door.enforce,
         )
-        self._run("informers", informers.run())
+        self._run("controllers", controllers.run())
         self._run("enrollment", reconciler.run())
-        await informers.wait_synced()
+        await controllers.wait_synced()
 
     def _run(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
