@@ -72,10 +72,11 @@ def parse_query(text: str) -> Query:
     watch = _BOOLEANS.get(found.get("watch", ""))
     if watch is None:
         raise bad_request(f"watch={found['watch']!r} is neither true nor false")
+    tail = _number("tail", found.get("tail"), MAX_LIMIT)
     return Query(
         after=_number("after", found.get("after"), 2**62),
-        tail=_number("tail", found.get("tail"), MAX_LIMIT),
-        limit=_number("limit", found.get("limit"), MAX_LIMIT) or DEFAULT_LIMIT,
+        tail=tail,
+        limit=_number("limit", found.get("limit"), MAX_LIMIT) or tail or DEFAULT_LIMIT,
         watch=watch,
         node=found.get("node", ""),
         source=found.get("source", ""),
