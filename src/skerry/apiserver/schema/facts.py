@@ -41,6 +41,24 @@ class WireField(msgspec.Struct, array_like=True, frozen=True):
     flags: str
 
 
+_APIEXTENSIONS = "k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1."
+_POINTERS = {
+    "JSONSchemaProps": frozenset(
+        (
+            *("maximum", "minimum", "multipleOf", "maxLength", "minLength", "maxItems", "minItems", "maxProperties", "minProperties"),
+            *("xKubernetesPreserveUnknownFields", "xKubernetesListType", "xKubernetesMapType"),
+        )
+    ),
+    "CustomResourceDefinitionStatus": frozenset(("conditions", "storedVersions")),
+    "ServiceReference": frozenset(("path", "port")),
+    "WebhookClientConfig": frozenset(("url",)),
+    "ValidationRule": frozenset(("reason", "optionalOldSelf")),
+    "CustomResourceSubresourceScale": frozenset(("labelSelectorPath",)),
+    "CustomResourceDefinitionVersion": frozenset(("deprecationWarning",)),
+}
+"""Pointers and never omitted fields of apiextensions, whose flags the published table lacks (Go types of 1.32)."""
+
+
 class Facts:
     """Definitions by name. OpenAPI names are `io.k8s.api.core.v1.Pod`, wire names `k8s.io.api.core.v1.Pod`."""
 
@@ -72,7 +90,13 @@ class Facts:
     def message(self, name: str) -> list[WireField] | None:
         """Return the protobuf fields of a message, or None when it is not known."""
         raw = self._wire.get(name)
-        return None if raw is None else msgspec.json.decode(raw, type=list[WireField])
+        if raw is None:
+            return None
+        fields = msgspec.json.decode(raw, type=list[WireField])
+        pointers = _POINTERS.get(name.removeprefix(_APIEXTENSIONS))
+        if pointers:
+            return [msgspec.structs.replace(f, flags="P") if f.name in pointers else f for f in fields]
+        return fields
 
     def flags(self, name: str) -> dict[str, str]:
         """Return JSON name -> flags of the Go type behind an OpenAPI definition, embedded ones included."""

@@ -31,6 +31,8 @@ _SPECIAL: dict[str, Normalise] = {
     _QUANTITY: scalars.quantity_value,
     _INT_OR_STRING: scalars.int_or_string,
 }
+_CRD_POINTERS = frozenset(("x-kubernetes-preserve-unknown-fields", "x-kubernetes-list-type", "x-kubernetes-map-type"))
+"""Pointers of JSONSchemaProps whose JSON names are not those on the wire."""
 _TIMES = (f"{_META}Time", f"{_META}MicroTime")
 _NEVER_NULL = ("creationTimestamp",)
 """1.32 writes null here inside templates, newer releases leave it out: so do we."""
@@ -59,10 +61,11 @@ class Typed:
             return _either(self.normaliser(f"{_CRD}JSONSchemaProps"))
         schema = self._facts.definition(definition)
         flags = self._facts.flags(definition)
+        required = frozenset(schema.get("required", ()))
         fields: dict[str, Normalise] = {}
         fills: list[tuple[str, Callable[[], Any]]] = []
         for name, prop in schema.get("properties", {}).items():
-            flag = flags.get(name, "P" if name in schema.get("required", ()) else "")
+            flag = "P" if name in required or name in _CRD_POINTERS else flags.get(name, "")
             field = self._field(prop, kept="P" in flag)
             fields[name] = field
             fill = _fill(name, prop, flag, field)

@@ -112,6 +112,6 @@ def custom_resource_definition(obj: Object) -> None:
         service.setdefault("port", 443)
     status = obj.setdefault("status", {})
     storage = [v["name"] for v in spec.get("versions") or () if v.get("storage") and v.get("name")]
-    if len(storage) == 1 and not status.get("storedVersions"):
-        status["storedVersions"] = storage
+    if storage and not status.get("storedVersions"):
+        status["storedVersions"] = storage[:1]
     status.setdefault("acceptedNames", {"kind": "", "plural": ""})

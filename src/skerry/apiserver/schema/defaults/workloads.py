@@ -29,7 +29,6 @@ def replica_set(obj: Object) -> None:
     spec = obj["spec"]
     template_spec(spec.get("template"))
     spec.setdefault("replicas", 1)
-    _labels_from_template(obj)
 
 
 def replication_controller(obj: Object) -> None:
