@@ -1,0 +1,13 @@
+"""The node's Pods: a pure plan from what is wanted and what runs to steps, and the workers that take them."""
+
+from __future__ import annotations
+
+from skerry.node.pods.env import NodeFacts
+from skerry.node.pods.reconciler import PodReconciler
+from skerry.node.pods.recorder import EventRecorder
+from skerry.node.pods.references import References
+from skerry.node.pods.reporter import StatusReporter
+from skerry.node.pods.volumes import VolumeRoom, memory_folder
+from skerry.node.pods.worker import PodTools
+
+__all__ = ["EventRecorder", "NodeFacts", "PodReconciler", "PodTools", "References", "StatusReporter", "VolumeRoom", "memory_folder"]
