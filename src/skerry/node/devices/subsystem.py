@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +25,14 @@ from skerry.node.devices.device import ManagedDevice
 from skerry.node.devices.journal import Journal, Outbox
 from skerry.node.devices.live import TwinHandler
 from skerry.node.devices.polled import PolledDevice
+from skerry.node.devices.pushed import PushedDevice
 from skerry.node.devices.references import References, Watched
 from skerry.node.devices.reporter import Reporter, must_tell
 from skerry.node.devices.secrets import secret_values
 from skerry.node.devices.store import TwinStore
 from skerry.node.devices.twin import Twin
 from skerry.node.memory import Memory, Mirror
+from skerry.node.mqtt import ListenError, MqttListener
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +51,16 @@ class Runner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DeviceSettings:
-    """`state` is the node's folder; `site` the Site that the hub gave it, "" when none."""
+    """`state` is the node's folder; `site` the Site that the hub gave it, "" when none.
+
+    `mqtt` is where the MQTT listener listens, None for none; `mqtt_tls` is needed on any address but a loopback one.
+    """
 
     node: str
     state: Path
     site: str = ""
+    mqtt: tuple[str, int] | None = None
+    mqtt_tls: ssl.SSLContext | None = None
 
 
 @dataclass(slots=True)
@@ -61,10 +69,6 @@ class _Driven:
     made_of: object
     runner: Runner | None = None
     task: asyncio.Task[None] | None = None
-
-
-MakeRunner = Callable[[ManagedDevice, Profile, Target], Runner]
-"""Makes what drives a device of a protocol that is not asked but speaks by itself (MQTT)."""
 
 
 class DeviceSubsystem:
@@ -82,7 +86,6 @@ class DeviceSubsystem:
         *,
         connected: Callable[[], Awaitable[object]] | None = None,
         plugins: Callable[[str], Plugin] = load_plugin,
-        runners: Mapping[str, MakeRunner] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         def watch(resource: Resource, namespace: str, fields: str) -> Watched:
@@ -91,7 +94,7 @@ class DeviceSubsystem:
         self._outbox = outbox
         self._settings = settings
         self._load_plugin = plugins
-        self._runners = dict(runners or {})
+        self.mqtt = MqttListener() if settings.mqtt else None
         self._clock = clock
         self._devices = watch(DEVICES, "", f"status.nodeName={settings.node}")
         self._references = References(watch, self._wake)
@@ -112,11 +115,22 @@ class DeviceSubsystem:
 
     async def start(self) -> None:
         """Begin to drive what the node was told before, and follow what it is told now."""
+        await self._open_mqtt()
         self._devices.subscribe(lambda _: self._wake())
         self._begin("devices followed", self._devices.run())
         self._begin("devices reconciled", self._reconcile_forever())
         self._begin("devices told", self._reporter.run())
         self._wake()
+
+    async def _open_mqtt(self) -> None:
+        """A listener that cannot be opened costs the node its MQTT devices, and nothing else."""
+        if self.mqtt is None or self._settings.mqtt is None:
+            return
+        try:
+            await self.mqtt.open(*self._settings.mqtt, tls=self._settings.mqtt_tls)
+        except ListenError as error:
+            log.error("no MQTT listener", extra={"error": str(error)})
+            self.mqtt = None
 
     def _begin(self, name: str, work: Any) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
@@ -130,6 +144,8 @@ class DeviceSubsystem:
         await asyncio.gather(*tasks, return_exceptions=True)
         for name in list(self._driven):
             await self._halt(self._driven[name])
+        if self.mqtt is not None:
+            await self.mqtt.close()
         await self._references.close()
         for plugin in self._plugins.values():
             await plugin.close()
@@ -241,9 +257,10 @@ class DeviceSubsystem:
         driven.task = asyncio.create_task(driven.runner.run(), name=f"device {device.name}")
 
     def _runner(self, device: ManagedDevice, profile: Profile, target: Target) -> Runner:
-        make = self._runners.get(profile.protocol)
-        if make is not None:
-            return make(device, profile, target)
+        if profile.protocol == "mqtt":
+            if self.mqtt is None:
+                raise RefusedError("this node has no MQTT listener")
+            return PushedDevice(device, profile, target, self.mqtt, clock=self._clock)
         if profile.protocol not in self._plugins:
             self._plugins[profile.protocol] = self._load_plugin(profile.protocol)
         plugin = self._plugins[profile.protocol]
