@@ -11,6 +11,7 @@ from pathlib import Path
 from skerry import __version__
 from skerry.apiserver.access.authorise import Access as Authorisation
 from skerry.apiserver.access.rbac import RESOURCES, Rbac
+from skerry.apiserver.access.store_facts import StoreFacts
 from skerry.apiserver.bootstrap import bootstrap
 from skerry.apiserver.http.answers import json_answer, text_answer
 from skerry.apiserver.http.discovery import Discovery
@@ -25,6 +26,7 @@ from skerry.apiserver.http.routes import Access, Route, RouteTable
 from skerry.apiserver.http.shell import ApiHttp, CertificateUser, TokenAuthenticator
 from skerry.apiserver.http.subresources import Subresources
 from skerry.apiserver.http.twins import Twins, twin_kind
+from skerry.apiserver.registry.admission import Admission
 from skerry.apiserver.registry.admit import admit_definitions, standard_chain
 from skerry.apiserver.registry.builtins import serve_builtins
 from skerry.apiserver.registry.crds import CustomKinds
@@ -78,7 +80,8 @@ class ApiServer:
         self.custom = CustomKinds(self.registry, self.catalogue, indexer.select_by)
         self._tasks: list[asyncio.Task[None]] = []
         self.rbac = Rbac()
-        self.access = Authorisation(self.rbac)
+        self.access = Authorisation(self.rbac, StoreFacts(store))
+        self.chain.everywhere(self._judge_nodes)
         self.streams = SwitchedStreams()
         self.resources = self._resources()
         self.routes = RouteTable([*self._own_routes(), *routes])
@@ -120,6 +123,12 @@ class ApiServer:
         self._tasks.append(asyncio.create_task(self.custom.run(), name="custom kinds"))
         self.dispatcher = Dispatcher(self.routes, self.resources, self.access, identity=self._identity)
         self.http = ApiHttp(self.dispatcher.handle, tokens=self._tokens, certificate=self._certificate)
+
+    def _judge_nodes(self, asked: Admission) -> None:
+        """Refuse what a node may not write; for everybody else this costs one look."""
+        user = asked.options.user
+        if user.node:
+            self.access.require_write(user, asked.kind.key, asked.new, asked.old, what=asked.kind.resource.plural, name=asked.name)
 
     def _follow(self, changes: list[Change]) -> None:
         """Keep what is answered from memory in step with the store."""

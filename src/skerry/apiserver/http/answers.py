@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from skerry.apiserver.http.bare import BareError
 from skerry.apiserver.http.message import Response
 from skerry.apiserver.registry.encoding import dumps
 from skerry.model.errors import ApiError
@@ -43,7 +44,7 @@ def text_answer(text: str, status: int = 200) -> Response:
 def error_answer(error: ApiError) -> Response:
     """Return the error as its `Status`."""
     status: dict[str, Any] = error.to_status()
-    if isinstance(error, BareError):
+    if isinstance(error, BareError) or (error.code == 422 and not error.details):
         status["details"] = {}
     headers = JSON_HEADERS
     retry = error.details.get("retryAfterSeconds") if error.details else None
@@ -53,10 +54,6 @@ def error_answer(error: ApiError) -> Response:
     if token:
         status["metadata"] = {"continue": token}
     return Response(error.code, headers, dumps(status))
-
-
-class BareError(ApiError):
-    """An error about the request and no object: its `details` are there and empty."""
 
 
 def no_such_resource() -> ApiError:

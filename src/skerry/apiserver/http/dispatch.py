@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from skerry.apiserver.access.attributes import Attributes
+from skerry.apiserver.access.impersonate import impersonated
 from skerry.apiserver.http.answers import JSON_HEADERS, TEXT_HEADERS, error_answer, no_such_method, page_not_found
-from skerry.apiserver.http.message import Request, Response, User
+from skerry.apiserver.http.message import Request, Response
 from skerry.apiserver.http.routes import Access, Handler, RouteTable
 from skerry.model.errors import ApiError, internal, unavailable
 
@@ -37,20 +38,18 @@ class Dispatcher:
         authoriser: Authoriser,
         *,
         identity: Callable[[], Mapping[str, str]],
-        impersonate: Callable[[Request], User] | None = None,
     ) -> None:
         self.routes = routes
         self._resources, self._authoriser = resources, authoriser
         self._identity = dict(identity())
         self._json = {**JSON_HEADERS, **self._identity}
         self._text = {**TEXT_HEADERS, **self._identity}
-        self._impersonate = impersonate
 
     async def handle(self, request: Request) -> Response:
         """Return the answer; never raises but for cancellation."""
         try:
-            if self._impersonate is not None and "impersonate-user" in request.headers:
-                request = Request(*_parts(request), self._impersonate(request))
+            if any(k.startswith("impersonate-") for k in request.headers):
+                request = Request(*_parts(request), impersonated(request.user, request.headers, self._authoriser))
             response = await self._route(request)
         except ApiError as error:
             response = error_answer(error)

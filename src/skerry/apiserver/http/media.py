@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
+from skerry.apiserver.http.bare import BareError
 from skerry.model.errors import ApiError
 
 JSON = "application/json"
@@ -41,8 +42,10 @@ def choose(accept: str, *, also: tuple[str, ...] = ()) -> Form:
         found = _entry(entry, also)
         if found is not None:
             return found
-    accepted = [JSON, YAML, PROTOBUF]
-    raise ApiError(406, "NotAcceptable", f"only the following media types are accepted: {', '.join(accepted)}")
+    if not any(media in accept for media in (JSON, YAML, PROTOBUF)):
+        available = [JSON, YAML, PROTOBUF, f"{JSON};stream=watch", f"{PROTOBUF};stream=watch"]
+        raise BareError(406, "NotAcceptable", f"406: Not Acceptable\n\nAvailable representations: {', '.join(available)}")
+    raise ApiError(406, "NotAcceptable", f"only the following media types are accepted: {JSON}, {YAML}, {PROTOBUF}")
 
 
 def _entry(entry: str, also: tuple[str, ...]) -> Form | None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from skerry.apiserver.access.attributes import Attributes
 from skerry.apiserver.http import media
-from skerry.apiserver.http.answers import BareError, json_answer, no_such_method, no_such_resource, page_not_found
+from skerry.apiserver.http.answers import json_answer, no_such_method, no_such_resource, page_not_found
+from skerry.apiserver.http.bare import BareError
 from skerry.apiserver.http.dispatch import Authoriser
 from skerry.apiserver.http.message import Request, Response
 from skerry.apiserver.http.paths import Target, parse
@@ -24,6 +25,7 @@ from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.options import list_options, write_options
 from skerry.apiserver.registry.patch import transform_of
 from skerry.apiserver.registry.registry import Registry
+from skerry.model.errors import not_found
 
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
 CONNECT = frozenset(("exec", "attach", "portforward"))
@@ -83,18 +85,26 @@ class Resources:
         kind = self._registry.kinds.find(target.group, target.version, target.plural)
         if kind is None:
             return self._unknown(target)
-        handler = self._handler(kind, target, verb)
+        handler = self._handler(kind, target, verb, request.method)
+        if handler is None:
+            return page_not_found()
         form = media.choose(request.headers.get("accept", ""))
         return await handler(Call(request, target, kind, verb, query, form))
 
     def _unknown(self, target: Target) -> Response:
-        if any(k.resource.group == target.group for k in self._registry.kinds):
+        """Answer as the server that would know the group does: built-in groups in JSON, all others in text."""
+        if any(k.resource.group == target.group and not k.custom for k in self._registry.kinds):
             raise no_such_resource()
         return page_not_found()
 
-    def _handler(self, kind: Kind, target: Target, verb: str) -> SubresourceHandler:
+    def _handler(self, kind: Kind, target: Target, verb: str, method: str) -> SubresourceHandler | None:
+        """Return what answers; None where a custom kind has nothing."""
         if target.namespace and not kind.namespaced:
+            if kind.custom:
+                return None
             raise no_such_resource()
+        if not target.subresource and bool(target.name) != (method in ("PUT", "PATCH")) and method in ("PUT", "PATCH", "POST"):
+            raise no_such_method()
         if kind.namespaced and not target.namespace and (target.name or verb not in ("list", "watch")):
             raise no_such_resource() if target.name else no_such_method()
         if target.subresource:
@@ -110,6 +120,8 @@ class Resources:
         name = target.subresource
         sub = kind.subresources.get(name)
         if sub is None:
+            if kind.custom:
+                raise not_found(target.plural, target.group, target.name)
             raise no_such_resource()
         handler = self._subresources.get((kind.key, name))
         if handler is not None:

@@ -85,11 +85,11 @@ class ApiHttp:
         return await _stream(raw, response, response.body)
 
     async def _read(self, raw: web.BaseRequest) -> Request:
-        path, _, query = raw.rel_url.raw_path_qs.partition("?") if False else raw._message.path.partition("?")
+        path, _, query = raw._message.path.partition("?")
         clean = normalise(path)
         if clean is None:
             raise bad_request(f"the path {path[:200]!r} is not one that can be served: no encoded slashes, dot segments or empty ones")
-        headers = {k.lower(): v for k, v in raw._message.headers.items()}
+        headers = _headers(raw)
         user = self._user(raw, headers)
         body = await _body(raw, headers) if raw.body_exists else b""
         return Request(raw._message.method, clean, query, headers, body, user)
@@ -108,6 +108,15 @@ class ApiHttp:
         return found or ANONYMOUS
 
 
+def _headers(raw: web.BaseRequest) -> dict[str, str]:
+    """Return the headers by lower-case name; of one given several times the values are joined, as RFC 9110 says."""
+    found: dict[str, str] = {}
+    for key, value in raw._message.headers.items():
+        key = key.lower()
+        found[key] = f"{found[key]}, {value}" if key in found else value
+    return found
+
+
 def user_of_certificate(ssl_object: Any) -> User | None:
     """Return the user that a verified client certificate names: CN the name, each O a group."""
     certificate = ssl_object.getpeercert()
@@ -121,7 +130,8 @@ def user_of_subject(subject: Any) -> User | None:
     parts = [pair for part in subject for pair in part]
     name = next((v for k, v in parts if k == "commonName"), "")
     groups = tuple(v for k, v in parts if k == "organizationName")
-    return User(name, (*groups, "system:authenticated")) if name else None
+    node = name.removeprefix("system:node:") if "system:nodes" in groups and name.startswith("system:node:") else ""
+    return User(name, (*groups, "system:authenticated"), node=node) if name else None
 
 
 async def _body(raw: web.BaseRequest, headers: Mapping[str, str]) -> bytes:

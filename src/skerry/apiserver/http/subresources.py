@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from skerry.apiserver.http.answers import BareError, json_answer
+from skerry.apiserver.http.answers import json_answer
+from skerry.apiserver.http.bare import BareError
 from skerry.apiserver.http.media import body_media
 from skerry.apiserver.http.message import Response
 from skerry.apiserver.http.resources import Call, Resources

@@ -11,14 +11,34 @@ from skerry.model.kinds import Definition
 
 IMMORTAL = frozenset(("default", "kube-system", "kube-public"))
 NAMESPACES = "namespaces"
+CRDS = "customresourcedefinitions.apiextensions.k8s.io"
+NOT_READY = "node.kubernetes.io/not-ready"
 
 
 def standard_chain() -> Chain:
     """Return the plug-ins of built-in kinds."""
     chain = Chain()
     chain.mutating("pods", ("CREATE",), admit_pod)
+    chain.mutating("nodes", ("CREATE",), _not_ready_yet)
+    chain.mutating(CRDS, ("CREATE",), _first_status)
     chain.validating(NAMESPACES, ("DELETE",), _spare_namespace)
     return chain
+
+
+def _not_ready_yet(asked: Admission) -> None:
+    """Keep Pods from a node until it was seen to be ready."""
+    assert asked.new is not None
+    spec = asked.new.setdefault("spec", {})
+    taints = spec.get("taints") or []
+    if not any(t.get("key") == NOT_READY and t.get("effect") == "NoSchedule" for t in taints):
+        spec["taints"] = [*taints, {"key": NOT_READY, "effect": "NoSchedule"}]
+
+
+def _first_status(asked: Admission) -> None:
+    """Say in which version the objects of a new custom kind are stored; the rest of its status follows."""
+    assert asked.new is not None
+    stored = [v["name"] for v in (asked.new.get("spec") or {}).get("versions") or () if v.get("storage")]
+    asked.new["status"] = {"conditions": None, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": stored}
 
 
 def _spare_namespace(asked: Admission) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from skerry.apiserver.registry.admission import Admission
 from skerry.model.errors import ApiError, forbidden
 from skerry.model.objects import Object
-from skerry.model.resources import RUNTIMECLASSES, Resource
+from skerry.model.resources import RUNTIMECLASSES, SERVICEACCOUNTS, Resource
 
 PRIORITYCLASSES = Resource("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", namespaced=False)
 TOLERATION_S = 300
@@ -23,6 +23,8 @@ def admit_pod(asked: Admission) -> None:
     assert asked.new is not None
     spec = asked.new.setdefault("spec", {})
     account = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
+    if account != "default" and asked.registry.lookup(SERVICEACCOUNTS, asked.namespace, account) is None:
+        raise _refused(asked, f'error looking up service account {asked.namespace}/{account}: serviceaccount "{account}" not found')
     spec["serviceAccountName"] = spec["serviceAccount"] = account
     _priority(asked, spec)
     _runtime_class(asked, spec)

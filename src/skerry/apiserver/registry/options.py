@@ -131,8 +131,8 @@ def write_options(user: User, query: Query, raw: str, kind: str) -> WriteOptions
         causes.append(Cause("fieldManager", "FieldValueTooLong", f"Too long: may not be more than {MAX_MANAGER} bytes"))
     elif not manager.isprintable():
         causes.append(Cause("fieldManager", "FieldValueInvalid", f'Invalid value: "{manager}": should only contain printable characters'))
-    if "force" in query and kind != "PatchOptions":
-        pass
+    if kind == "PatchOptions" and "force" in query:
+        causes.append(forbidden_field("force", "may not be specified for non-apply patch"))
     if causes:
         raise invalid(kind, "meta.k8s.io", "", causes)
     return WriteOptions(user, bool(dry_run), validation, manager)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from skerry.apiserver.http.bare import BareError
 from skerry.apiserver.http.media import body_media
 from skerry.apiserver.http.message import Request
 from skerry.apiserver.patch import json_patch, merge, read_json_patch, read_merge_patch, strategic
@@ -9,14 +10,13 @@ from skerry.apiserver.registry.body import complain
 from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.options import WriteOptions
 from skerry.apiserver.registry.update import Transform
-from skerry.model.errors import ApiError, bad_request
+from skerry.model.errors import ApiError, Cause, bad_request, invalid, invalid_value
 from skerry.model.objects import Object
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCHES = ("application/apply-patch+yaml", "application/apply-patch+cbor")
-_BUILTIN = [JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH]
 
 
 def transform_of(kind: Kind, request: Request, options: WriteOptions) -> Transform:
@@ -44,12 +44,26 @@ def _tidied(kind: Kind, new: Object, old: Object, options: WriteOptions) -> Obje
     if not isinstance(new, dict):
         raise bad_request("the patch does not leave an object")
     for key in ("apiVersion", "kind"):
-        if new.get(key) != old[key]:
-            raise bad_request(f"the {key} of an object cannot be changed by a patch: it is {old[key]}, not {new.get(key)!r}")
+        if new.setdefault(key, old[key]) != old[key]:
+            raise _invalid_patch(f"the {key} is {old[key]} and cannot become {new[key]!r}")
     if not isinstance(new.get("metadata"), dict):
         new["metadata"] = {}
-    complain([f'unknown field "{path}"' for path in kind.schema.prune_unknown(new)], options, kind.schema)
+    try:
+        unknown = kind.schema.prune_unknown(new)
+    except ApiError as error:
+        raise _invalid_patch(error.message) from None
+    complain([f'unknown field "{path}"' for path in unknown], options, kind.schema)
+    uid = new["metadata"].get("uid")
+    if uid and uid != old["metadata"].get("uid"):
+        resource = kind.resource
+        cause = invalid_value("metadata.uid", uid, "field is immutable")
+        raise invalid(resource.kind, resource.group, old["metadata"]["name"], [cause])
     return new
+
+
+def _invalid_patch(why: str) -> ApiError:
+    cause = Cause("patch", "FieldValueInvalid", f"Invalid value: {why}")
+    return ApiError(422, "Invalid", f' "" is invalid: {cause}', details={"causes": [cause.to_json()]})
 
 
 def unsupported(kind: Kind, media: str) -> ApiError:
@@ -57,6 +71,8 @@ def unsupported(kind: Kind, media: str) -> ApiError:
     if media in APPLY_PATCHES:
         message = "server-side apply (application/apply-patch+yaml) is not supported yet: use kubectl apply without --server-side"
         return ApiError(415, "UnsupportedMediaType", message)
-    accepted = _BUILTIN[:2] if kind.custom else _BUILTIN
+    if not kind.custom:
+        return BareError(415, "UnsupportedMediaType", "415: Unsupported Media Type")
+    accepted = [JSON_PATCH, MERGE_PATCH]
     message = f"the body of the request was in an unknown format - accepted media types include: {', '.join(accepted)}"
     return ApiError(415, "UnsupportedMediaType", message)

@@ -10,7 +10,7 @@ from skerry.model.objects import Object
 NO_GENERATION = frozenset(
     (
         "bindings", "configmaps", "endpoints", "events", "limitranges", "namespaces", "nodes", "persistentvolumeclaims",
-        "persistentvolumes", "pods", "podtemplates", "resourcequotas", "secrets", "serviceaccounts", "services",
+        "persistentvolumes", "pods", "resourcequotas", "secrets", "serviceaccounts", "services",
         "controllerrevisions.apps", "events.events.k8s.io", "leases.coordination.k8s.io",
         "certificatesigningrequests.certificates.k8s.io", "horizontalpodautoscalers.autoscaling",
         "roles.rbac.authorization.k8s.io", "clusterroles.rbac.authorization.k8s.io",

@@ -136,7 +136,8 @@ class _Attempt:
             return kind.encoding.at(tail, record.revision)
         key = Key(kind.key, self._change.namespace, self._change.name)
         if _released(new):
-            await registry.store.delete(key, registry.stored_as(kind).later(tail), expected=record.revision)
+            last = kind.encoding.tail_of(registry.value_of(kind, record))  # a watcher sees what was there before, finalizers and all
+            await registry.store.delete(key, registry.stored_as(kind).later(last), expected=record.revision)
             return kind.encoding.at(tail, record.revision)
         stored = await registry.store.update(key, registry.stored_as(kind).later(tail), expected=record.revision)
         return registry.value_of(kind, stored)
