@@ -13,7 +13,9 @@ from typing import Protocol
 
 from skerry.events.log import Outbox
 from skerry.events.sinks import HttpSender
+from skerry.model.kinds.broker import OUR_CLASS, class_of
 from skerry.model.objects import Name, Object
+from skerry.node.eventing.ingress import BrokerIngress
 from skerry.node.eventing.runner import TriggerCounts, TriggerRunner
 from skerry.node.eventing.triggers import RunningTrigger, Start, Stop, plan, wanted
 from skerry.node.eventing.uploader import HubTransport, Uploader, UploadSettings
@@ -33,7 +35,10 @@ class Watched(Protocol):
 
 
 class EventingSubsystem:
-    """`start` and `stop`; *brokers* and *triggers* are the mirrors of what runs at this node's Site, and of what runs everywhere."""
+    """`start` and `stop`; *brokers* and *triggers* are the mirrors of what runs at this node's Site, and of what runs everywhere.
+
+    *ingress* is the loopback address and port (0: a free one) where apps on this node send events to Brokers; None: nowhere.
+    """
 
     def __init__(
         self,
@@ -43,6 +48,7 @@ class EventingSubsystem:
         brokers: Sequence[Watched],
         triggers: Sequence[Watched],
         settings: UploadSettings | None = None,
+        ingress: tuple[str, int] | None = None,
     ) -> None:
         self._outbox = outbox
         self._uploader = Uploader(outbox, hub, settings=settings)
@@ -53,6 +59,8 @@ class EventingSubsystem:
         self._running: dict[str, RunningTrigger] = {}
         self._runners: dict[str, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._ingress_address = ingress
+        self._ingress = BrokerIngress(outbox, self._runs_here)
         self.counts: dict[str, TriggerCounts] = {}
 
     @property
@@ -60,16 +68,31 @@ class EventingSubsystem:
         """The Triggers that run now, by UID."""
         return self._running
 
+    @property
+    def ingress(self) -> tuple[str, int] | None:
+        """Where apps POST events to; None when nothing listens."""
+        return self._ingress.address if self._ingress.address[0] else None
+
+    def _runs_here(self, broker: Name) -> bool:
+        found = next((m.items()[broker] for m in self._brokers if broker in m.items()), None)
+        return found is not None and class_of(found) == OUR_CLASS
+
     async def start(self) -> None:
-        """Start uploading and running Triggers; returns at once."""
+        """Start uploading and running Triggers; returns at once. A port that is taken costs the ingress and nothing else."""
         for mirror in (*self._brokers, *self._triggers):
             mirror.subscribe(self._on_change)
         self._changed.set()
         loop = asyncio.get_running_loop()
+        if self._ingress_address is not None:
+            try:
+                await self._ingress.open(*self._ingress_address)
+            except (OSError, ValueError) as error:
+                log.error("brokers take no events over HTTP", extra={"address": self._ingress_address, "cause": str(error)})
         self._tasks = [loop.create_task(self._uploader.run(), name="event uploads"), loop.create_task(self._follow(), name="triggers")]
 
     async def stop(self) -> None:
         """Stop; what was not delivered or uploaded is on disk."""
+        await self._ingress.close()
         tasks = [*self._tasks, *self._runners.values()]
         self._tasks, self._runners = [], {}
         for task in tasks:
