@@ -59,6 +59,14 @@ def node() -> None:
     help="A program that Pods may run as image host.skerry.invalid/NAME; repeatable.",
 )
 @click.option(
+    "--program-bind",
+    "binds",
+    multiple=True,
+    metavar="NAME=PATH",
+    help="What that program needs to see besides the system's folders, such as its virtual environment, read-only; repeatable.",
+)
+@click.option("--oci-layouts", default="", metavar="FOLDER", help="A folder of OCI image layouts that Pods may run by digest.")
+@click.option(
     "--allow-host-path", "host_paths", multiple=True, metavar="FOLDER", help="A folder of this machine that Pods may mount; repeatable."
 )
 @click.option(
@@ -79,6 +87,8 @@ def join(
     mqtt_listen: str,
     broker_listen: str,
     programs: Sequence[str],
+    binds: Sequence[str],
+    oci_layouts: str,
     host_paths: Sequence[str],
     allow_unenforced_limits: bool,
     wait_for: str,
@@ -109,6 +119,8 @@ def join(
             mqtt_listen=_listen("--mqtt-listen", mqtt_listen),
             broker_listen=_listen("--broker-listen", broker_listen),
             programs=dict(_program(p) for p in programs),
+            program_binds=_binds(binds, [_program(p)[0] for p in programs]),
+            oci_layouts=str(Path(oci_layouts).absolute()) if oci_layouts else "",
             host_paths=[str(Path(p).absolute()) for p in host_paths],
             allow_unenforced_limits=allow_unenforced_limits,
         )
@@ -191,11 +203,63 @@ def run(state: Path) -> None:
         raise click.ClickException(str(error)) from error
 
 
+@node.command()
+@STATE
+@click.option("--keep-identity", is_flag=True, help="Keep key, certificate and settings: the node stays joined.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def reset(state: Path, keep_identity: bool, yes: bool) -> None:
+    """End the node's Pods and remove its state. The node must not run.
+
+    \b
+    Try it:
+      skerry node reset --state /var/lib/skerry
+    """
+    import asyncio
+
+    from skerry.node.identity import IdentityError, StateFolder
+    from skerry.node.reset import reset as reset_node
+
+    if not yes:
+        click.confirm(f"End all Pods of the node in {state} and remove its state?", abort=True)
+    try:
+        asyncio.run(reset_node(StateFolder(state.absolute()), keep_identity=keep_identity, say=click.echo))
+    except (IdentityError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@node.command("accept-epoch")
+@click.argument("epoch")
+@STATE
+def accept_epoch(epoch: str, state: Path) -> None:
+    """Believe a hub that was restored from a backup: let it remove again. EPOCH stands in the Node's HubTrusted condition.
+
+    \b
+    Try it:
+      skerry node accept-epoch 8f14e45f --state /var/lib/skerry
+    """
+    from skerry.trust import replace_private
+
+    if not (state / "node.json").exists():
+        raise click.ClickException(f"{state} is not the state of a node that has joined")
+    replace_private(state / "accepted-epoch", epoch.strip().encode() + b"\n")
+    click.echo(f"epoch {epoch.strip()} is accepted; the node looks again within a minute")
+
+
 def _program(text: str) -> tuple[str, str]:
     name, equals, path = text.partition("=")
     if not name or not equals or not path.startswith("/"):
         raise ValueError(f"--allow-program {text!r} is not NAME=PATH with an absolute path")
     return name, path
+
+
+def _binds(given: Sequence[str], programs: Sequence[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for text in given:
+        name, equals, path = text.partition("=")
+        if name not in programs or not equals or not path.startswith("/"):
+            raise ValueError(f"--program-bind {text!r} is not NAME=PATH with the name of an --allow-program and an absolute path")
+        found.setdefault(name, []).append(path)
+    return found
 
 
 def _address(text: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from skerry.link import LinkClosedError, LinkConnection, LinkStream
@@ -43,6 +45,11 @@ class AnsweringStream:
         await self.accept()
         assert self._stream is not None
         await self._stream.finish()
+
+    def on_abort(self, called: Callable[[], object]) -> None:
+        """Have *called* when the hub gives the stream up or the link breaks; only once it is accepted."""
+        assert self._stream is not None
+        self._stream.on_abort = called
 
     def reset(self) -> None:
         """Give the stream up."""

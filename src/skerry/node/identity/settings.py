@@ -19,6 +19,10 @@ class NodeSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, ren
     """`address:port` where Brokers take events over HTTP; "" means a free port on 127.0.0.1; "off" opens none."""
     programs: dict[str, str] = {}
     """What Pods may run with the image `host.skerry.invalid/NAME`: name to path."""
+    program_binds: dict[str, list[str]] = {}
+    """What a program needs to see besides the host's own folders, read-only (a virtual environment): name to paths."""
+    oci_layouts: str = ""
+    """Folder of OCI image layouts that Pods may run by digest; "" allows none."""
     host_paths: list[str] = []
     """Folders of the machine that Pods may mount."""
     allow_unenforced_limits: bool = False

@@ -31,8 +31,9 @@ class _ListAgainError(Exception):
     """What answers is not what we watched."""
 
 
-def mirror_key(resource: Resource, namespace: str = "", labels: str = "", fields: str = "") -> str:
-    return f"{resource.key}|{namespace}|{labels}|{fields}"
+def mirror_key(resource: Resource, namespace: str = "", labels: str = "", fields: str = "", purpose: str = "") -> str:
+    """Return the name of a copy; two users of the same selection who forget it on their own need a *purpose* each."""
+    return f"{resource.key}|{namespace}|{labels}|{fields}" + (f"|{purpose}" if purpose else "")
 
 
 class Mirror:
@@ -48,10 +49,11 @@ class Mirror:
         fields: str = "",
         *,
         connected: Callable[[], Awaitable[object]] | None = None,
+        purpose: str = "",
         backoff: Backoff = RECONNECT,
     ) -> None:
         self.resource = resource
-        self.key = mirror_key(resource, namespace, labels, fields)
+        self.key = mirror_key(resource, namespace, labels, fields, purpose)
         self._api = api
         self._memory = memory
         self._namespace, self._labels, self._fields = namespace, labels, fields

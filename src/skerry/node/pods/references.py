@@ -63,7 +63,9 @@ class References:
 
     def _begin(self, reference: Reference) -> None:
         kind, namespace, name = reference
-        mirror = Mirror(self._api, self._memory, _RESOURCES[kind], namespace, fields=f"metadata.name={name}", connected=self._connected)
+        mirror = Mirror(
+            self._api, self._memory, _RESOURCES[kind], namespace, fields=f"metadata.name={name}", connected=self._connected, purpose="pods"
+        )
         mirror.subscribe(lambda _: self._tell(reference))
         task = asyncio.create_task(self._follow(mirror, reference))
         self._mirrors[reference] = (mirror, task)

@@ -111,8 +111,8 @@ class ProcessRuntime:
         self._settings.pods.mkdir(parents=True, exist_ok=True, mode=0o700)
         for attempt in journal.attempts(self._settings.pods):
             record = attempt.record()
-            if record is None:
-                attempt.forget()
+            if record is None or (not attempt.lives() and attempt.first_process() is None and attempt.exit() is None):
+                attempt.forget()  # the intent only: no process was ever made
                 continue
             ended = attempt.exit()
             if ended is not None:
@@ -195,6 +195,7 @@ class ProcessRuntime:
         try:
             living = self._launch(spec, attempt, record, arguments, (uid, gid))
         except OSError as error:
+            attempt.forget()
             raise RuntimeFailedError("CreateContainerError", f"cannot start container {spec.key.name}: {error}") from error
         self._living[spec.key] = living
         self._known[spec.key, spec.attempt] = _running(attempt, record)
@@ -359,6 +360,10 @@ class ProcessRuntime:
 
         await asyncio.to_thread(shutil.rmtree, self._settings.pods / pod_uid, ignore_errors=True)
         self._owners.forget(pod_uid)
+
+    def forget_groups(self) -> None:
+        """Remove the node's own control groups; nothing may run in them any more."""
+        self._cgroups.remove("")
 
     # ------------------------------------------------------------ streams
 

@@ -1,0 +1,229 @@
+"""The node process, put together: what was told from memory first, the hub whenever there is one.
+
+What stays true: one process a state folder; containers outlive this process; nothing is stopped because of a clock, a
+certificate or an absent hub; the end of any part is the end of the process, which finds everything again when it starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from skerry.kube import HttpApi
+from skerry.model.errors import unavailable
+from skerry.model.resources import BROKERS, NODES, PODS, SITE_LABEL, TRIGGERS, Resource
+from skerry.node.connection import AnsweringStream, HubLink
+from skerry.node.host import address_towards, host_facts, host_state
+from skerry.node.identity import Identity, NodeSettings, StateFolder
+from skerry.node.identity.hub_address import HubAddress
+from skerry.node.logs import log_to_stderr
+from skerry.node.memory import Memory, Mirror
+from skerry.node.pods import EventRecorder, NodeFacts, PodReconciler, PodTools, References, StatusReporter, VolumeRoom, memory_folder
+from skerry.node.presence import Presence, capacity
+from skerry.node.registration import Registration
+from skerry.node.runtimes.contract import Runtime
+from skerry.node.runtimes.process import ProcessRuntime, ProcessSettings, Program, detect
+from skerry.node.site import SiteWatch
+from skerry.node.streams import PodStreams
+from skerry.trust import Workshop
+
+log = logging.getLogger(__name__)
+
+MQTT_PORT = 1883
+
+StreamHandler = Callable[[dict[str, Any], AnsweringStream], Awaitable[None]]
+
+
+def run(folder: StateFolder) -> None:
+    """Run the node of *folder* until SIGTERM or SIGINT; raises IdentityError when it has not joined or runs already."""
+    log_to_stderr()
+    asyncio.run(_until_signal(folder))
+
+
+async def _until_signal(folder: StateFolder) -> None:
+    loop = asyncio.get_running_loop()
+    main = asyncio.current_task()
+    assert main is not None
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, main.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await serve(folder)
+
+
+async def serve(folder: StateFolder) -> None:
+    """Run the node until cancelled."""
+    folder.prepare()
+    lock = folder.lock()
+    try:
+        identity = folder.load()
+        async with contextlib.AsyncExitStack() as stack:
+            node = await _assemble(folder, identity, stack)
+            log.info("node started", extra={"node": identity.name, "pods": len(node.pods_mirror.items()), "pid": os.getpid()})
+            await node.run()
+    finally:
+        os.close(lock)
+
+
+def process_runtime(folder: StateFolder, settings: NodeSettings) -> ProcessRuntime:
+    """Return the process runtime that goes with these settings, not opened yet."""
+    programs = {n: Program(p, tuple(settings.program_binds.get(n, ()))) for n, p in settings.programs.items()}
+    layouts = settings.oci_layouts
+    return ProcessRuntime(
+        ProcessSettings(pods=folder.path / "pods", programs=programs, layouts=folder.path / layouts if layouts else None),
+        detect(f"skerry-{settings.name}"),
+    )
+
+
+async def _assemble(folder: StateFolder, identity: Identity, stack: contextlib.AsyncExitStack) -> _Node:
+    memory = await Memory.open(folder.path)
+    stack.push_async_callback(memory.close)
+    runtime = process_runtime(folder, identity.settings)
+    await runtime.open()
+    stack.push_async_callback(runtime.close)
+    workshop = Workshop()
+    stack.push_async_callback(workshop.close)
+    return _Node(folder, identity, memory, runtime, HubLink(folder, identity, workshop), stack)
+
+
+class _Node:
+    """The parts and how they are joined; each part's own module says what it does."""
+
+    def __init__(
+        self,
+        folder: StateFolder,
+        identity: Identity,
+        memory: Memory,
+        runtime: ProcessRuntime,
+        link: HubLink,
+        stack: contextlib.AsyncExitStack,
+    ) -> None:
+        self._folder, self._identity, self._memory, self._link = folder, identity, memory, link
+        self._settings = identity.settings
+        self._runtime: Runtime = runtime
+        self._facts = host_facts()
+        self._api = HttpApi(link)
+        self._address = self._first_address()
+        name, connected = identity.name, link.wait_connected
+        self._recorder = EventRecorder(self._api, name)
+        self._reporter = StatusReporter(self._api, connected=connected)
+        self._references = References(self._api, memory, lambda uid: self._pods.changed(uid), connected=connected)
+        stack.push_async_callback(self._references.close)
+        self.pods_mirror = Mirror(self._api, memory, PODS, fields=f"spec.nodeName={name}", connected=connected)
+        self._own_mirror = Mirror(self._api, memory, NODES, fields=f"metadata.name={name}", connected=connected)
+        self._pods = PodReconciler(self.pods_mirror, self._references, self._pod_tools())
+        self._registration = Registration(self._api, self._presence, connected=connected)
+        self._site = SiteWatch(name, self._own_mirror, self._at_site, self._registration.registered.wait)
+        streams = PodStreams(runtime, self._pods.pod)
+        link.handle("logs", streams.logs)
+        link.handle("exec", streams.exec)
+        link.handle("twin", self._twin)
+        self._twins: StreamHandler | None = None
+
+    def _pod_tools(self) -> PodTools:
+        return PodTools(
+            runtime=self._runtime,
+            volumes=VolumeRoom(self._folder.path / "pods", memory_folder(self._folder.path), self._settings.host_paths),
+            recorder=self._recorder,
+            reporter=self._reporter,
+            node=lambda: NodeFacts(self._identity.name, self._address, capacity(self._presence())),
+            lookup=self._references.lookup,
+            allow_unenforced=self._settings.allow_unenforced_limits,
+        )
+
+    async def run(self) -> None:
+        """Run every part until cancelled, or until one fails."""
+        async with asyncio.TaskGroup() as group:
+            for name, work in (
+                ("link", self._link.run()),
+                ("certificate", self._link.keep_fresh()),
+                ("address", self._follow_address()),
+                ("pods told", self.pods_mirror.run()),
+                ("own node told", self._own_mirror.run()),
+                ("pods", self._pods.run()),
+                ("pod status", self._reporter.run()),
+                ("events", self._recorder.run()),
+                ("registration", self._registration.run()),
+                ("site", self._site.run()),
+            ):
+                group.create_task(work, name=name)
+
+    # ------------------------------------------------------------ who we are
+
+    def _first_address(self) -> str:
+        host = HubAddress.parse(self._settings.hub).host
+        return self._settings.address or self._memory.fact("address") or address_towards(host)
+
+    async def _follow_address(self) -> None:
+        """Take the address that leads to the hub, and remember it for a start without one."""
+        while not self._settings.address:
+            await self._link.wait_connected()
+            found = self._link.local_address
+            if found and found != self._memory.fact("address"):
+                self._address = found
+                await self._memory.remember("address", found)
+            await asyncio.sleep(30.0)
+
+    def _presence(self) -> Presence:
+        return Presence(
+            name=self._identity.name,
+            address=self._address,
+            labels=self._settings.labels,
+            facts=self._facts,
+            state=host_state(self._folder.path),
+            runtimes=(self._runtime.name,),
+            enforcement=self._runtime.enforcement,
+            doubt=self.pods_mirror.doubt,
+        )
+
+    # ------------------------------------------------------------ devices and events
+
+    @contextlib.asynccontextmanager
+    async def _at_site(self, site: str) -> AsyncIterator[None]:
+        """Devices and Triggers for as long as the node is at *site*."""
+        from skerry.events.log import Outbox
+        from skerry.node.devices import DeviceSettings, DeviceSubsystem
+        from skerry.node.eventing import EventingSubsystem
+
+        async with contextlib.AsyncExitStack() as stack:
+            outbox = await Outbox.open(self._folder.path / "events.sqlite")
+            stack.push_async_callback(outbox.close)
+            selectors = [f"!{SITE_LABEL}", *([f"{SITE_LABEL}={site}"] if site else [])]
+            brokers = [self._mirror_by_label(BROKERS, s) for s in selectors]
+            triggers = [self._mirror_by_label(TRIGGERS, s) for s in selectors]
+            for mirror in (*brokers, *triggers):
+                stack.push_async_callback(_end, asyncio.create_task(mirror.run(), name=f"follow {mirror.key}"))
+            eventing = EventingSubsystem(outbox, self._link, brokers=brokers, triggers=triggers)
+            stack.push_async_callback(eventing.stop)
+            await eventing.start()
+            settings = DeviceSettings(node=self._identity.name, state=self._folder.path, site=site, mqtt=self._mqtt_address())
+            devices = DeviceSubsystem(self._api, self._memory, outbox, settings, connected=self._link.wait_connected)
+            stack.push_async_callback(devices.stop)
+            await devices.start()
+            self._twins = devices.twin_handler
+            yield
+        self._twins = None
+
+    def _mirror_by_label(self, resource: Resource, selector: str) -> Mirror:
+        return Mirror(self._api, self._memory, resource, labels=selector, connected=self._link.wait_connected)
+
+    def _mqtt_address(self) -> tuple[str, int] | None:
+        if self._settings.mqtt_listen == "off":
+            return None
+        host, _, port = self._settings.mqtt_listen.rpartition(":")
+        return (host.strip("[]"), int(port)) if host else (self._address, MQTT_PORT)
+
+    async def _twin(self, params: dict[str, Any], stream: AnsweringStream) -> None:
+        if self._twins is None:
+            raise unavailable("the node has not begun with its devices yet")
+        await self._twins(params, stream)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
