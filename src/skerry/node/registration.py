@@ -25,6 +25,7 @@ LOOK_S = 10.0
 HEARTBEAT_S = 300.0
 """An unchanged status is written once in five minutes, as the kubelet does it: the Lease says that we live."""
 RETRY_S = 2.0
+CONFLICT_S = 0.2
 
 
 class Registration:
@@ -59,8 +60,9 @@ class Registration:
             try:
                 await step()
             except ApiError as error:
-                log.warning("the hub refused what the node says of itself", extra={"code": error.code, "error": error.message})
-                wait = RETRY_S
+                if error.code != 409:  # somebody else wrote our Node at the same moment
+                    log.warning("the hub refused what the node says of itself", extra={"code": error.code, "error": error.message})
+                wait = RETRY_S if error.code != 409 else CONFLICT_S
             except (ConnectionError, TimeoutError):
                 wait = RETRY_S
             await asyncio.sleep(wait)

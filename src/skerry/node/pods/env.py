@@ -29,6 +29,10 @@ class ConfigError(RuntimeFailedError):
         super().__init__("CreateContainerConfigError", message)
 
 
+class NotKnownError(ConfigError):
+    """Nobody can say yet whether it is there: the hub has not answered. Worth waiting for, not worth an Event."""
+
+
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
     """What a Pod may ask of its node. `allocatable` is quantities as text."""

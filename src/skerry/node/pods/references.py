@@ -10,7 +10,7 @@ from skerry.kube import Api
 from skerry.model.objects import Name, Object
 from skerry.model.resources import CONFIGMAPS, SECRETS, Resource
 from skerry.node.memory import Memory, Mirror
-from skerry.node.pods.env import ConfigError, Kind, Lookup
+from skerry.node.pods.env import Kind, Lookup, NotKnownError
 
 _RESOURCES: dict[str, Resource] = {"ConfigMap": CONFIGMAPS, "Secret": SECRETS}
 Reference = tuple[Kind, str, str]
@@ -50,7 +50,7 @@ class References:
             found = self._mirrors.get((kind, namespace, name))
             obj = found[0].items().get(Name(namespace, name)) if found else None
             if obj is None and (found is None or not found[0].synced):
-                raise ConfigError(f'{kind.lower()} "{name}" is not known to this node yet: it waits for its hub')
+                raise NotKnownError(f'{kind.lower()} "{name}" is not known to this node yet: it waits for its hub')
             return obj
 
         return find

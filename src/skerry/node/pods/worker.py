@@ -17,7 +17,7 @@ from typing import Any
 from skerry.model.objects import Object, dig, metadata, name_of, uid_of
 from skerry.node.pods.backoff import Restarts, after_exit, after_failed_start
 from skerry.node.pods.ending import end_container
-from skerry.node.pods.env import Lookup, NodeFacts, command_line, environment
+from skerry.node.pods.env import ConfigError, Lookup, NodeFacts, NotKnownError, command_line, environment
 from skerry.node.pods.plan import ContainerSeen, Finish, Remove, Start, Step, Stop, plan
 from skerry.node.pods.probes import Kind
 from skerry.node.pods.recorder import EventRecorder
@@ -100,7 +100,7 @@ class PodWorker:
     def configuration_changed(self) -> None:
         """Something that the Pod refers to changed: refresh its volumes, and try again what waited for it."""
         for name, waiting in list(self._waiting.items()):
-            if waiting.reason == "CreateContainerConfigError":
+            if waiting.reason in ("CreateContainerConfigError", "ContainerCreating"):
                 self._restarts.pop(name, None)
         if any(c.state == "running" for c in self._containers()):
             try:
@@ -234,7 +234,7 @@ class PodWorker:
         except RuntimeFailedError as error:
             before = self._restarts.get(name, Restarts())
             waits = after_failed_start(before, now=clock)
-            if error.reason == "CreateContainerConfigError":
+            if isinstance(error, ConfigError):
                 waits = Restarts(before.delay_s, clock + CONFIG_RETRY_S)
             self._not_started(name, error, waits)
         else:
@@ -244,6 +244,9 @@ class PodWorker:
     def _not_started(self, name: str, error: RuntimeFailedError, waits: Restarts) -> None:
         self._restarts[name] = waits
         self._waiting[name] = Waiting(error.reason, error.message)
+        if isinstance(error, NotKnownError):
+            self._waiting[name] = Waiting("ContainerCreating", error.message)
+            return
         if isinstance(error, ImageError):
             image = container_of(self._pod, name).get("image")
             self._event("Failed", f'Failed to pull image "{image}": {error.message}', warning=True, container=name)
@@ -256,7 +259,6 @@ class PodWorker:
             raise RefusedError("NotSupported", "; ".join(refused))
         container = container_of(pod, name)
         image = await tools.runtime.image(container.get("image") or "", pull=container.get("imagePullPolicy") or "IfNotPresent")
-        self._event("Pulled", f'Container image "{image.reference}" is on this machine', container=name)
         env = {**_defaults(pod, image.env), **environment(container, pod, tools.node(), tools.lookup(name_of(pod).namespace))}
         volumes = self._prepare_volumes()
         context = {**(dig(pod, "spec", "securityContext", default={})), **(container.get("securityContext") or {})}
@@ -281,6 +283,7 @@ class PodWorker:
         if self._removed or is_ending(self._pod):
             return
         await tools.runtime.start(spec)
+        self._event("Pulled", f'Container image "{image.reference}" already present on machine', container=name)
         self._event("Created", f"Created container {name}", container=name)
 
     def _prepare_volumes(self) -> dict[str, Path]:
