@@ -22,6 +22,11 @@ OUTAGE_S = 20.0
 PLACE = NODES[0]
 PASSWORD = "bench-password"
 
+SITE = """
+apiVersion: skerry.dev/v1alpha1
+kind: Site
+metadata: {name: %s}
+"""
 PROFILE = """
 apiVersion: skerry.dev/v1alpha1
 kind: DeviceProfile
@@ -57,7 +62,7 @@ class Edge:
 
     def up(self) -> None:
         self.stage.start_hub()
-        self.stage.apply("10-sites.yaml")
+        self.stage.kubectl("apply", "-f", "-", stdin=SITE % PLACE.site)
         self.stage.join(PLACE)
         self.stage.start_node(PLACE)
         self.stage.kubectl("wait", "node", PLACE.name, "--for=condition=Ready", "--timeout=60s")

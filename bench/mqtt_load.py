@@ -11,7 +11,7 @@ import json
 import resource
 import sys
 import time
-from typing import Any
+from typing import Any, cast
 
 import uvloop
 
@@ -42,13 +42,12 @@ class Device(asyncio.Protocol):
         self.lost = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is one without saying so
         self.buffer.clear()
         self.open = False
         self.next = self.acknowledged + 1
         credentials = text(self.name.partition("/")[2]) + text(self.name) + text(self.plan["password"])
-        transport.write(packet(0x10, text("MQTT") + bytes([4, 0xC2]) + (60).to_bytes(2, "big") + credentials))
+        self.transport.write(packet(0x10, text("MQTT") + bytes([4, 0xC2]) + (60).to_bytes(2, "big") + credentials))
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
