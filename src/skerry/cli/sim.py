@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 import threading
@@ -40,7 +41,7 @@ LIMIT_BYTES = 1 << 20
     "--password-file", type=click.Path(path_type=Path), help="A file with the MQTT password; else the environment's SKERRY_SIM_PASSWORD."
 )
 @click.option(
-    "--every", type=click.FloatRange(0.001, 3600), default=1.0, show_default=True, help="Seconds between two MQTT telemetry messages."
+    "--every", type=click.FloatRange(0.0, 3600), default=1.0, show_default=True, help="Seconds between two MQTT telemetry messages."
 )
 @click.option("--count", type=click.IntRange(1), help="Stop after so many acknowledged MQTT telemetry messages.")
 @click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Hold a property at a value.")
@@ -103,7 +104,19 @@ async def _modbus(device: SimulatedDevice, how: dict[str, Any]) -> None:
 
 
 async def _mqtt(device: SimulatedDevice, how: dict[str, Any]) -> None:
-    raise click.ClickException("mqtt comes with the node's listener")
+    from skerry.sim.mqtt import Connection, MqttDevice, RefusedError
+
+    if not how["connect"] or not how["device"]:
+        raise click.UsageError("an MQTT device needs --connect HOST:PORT and --device NAMESPACE/NAME")
+    host, port = _host_port(how["connect"], "--connect")
+    connection = Connection(host, port, how["device"], _password(how["password_file"]))
+    speaker = MqttDevice(device, connection, every_s=how["every"], count=how["count"] or 0)
+    click.echo(f"{device.profile.name}: MQTT device {how['device']} to {host}:{port}")
+    try:
+        await _until_told(device, speaker.run)
+    except RefusedError as error:
+        raise click.ClickException(f"{error}: is the password that of its Secret, and is the Device on this node?") from error
+    click.echo(f"acknowledged {speaker.acknowledged}")
 
 
 async def _until_told(device: SimulatedDevice, work: Callable[[], Awaitable[None]] | None = None) -> None:
@@ -137,6 +150,14 @@ def _follow(device: SimulatedDevice, line: str) -> None:
         click.echo(f"ok: {device.order(line)}")
     except (ControlError, SignalError) as error:
         click.echo(f"error: {error}")
+
+
+def _password(path: Path | None) -> str:
+    """A password is never an argument: those can be seen by every user of the machine."""
+    found = path.read_text().strip() if path else os.environ.get("SKERRY_SIM_PASSWORD", "")
+    if not found:
+        raise click.UsageError("an MQTT device needs a password: --password-file FILE, or SKERRY_SIM_PASSWORD in the environment")
+    return found
 
 
 def _host_port(text: str, option: str) -> tuple[str, int]:

@@ -23,6 +23,8 @@ MAX_EXTENDS = 8
 MAX_TEXT = 4096
 EVERY_S = (0.1, 86_400.0)
 DEFAULT_EVERY_S = 1.0
+MQTT_KEYS = ("at", "seq")
+"""Keys of a telemetry message that are no properties."""
 _KINDS: dict[str, Kind] = {"number": "double", "integer": "int", "boolean": "bool", "string": "string", "enum": "string"}
 
 Scalar = bool | int | float | str
@@ -183,7 +185,7 @@ def _property_causes(at: str, name: str, p: Mapping[str, Any], protocol: str, *,
     if kind:
         found += _type_causes(at, p, kind)
     found += _read_causes(at, p, kind)
-    binding = dig(p, "binding", protocol)
+    binding = dig(p, "binding", protocol, default={} if protocol == "mqtt" else None)
     if binding is None:
         if complete and protocol == "modbus":
             found.append(required(f"{at}.binding.modbus", "the profile's protocol is modbus"))
@@ -192,6 +194,10 @@ def _property_causes(at: str, name: str, p: Mapping[str, Any], protocol: str, *,
     wrong = binding_causes(where, protocol, binding, kind=kind, writes=p.get("access", "read") != "read")
     if not wrong and not found and protocol == "modbus" and kind:
         wrong = _fits(where, p, modbus_point(binding), kind)
+    if protocol == "mqtt" and (binding.get("name") or name) in MQTT_KEYS:
+        wrong.append(
+            invalid_value(where, binding.get("name") or name, f"is a key of every message ({', '.join(MQTT_KEYS)}): give it another name")
+        )
     return found + wrong
 
 

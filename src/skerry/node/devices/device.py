@@ -15,7 +15,7 @@ import msgspec
 
 from skerry.drivers import Quality, Sample
 from skerry.model.objects import Object, dig, metadata, name_of
-from skerry.model.profiles import Profile
+from skerry.model.profiles import Profile, Scalar
 from skerry.model.times import parse_duration
 from skerry.node.devices.cloudevents import Identity
 from skerry.node.devices.journal import Done, Journal
@@ -119,13 +119,10 @@ class ManagedDevice:
     def seen(self) -> None:
         self.twin.last_seen = self._clock()
 
-    def take(
-        self, samples: Mapping[str, Sample], *, pushed: bool = False, own: int | None = None, again: bool = False, done: Done | None = None
-    ) -> None:
+    def take(self, samples: Mapping[str, Sample], *, pushed: bool = False, own: int | None = None, done: Done | None = None) -> None:
         """Judge, keep and send on what the device said; *done* is called when it is stored, or need not be.
 
-        *pushed*: the device spoke by itself, so it goes out even if nothing changed. *own* is its number for the message, *again*
-        whether its transport says that it was sent before.
+        *pushed*: the device spoke by itself, so it goes out even if nothing changed. *own* is its number for the message.
 
         Raises OutboxBusyError when the outbox takes nothing more; then nothing of it was kept.
         """
@@ -135,29 +132,24 @@ class ManagedDevice:
             return
         judged = {n: judge(profile.properties[n], s) for n, s in samples.items() if n in profile.properties}
         self.seen()
-        good = {n: r.value for n, r in judged.items() if r.quality is not Quality.BAD and r.value is not None}
-        if own is not None and self._journal.is_repetition(self.identity, own, good, again=again):
-            (done or _nobody)(None)
+        done = done or _nobody
+        if own is not None and self._journal.is_repetition(self.identity, own, _first_part(judged), done):
             return
-        self._send(judged, pushed, own, done or _nobody)
+        self._send(judged, pushed, own, done)
         self.twin.reported |= judged
         self._events(judged)
         self.touch(urgent=False)
 
     def _send(self, judged: Mapping[str, Reported], pushed: bool, own: int | None, done: Done) -> None:
-        """Send what is news: good values in one event, what is out of range in another."""
+        """Send what is news: good values in one event, what is out of range in another. What the device numbered goes out whole."""
         assert self.profile is not None
         props = self.profile.properties
-        news = {
-            n: r
-            for n, r in judged.items()
-            if r.value is not None and (_always(pushed, props[n].deadband) or is_news(props[n], self._told.get(n), r))
-        }
+        whole = {n for n in judged if pushed and (own is not None or props[n].deadband == 0)}
+        news = {n: r for n, r in judged.items() if r.value is not None and (n in whole or is_news(props[n], self._told.get(n), r))}
         waiting = _Join(done)
-        for bad in (False, True):
-            part = {n: r for n, r in news.items() if (r.quality is Quality.BAD) is bad}
-            if part:
-                self._send_part(part, None if bad else own, waiting.one())
+        for part in _parts(news):
+            self._send_part(part, own, waiting.one())
+            own = None
         self._told |= news
         waiting.begin()
 
@@ -236,9 +228,16 @@ class _Join:
             self._done(self._error)
 
 
-def _always(pushed: bool, deadband: float) -> bool:
-    """What a device says by itself goes out each time, unless its profile asks for a deadband."""
-    return pushed and deadband == 0
+def _parts(judged: Mapping[str, Reported]) -> list[dict[str, Reported]]:
+    """Return good values and bad ones apart, without empty parts; what has no value is in neither."""
+    shown = {n: r for n, r in judged.items() if r.value is not None}
+    both = [{n: r for n, r in shown.items() if (r.quality is Quality.BAD) is bad} for bad in (False, True)]
+    return [part for part in both if part]
+
+
+def _first_part(judged: Mapping[str, Reported]) -> dict[str, Scalar]:
+    """Return the values that carry the device's own number."""
+    return {n: r.value for n, r in next(iter(_parts(judged)), {}).items() if r.value is not None}
 
 
 def _nobody(error: Exception | None) -> None:

@@ -10,23 +10,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import zlib
-from collections import OrderedDict
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from skerry.events.cloudevents import SAMPLE_TYPE, Event
 from skerry.model.profiles import Scalar
 from skerry.node.devices.cloudevents import Identity, device_event, sample_event
+from skerry.node.devices.repetitions import Repetitions
 from skerry.node.devices.store import Numbers, TwinStore
 
 log = logging.getLogger(__name__)
 
 SAVE_S = 0.5
-RECENT = 1024
-"""Own numbers per device that a repetition is looked for among: more than any device has in flight."""
+LOOK_BACK = 8192
+"""Events before the last save that are read again at start: a device may repeat what it had in flight."""
 _PAGE_EVENTS, _PAGE_BYTES = 1000, 4 << 20
 
 Done = Callable[[Exception | None], None]
@@ -47,17 +48,25 @@ class Outbox(Protocol):
 
 @dataclass(slots=True)
 class _Counter:
+    """Numbers of one source. `own` is the last number that the device gave itself, -1 while it gives none."""
+
     given: int = 0
     committed: int = 0
     own: int = -1
-    counts_itself: bool = False
-    recent: OrderedDict[int, int] = field(default_factory=OrderedDict)
+    repeats: Repetitions | None = None
+    pending: dict[int, _Pending] = field(default_factory=dict)
 
-    def saw(self, own: int, digest: int) -> None:
-        self.own = own
-        self.recent[own] = digest
-        if len(self.recent) > RECENT:
-            self.recent.popitem(last=False)
+    def stored(self, own: int, digest: int, *, in_flight: int) -> None:
+        self.repeats = self.repeats or Repetitions()
+        self.repeats.keep(own, digest, in_flight=in_flight)
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A message on its way to the disk, and who else waits for it because it came twice."""
+
+    digest: int
+    waiting: list[Done] = field(default_factory=list)
 
 
 class Journal:
@@ -76,29 +85,40 @@ class Journal:
         saved = await self._store.numbers()
         for source, (number, own) in saved.last.items():
             self._counters[source] = _Counter(number, number, own)
-        after = saved.seq if saved.stream == self._outbox.stream else 0
+        after = max(0, saved.seq - LOOK_BACK) if saved.stream == self._outbox.stream else 0
+        seen = Counter[str]()
         while rows := await self._outbox.read(after, max_events=_PAGE_EVENTS, max_bytes=_PAGE_BYTES):
             for after, raw in rows:  # noqa: B007 - the last number is where the next page begins
-                self._read_back(raw)
+                self._read_back(msgspec.json.decode(raw), seen)
 
-    def _read_back(self, raw: bytes) -> None:
-        event = msgspec.json.decode(raw)
-        if "devicename" not in event or not str(event.get("id")).isdecimal():
+    def _read_back(self, event: dict[str, Any], seen: Counter[str]) -> None:
+        number, sequence = str(event.get("id")), str(event.get("sequence") or "")
+        if "devicename" not in event or not number.isdecimal():
             return
-        counter = self._counters.setdefault(event["source"], _Counter())
-        counter.given = counter.committed = max(counter.committed, int(event["id"]))
-        own = str(event.get("sequence") or "")
-        if event["type"] == SAMPLE_TYPE and own.lstrip("-").isdecimal():
-            counter.saw(int(own), _digest(event.get("data") or {}))
-        self._dirty.add(event["source"])
+        source = event["source"]
+        counter = self._counters.setdefault(source, _Counter())
+        counter.given = counter.committed = max(counter.committed, int(number))
+        if event["type"] == SAMPLE_TYPE and sequence.isdecimal():
+            # Whether the device counts itself shows when it speaks; until then every number is kept as if it did.
+            seen[source] += 1
+            counter.stored(int(sequence), _digest(event.get("data") or {}), in_flight=seen[source])
+            counter.own = int(sequence) if sequence != number else counter.own
+        self._dirty.add(source)
         self._something.set()
 
-    def is_repetition(self, identity: Identity, own: int, values: Mapping[str, Scalar], *, again: bool) -> bool:
-        """Say whether a device's message *own* is stored already; *again* when its transport says that it was sent before."""
+    def is_repetition(self, identity: Identity, own: int, values: Mapping[str, Scalar], done: Done) -> bool:
+        """Say whether a device's message *own* with just these values came before; then *done* is called once that one is stored."""
         counter = self._counters.get(identity.source)
         if counter is None:
             return False
-        return (again and own <= counter.own) or counter.recent.get(own) == _digest(values)
+        digest, pending = _digest(values), counter.pending.get(own)
+        if pending is not None and pending.digest == digest:
+            pending.waiting.append(done)
+            return True
+        if counter.repeats is not None and counter.repeats.has(own, digest):
+            done(None)
+            return True
+        return False
 
     def sample(
         self, identity: Identity, broker: str, values: Mapping[str, Scalar], *, at: float, quality: str, own: int | None = None, done: Done
@@ -107,7 +127,23 @@ class Journal:
         counter = self._counters.setdefault(identity.source, _Counter())
         number = counter.given + 1
         event = sample_event(identity, number, str(number if own is None else own), values, at=at, quality=quality)
-        self._offer(identity.source, broker, event, counter, done, None if own is None else (own, _digest(values)))
+        if own is None:
+            counter.repeats = counter.repeats if counter.own >= 0 else None
+            self._offer(identity.source, broker, event, counter, done)
+            return
+        digest, pending = _digest(values), _Pending(_digest(values))
+
+        def stored(error: Exception | None) -> None:
+            if counter.pending.get(own) is pending:
+                del counter.pending[own]
+            if error is None:
+                counter.stored(own, digest, in_flight=counter.given - counter.committed)
+            for tell in (done, *pending.waiting):
+                tell(error)
+
+        self._offer(identity.source, broker, event, counter, stored)
+        counter.own = own
+        counter.pending[own] = pending
 
     def event(
         self, identity: Identity, broker: str, name: str, data: Mapping[str, object], *, at: float, severity: int, done: Done
@@ -115,18 +151,16 @@ class Journal:
         """Store a device event; it has no `sequence` when the device numbers its own messages."""
         counter = self._counters.setdefault(identity.source, _Counter())
         number = counter.given + 1
-        event = device_event(identity, number, "" if counter.counts_itself else str(number), name, data, at=at, severity=severity)
-        self._offer(identity.source, broker, event, counter, done, None)
+        event = device_event(identity, number, "" if counter.own >= 0 else str(number), name, data, at=at, severity=severity)
+        self._offer(identity.source, broker, event, counter, done)
 
-    def _offer(self, source: str, broker: str, event: Event, counter: _Counter, done: Done, own: tuple[int, int] | None) -> None:
+    def _offer(self, source: str, broker: str, event: Event, counter: _Counter, done: Done) -> None:
         number = counter.given + 1
 
         def stored(error: Exception | None) -> None:
             # Called in the same step in which the outbox moves `newest`: both are saved as one state.
             if error is None:
                 counter.committed = max(counter.committed, number)
-                if own is not None:
-                    counter.saw(*own)
                 self._dirty.add(source)
                 self._something.set()
             self._report(error)
@@ -134,7 +168,6 @@ class Journal:
 
         self._outbox.offer(event, key=source, broker=broker, done=stored)
         counter.given = number
-        counter.counts_itself = counter.counts_itself or own is not None
 
     def _report(self, error: Exception | None) -> None:
         if (error is not None) == self._failing:

@@ -130,13 +130,13 @@ class PushedDevice:
             return
         match topic.kind:
             case "telemetry":
-                self._on_telemetry(doc, again=again, done=done)
+                self._on_telemetry(doc, done)
             case "reported":
                 self._on_reported(doc, done)
             case "events":
                 self._device.tell(topic.event, doc, done=done)
 
-    def _on_telemetry(self, doc: dict[str, Any], *, again: bool, done: Done) -> None:
+    def _on_telemetry(self, doc: dict[str, Any], done: Done) -> None:
         own = doc.get("seq")
         own = own if type(own) is int and 0 <= own < 2**63 else None
         samples = self._samples(doc, self._time(doc.get("at")))
@@ -144,13 +144,13 @@ class PushedDevice:
             self._reject(Topic("telemetry"), "none of the profile's properties")
             done(None)
             return
-        self._device.take(samples, pushed=True, own=own, again=again, done=done)
+        self._device.take(samples, pushed=True, own=own, done=done)
 
     def _samples(self, doc: dict[str, Any], at: float) -> dict[str, Sample]:
         found: dict[str, Sample] = {}
         for key, value in doc.items():
             name = self._keys.get(key)
-            if name is not None and key not in ("seq", "at") and isinstance(value, bool | int | float | str):
+            if name is not None and isinstance(value, bool | int | float | str):
                 found[name] = Sample(value, at)
         return found
 
