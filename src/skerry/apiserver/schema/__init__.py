@@ -10,6 +10,7 @@ from skerry.apiserver.schema.catalogue import Catalogue
 from skerry.apiserver.schema.codec import decode_body
 from skerry.apiserver.schema.fields import field_labels, supported_fields
 from skerry.apiserver.schema.kind import KindSchema
+from skerry.apiserver.schema.openapi import OpenApi
 from skerry.apiserver.schema.resources import ServedResource, Subresource, custom_resources
 from skerry.apiserver.schema.shape import Shape
 from skerry.apiserver.schema.table import TableFormat, table_format
@@ -17,6 +18,7 @@ from skerry.apiserver.schema.table import TableFormat, table_format
 __all__ = [
     "Catalogue",
     "KindSchema",
+    "OpenApi",
     "ServedResource",
     "Shape",
     "Subresource",
