@@ -10,6 +10,7 @@ from pathlib import Path
 
 from skerry import __version__
 from skerry.apiserver.access.authorise import Access as Authorisation
+from skerry.apiserver.access.escalation import refusal_of_role
 from skerry.apiserver.access.rbac import RESOURCES, Rbac
 from skerry.apiserver.access.store_facts import StoreFacts
 from skerry.apiserver.bootstrap import bootstrap
@@ -18,6 +19,7 @@ from skerry.apiserver.http.discovery import Discovery
 from skerry.apiserver.http.dispatch import Dispatcher
 from skerry.apiserver.http.message import Request, Response
 from skerry.apiserver.http.openapi import OpenApiRoutes
+from skerry.apiserver.http.operations import Operation, operations
 from skerry.apiserver.http.pod_streams import PodStreams
 from skerry.apiserver.http.render import Renderer
 from skerry.apiserver.http.resources import Resources
@@ -82,6 +84,8 @@ class ApiServer:
         self.rbac = Rbac()
         self.access = Authorisation(self.rbac, StoreFacts(store))
         self.chain.everywhere(self._judge_nodes)
+        for key in RESOURCES:
+            self.chain.validating(key, ("CREATE", "UPDATE"), self._judge_roles)
         self.streams = SwitchedStreams()
         self.resources = self._resources()
         self.routes = RouteTable([*self._own_routes(), *routes])
@@ -130,6 +134,14 @@ class ApiServer:
         if user.node:
             self.access.require_write(user, asked.kind.key, asked.new, asked.old, what=asked.kind.resource.plural, name=asked.name)
 
+    def _judge_roles(self, asked: Admission) -> None:
+        """Refuse a role or a binding that gives more than its writer has."""
+        if asked.new is None or asked.options.internal:
+            return
+        refusal = refusal_of_role(self.access, asked.options.user, asked.kind.key, asked.new, asked.old)
+        if refusal is not None:
+            raise refusal
+
     def _follow(self, changes: list[Change]) -> None:
         """Keep what is answered from memory in step with the store."""
         for change in changes:
@@ -166,6 +178,10 @@ class ApiServer:
 
     async def _healthy(self, request: Request) -> Response:
         return text_answer("ok")
+
+    def operations(self) -> list[Operation]:
+        """Return everything that can be asked: every route, and every verb of every kind."""
+        return list(operations(self.kinds, self.routes))
 
     async def close(self) -> None:
         """End connections and watches, let the store go."""

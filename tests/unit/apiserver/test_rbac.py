@@ -1,0 +1,133 @@
+"""RBAC: what roles grant, through bindings, aggregation and names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from skerry.apiserver.access.attributes import Attributes
+from skerry.apiserver.access.rbac import BINDINGS, CLUSTER_BINDINGS, CLUSTER_ROLES, ROLES, Rbac
+from skerry.apiserver.access.rules import compile_rules, covers
+from skerry.apiserver.http.message import User
+
+BOB = User("bob", ("team", "system:authenticated"))
+
+
+def rule(groups: str = "", resources: str = "pods", verbs: str = "get", **more: Any) -> dict[str, Any]:
+    return {"apiGroups": groups.split(","), "resources": resources.split(","), "verbs": verbs.split(","), **more}
+
+
+def role(name: str, *rules: dict[str, Any], labels: dict[str, str] | None = None, **more: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name, "labels": labels or {}}, "rules": list(rules), **more}
+
+
+def binding(role_name: str, *, kind: str = "ClusterRole", subject: str = "User", name: str = "bob", **more: str) -> dict[str, Any]:
+    return {"roleRef": {"kind": kind, "name": role_name}, "subjects": [{"kind": subject, "name": name, **more}]}
+
+
+def asks(verb: str = "get", resource: str = "pods", *, user: User = BOB, **more: str) -> Attributes:
+    return Attributes(user, verb, resource=resource, **more)
+
+
+@pytest.fixture
+def rbac() -> Rbac:
+    found = Rbac()
+    found.put(CLUSTER_ROLES, "", "reader", role("reader", rule(verbs="get,list")))
+    return found
+
+
+def test_nothing_is_granted_without_a_binding(rbac: Rbac) -> None:
+    assert not rbac.allowed(asks())
+
+
+def test_masters_may_do_everything_without_any_role() -> None:
+    assert Rbac().allowed(asks("delete", "nodes", user=User("root", ("system:masters",))))
+
+
+def test_a_cluster_binding_grants_everywhere_and_a_role_binding_in_its_namespace(rbac: Rbac) -> None:
+    rbac.put(BINDINGS, "a", "b", binding("reader"))
+
+    assert rbac.allowed(asks(namespace="a"))
+    assert not rbac.allowed(asks(namespace="b"))
+    assert not rbac.allowed(asks())
+
+    rbac.put(CLUSTER_BINDINGS, "", "b", binding("reader"))
+
+    assert rbac.allowed(asks(namespace="b"))
+    assert rbac.allowed(asks())
+
+
+def test_answers_follow_changes(rbac: Rbac) -> None:
+    rbac.put(CLUSTER_BINDINGS, "", "b", binding("reader"))
+    before = rbac.allowed(asks())
+
+    rbac.put(CLUSTER_ROLES, "", "reader", role("reader", rule(verbs="list")))
+    after = rbac.allowed(asks())
+    rbac.put(CLUSTER_ROLES, "", "reader", None)
+
+    assert (before, after, rbac.allowed(asks("list"))) == (True, False, False)
+
+
+def test_groups_and_service_accounts_are_subjects(rbac: Rbac) -> None:
+    rbac.put(CLUSTER_BINDINGS, "", "g", binding("reader", subject="Group", name="team"))
+    rbac.put(BINDINGS, "a", "s", binding("reader", subject="ServiceAccount", name="robot", namespace="b"))
+
+    assert rbac.allowed(asks())
+    assert rbac.allowed(asks(user=User("system:serviceaccount:b:robot"), namespace="a"))
+    assert not rbac.allowed(asks(user=User("system:serviceaccount:a:robot"), namespace="a"))
+
+
+def test_a_role_is_the_namespaces_own(rbac: Rbac) -> None:
+    rbac.put(ROLES, "a", "r", role("r", rule()))
+    rbac.put(BINDINGS, "b", "x", binding("r", kind="Role"))
+    rbac.put(BINDINGS, "a", "x", binding("r", kind="Role"))
+
+    assert rbac.allowed(asks(namespace="a"))
+    assert not rbac.allowed(asks(namespace="b"))
+
+
+def test_aggregation_collects_by_label_and_follows(rbac: Rbac) -> None:
+    selectors = {"aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"to": "all"}}]}}
+    rbac.put(CLUSTER_ROLES, "", "all", role("all", **selectors))
+    rbac.put(CLUSTER_BINDINGS, "", "b", binding("all"))
+    before = rbac.allowed(asks("delete", "secrets"))
+
+    rbac.put(CLUSTER_ROLES, "", "part", role("part", rule(resources="secrets", verbs="delete"), labels={"to": "all"}))
+
+    assert not before
+    assert rbac.allowed(asks("delete", "secrets"))
+
+
+@pytest.mark.parametrize(
+    ("granted", "asked", "allowed"),
+    [
+        (rule(resourceNames=["one"]), asks(name="one"), True),
+        (rule(resourceNames=["one"]), asks(name="two"), False),
+        (rule(resourceNames=["one"], verbs="list"), asks("list"), False),
+        (rule(resources="pods"), asks(subresource="log"), False),
+        (rule(resources="pods/log"), asks(subresource="log"), True),
+        (rule(resources="pods/log"), asks(), False),
+        (rule(resources="*/log"), asks(subresource="log"), True),
+        (rule(resources="*"), asks(subresource="log"), True),
+        (rule(groups="apps"), asks(), False),
+        (rule(groups="*"), asks(group="apps"), True),
+        ({"nonResourceURLs": ["/healthz"], "verbs": ["get"]}, asks(resource="", path="/healthz"), True),
+        ({"nonResourceURLs": ["/a/*"], "verbs": ["get"]}, asks(resource="", path="/a/b"), True),
+        ({"nonResourceURLs": ["/a/*"], "verbs": ["get"]}, asks(resource="", path="/ab"), False),
+        ({"verbs": ["*"], "resources": ["*"], "apiGroups": ["*"]}, asks(resource="", path="/x"), False),
+        ({}, asks(), False),
+    ],
+)
+def test_rules(granted: dict[str, Any], asked: Attributes, allowed: bool) -> None:
+    (compiled,) = compile_rules([granted])
+
+    assert compiled.grants(asked) is allowed
+
+
+def test_covering_names_what_would_be_gained() -> None:
+    held = compile_rules([rule(resources="pods", verbs="get,list")])
+
+    assert covers(held, [rule(resources="pods", verbs="get")]) == []
+    assert covers(held, [rule(resources="pods,secrets", verbs="get")]) == [rule(resources="secrets")]
+    assert covers(compile_rules([rule(resourceNames=["a"])]), [rule()]) == [rule()]
