@@ -5,6 +5,8 @@ Everything is made only where it is missing; of the roles marked for it, the rul
 
 from __future__ import annotations
 
+import asyncio
+
 from skerry.apiserver.access.bootstrap import cluster_role_bindings, cluster_roles
 from skerry.apiserver.http.message import User
 from skerry.apiserver.registry.create import create
@@ -24,12 +26,13 @@ AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
 
 async def bootstrap(registry: Registry) -> None:
     """Make what is missing."""
-    for obj in first_objects():
-        await ensure(registry, obj)
-    for obj in [*with_aggregated_rules(cluster_roles()), *cluster_role_bindings()]:
-        await ensure(registry, obj, update=("rules", "aggregationRule", "subjects", "roleRef"))
-    for definition in all_definitions():
-        await ensure(registry, definition.to_crd(), update=("spec",), always=True)
+    rbac = [*with_aggregated_rules(cluster_roles()), *cluster_role_bindings()]
+    # Together, so that a first start waits for a few commits and not for sixty.
+    await asyncio.gather(
+        *[ensure(registry, obj) for obj in first_objects()],
+        *[ensure(registry, obj, update=("rules", "aggregationRule", "subjects", "roleRef")) for obj in rbac],
+        *[ensure(registry, definition.to_crd(), update=("spec",), always=True) for definition in all_definitions()],
+    )
 
 
 async def ensure(registry: Registry, obj: Object, *, update: tuple[str, ...] = (), always: bool = False) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -43,7 +42,7 @@ def _profile(name: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def world(ask: Asker) -> AsyncIterator[Asker]:
+async def world(ask: Asker) -> Asker:
     """Two nodes at two sites, each with a Pod, a Device and what these use. Asks as node `a`."""
 
     async def make(path: str, obj: dict[str, Any]) -> None:
@@ -63,7 +62,7 @@ async def world(ask: Asker) -> AsyncIterator[Asker]:
         await make(PROFILES, _profile(f"profile-of-device-{node}"))
         await make(DEVICES, _device(f"device-{node}", f"device-secret-{node}"))
         await ask("PATCH", f"{DEVICES}/device-{node}/status", {"status": {"nodeName": node}}, content_type=MERGE)
-    yield ask.as_user(node_user("a"))
+    return ask.as_user(node_user("a"))
 
 
 ALLOWED = [

@@ -87,9 +87,8 @@ class CustomKinds:
 
     async def settle_all(self) -> None:
         """Bring every CRD to where it should be now; for start and tests."""
-        for name in sorted(self._due):
-            self._due.discard(name)
-            await self._settle(name)
+        due, self._due = sorted(self._due), set()
+        await asyncio.gather(*[self._settle(name) for name in due])
 
     async def _settle(self, name: str) -> None:
         record = self._registry.store.get(Key(CRDS, "", name))
