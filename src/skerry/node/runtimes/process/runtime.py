@@ -23,6 +23,7 @@ from typing import Any
 
 import msgspec
 
+from skerry.durable import failpoints
 from skerry.model.names import dns_label_error
 from skerry.node.runtimes.contract import (
     Container,
@@ -215,6 +216,7 @@ class ProcessRuntime:
             attempt.create(record)
         except FileExistsError as error:
             raise RuntimeFailedError("CreateContainerError", f"attempt {spec.attempt} of {spec.key.name} was made before") from error
+        failpoints.reach("runtime.after_intent")
         with contextlib.ExitStack() as files:
             lock = attempt.take_lock()
             assert lock is not None, "nobody else can hold the lock of a folder that was just made"
@@ -239,6 +241,7 @@ class ProcessRuntime:
             living = _Living(attempt, record)
             living.child = _run_shim(files, request, keep=(lock, status), output=output)
             living.pid = living.child.pid
+            failpoints.reach("runtime.after_fork")
             return living
 
     def _rlimits(self) -> dict[str, int]:
@@ -306,7 +309,9 @@ class ProcessRuntime:
         found = exit_of(status, oom=self._cgroups.out_of_memory(record.id), output=_tail(attempt.log), now=time.time())
         if not found.message:
             found = msgspec.structs.replace(found, message=_tail(attempt.termination, 4096))
+        failpoints.reach("runtime.before_exit_record")
         attempt.write_exit(found)
+        failpoints.reach("runtime.after_exit_record")
         self._cgroups.remove(record.id)
         self._known[attempt.key, attempt.number] = _exited(attempt, record, found)
 
