@@ -136,7 +136,7 @@ def _has_duplicates(value: Any) -> bool:
     return isinstance(value, list) and any(map(_has_duplicates, value))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(_KEYS, _TREES), max_size=4).map(_Written), st.integers(0, 2))
 def test_duplicates_are_found_exactly_when_there_are_some(tree: _Written, style: int) -> None:
     body = _write(tree, style).encode()
@@ -189,7 +189,7 @@ def test_yaml_that_is_hostile_or_broken_is_400(body: bytes, words: str) -> None:
     assert words in error.message
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=60) | st.text("ab:-[]{}&*!# \n'\"?|>", max_size=40).map(str.encode))
 def test_any_bytes_are_an_object_or_a_400(body: bytes) -> None:
     for media in ("application/json", YAML, "application/vnd.kubernetes.protobuf"):

@@ -20,30 +20,33 @@ def _container(**more: Any) -> list[str]:
 
 
 def test_a_good_pod_is_not_complained_about() -> None:
-    assert _pod(
-        initContainers=[{"name": "i", "image": "x:1", "restartPolicy": "Always", "startupProbe": {"exec": {"command": ["t"]}}}],
-        containers=[
-            {
-                "name": "c",
-                "image": "host.skerry.invalid/app",
-                "ports": [{"containerPort": 80, "name": "http"}],
-                "env": [{"name": "A.b-c", "value": "1"}, {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
-                "envFrom": [{"configMapRef": {"name": "c"}, "prefix": "X_"}, {"secretRef": {"name": "s"}}],
-                "volumeMounts": [{"name": "v", "mountPath": "/v", "subPath": "a/b"}],
-                "livenessProbe": {"httpGet": {"port": "http"}},
-                "readinessProbe": {"tcpSocket": {"port": 80}, "successThreshold": 2},
-                "resources": {"limits": {"cpu": "1", "example.com/gpu": "2"}, "requests": {"cpu": "500m"}},
-            }
-        ],
-        volumes=[
-            {"name": "v", "hostPath": {"path": "/data"}},
-            {"name": "w", "configMap": {"name": "c", "items": [{"key": "k", "path": "p"}]}},
-        ],
-        tolerations=[{"operator": "Exists"}, {"key": "a", "value": "b", "effect": "NoExecute", "tolerationSeconds": 5}],
-        nodeSelector={"skerry.dev/site": "dock-3"},
-        hostNetwork=True,
-        runtimeClassName="process",
-    ) == []
+    assert (
+        _pod(
+            initContainers=[{"name": "i", "image": "x:1", "restartPolicy": "Always", "startupProbe": {"exec": {"command": ["t"]}}}],
+            containers=[
+                {
+                    "name": "c",
+                    "image": "host.skerry.invalid/app",
+                    "ports": [{"containerPort": 80, "name": "http"}],
+                    "env": [{"name": "A.b-c", "value": "1"}, {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
+                    "envFrom": [{"configMapRef": {"name": "c"}, "prefix": "X_"}, {"secretRef": {"name": "s"}}],
+                    "volumeMounts": [{"name": "v", "mountPath": "/v", "subPath": "a/b"}],
+                    "livenessProbe": {"httpGet": {"port": "http"}},
+                    "readinessProbe": {"tcpSocket": {"port": 80}, "successThreshold": 2},
+                    "resources": {"limits": {"cpu": "1", "example.com/gpu": "2"}, "requests": {"cpu": "500m"}},
+                }
+            ],
+            volumes=[
+                {"name": "v", "hostPath": {"path": "/data"}},
+                {"name": "w", "configMap": {"name": "c", "items": [{"key": "k", "path": "p"}]}},
+            ],
+            tolerations=[{"operator": "Exists"}, {"key": "a", "value": "b", "effect": "NoExecute", "tolerationSeconds": 5}],
+            nodeSelector={"skerry.dev/site": "dock-3"},
+            hostNetwork=True,
+            runtimeClassName="process",
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize(

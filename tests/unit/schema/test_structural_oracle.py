@@ -92,7 +92,7 @@ def _ours(schema: Schema, value: Any) -> bool:
     return not causes
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(_SCHEMAS, _VALUES)
 def test_the_verdict_is_that_of_another_validator(schema: Schema, value: Any) -> None:
     theirs = jsonschema_rs.Draft7Validator(_json_schema(schema)).is_valid(value)
