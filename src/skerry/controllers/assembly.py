@@ -100,11 +100,13 @@ def _workloads(api: ClusterApi, informers: Informers, settings: Settings, now: C
 
 
 def _fleet(api: ClusterApi, informers: Informers, now: Callable[[], datetime]) -> dict[str, Run]:
+    from skerry.controllers.fleet.devices import Devices
     from skerry.controllers.fleet.eventing import Brokers, Triggers
     from skerry.controllers.fleet.sites import Sites
 
     return {
         "sites": Sites(api, informers, now).controller.run,
+        "devices": Devices(api, informers, now).controller.run,
         "brokers": Brokers(api, informers, now).controller.run,
         "triggers": Triggers(api, informers, now).controller.run,
     }
