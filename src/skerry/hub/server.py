@@ -26,6 +26,7 @@ from skerry.controllers import Settings as ControllerSettings
 from skerry.controllers import start_all
 from skerry.events.log import HubLog
 from skerry.events.routes import EventRoutes
+from skerry.hub.console import make_console, mount
 from skerry.hub.enrollment import EnrollmentDesk, EnrollmentReconciler
 from skerry.hub.frontdoor import Door, DoorSettings, Roster, Sessions, user_by_certificate
 from skerry.hub.frontdoor.door import PROTOCOLS
@@ -155,7 +156,10 @@ class Hub:
             now=_now,
             changed=self.door.enforce,
         )
+        console = make_console(controllers.informers, self.event_log, self.sessions, self.login_codes)
+        mount(console, self.server.routes)
         self._run("controllers", controllers.run())
+        self._run("console", console.run())
         self._run("enrollment", reconciler.run())
         await controllers.wait_synced()
 

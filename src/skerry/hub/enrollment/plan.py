@@ -85,14 +85,12 @@ def _approved_since(enrollment: Object) -> tuple[str, str]:
     return (str(since or "9999"), name_of(enrollment).name)
 
 
-def node_labels_patch(node: Object, enrollment: Object | None) -> dict[str, Any] | None:
+def node_labels_patch(node: Object, enrollment: Object) -> dict[str, Any] | None:
     """Return the merge patch that gives a Node the labels of its approved Enrollment, or None when it has them."""
-    wanted: dict[str, str] = {}
-    if enrollment is not None:
-        wanted = dict(dig(enrollment, "spec", "labels", default={}))
-        site = dig(enrollment, "spec", "site", default="")
-        if site:
-            wanted[SITE_LABEL] = site
+    wanted = dict(dig(enrollment, "spec", "labels", default={}))
+    site = dig(enrollment, "spec", "site", default="")
+    if site:
+        wanted[SITE_LABEL] = site
     there, note = labels_of(node), annotations_of(node).get(LABELS_ANNOTATION, "")
     ours = {k for k in note.split(",") if k}
     labels: dict[str, str | None] = {k: v for k, v in wanted.items() if there.get(k) != v}

@@ -101,10 +101,10 @@ class EnrollmentReconciler:
             return ""
 
     async def _label(self, node_name: str) -> float | None:
-        node = self._nodes.get("", node_name)
-        if node is None:
-            return None
-        patch = node_labels_patch(node, self._approved(node_name))
+        node, enrollment = self._nodes.get("", node_name), self._approved(node_name)
+        if node is None or enrollment is None:
+            return None  # a denied node keeps its labels: it is still at its site
+        patch = node_labels_patch(node, enrollment)
         if patch is not None:
             self._nodes.learn(await self._api.patch(NODES, "", node_name, patch))
         return None

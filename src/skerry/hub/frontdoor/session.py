@@ -30,7 +30,7 @@ from skerry.link.control import (
     Ping,
     encode,
 )
-from skerry.model.errors import ApiError, timeout, unavailable
+from skerry.model.errors import ApiError
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +49,11 @@ class EventSink(Protocol):
 
     async def mark(self, node: str, stream: str) -> Answer: ...
     async def upload(self, node: str, stream: str, body: bytes) -> Answer: ...
+
+
+def away(message: str) -> ApiError:
+    """Return 503 without a time to try again: kubectl would wait and try ten times before it told anybody."""
+    return ApiError(503, "ServiceUnavailable", message)
 
 
 def node_user(node: str) -> User:
@@ -76,7 +81,7 @@ class NodeSession:
     async def open(self, kind: str, params: Mapping[str, Any], *, timeout_s: float = OPEN_TIMEOUT_S) -> LinkStream:
         """Ask the node for a stream; raises ApiError: the node's own refusal, 504 when it does not answer, 503 when it is gone."""
         if not self._listening or len(self._asked) >= MAX_ASKED or self._messages.full():
-            raise unavailable(f"node {self.node} has {len(self._asked)} streams to open already, or does not listen yet")
+            raise away(f"node {self.node} has {len(self._asked)} streams to open already, or does not listen yet")
         stream_id = secrets.token_urlsafe(12)
         asked: asyncio.Future[LinkStream] = asyncio.get_running_loop().create_future()
         self._asked[stream_id] = asked
@@ -85,7 +90,7 @@ class NodeSession:
             async with asyncio.timeout(timeout_s):
                 return await asked
         except TimeoutError as error:
-            raise timeout(f"node {self.node} did not open the {kind} stream within {timeout_s:.0f} s") from error
+            raise ApiError(504, "Timeout", f"node {self.node} did not open the {kind} stream within {timeout_s:.0f} s") from error
         finally:
             self._asked.pop(stream_id, None)
 
@@ -100,7 +105,7 @@ class NodeSession:
         """The link ended: whoever waits for the node is told."""
         for asked in self._asked.values():
             if not asked.done():
-                asked.set_exception(unavailable(f"node {self.node} disconnected: {reason}"))
+                asked.set_exception(away(f"node {self.node} disconnected: {reason}"))
         for task in self._tasks:
             task.cancel()
 

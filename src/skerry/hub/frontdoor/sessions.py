@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from skerry.hub.frontdoor.roster import Roster
-from skerry.hub.frontdoor.session import NodeSession
+from skerry.hub.frontdoor.session import NodeSession, away
 from skerry.link import LinkStream
 from skerry.link.control import DENIED, NOT_ENROLLED
-from skerry.model.errors import unavailable
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +31,7 @@ class Sessions:
         """Ask *node* for a stream; raises ApiError, 503 when the node is not connected."""
         session = self._listening.get(node)
         if session is None:
-            raise unavailable(f"node {node} is not connected to the hub", retry_after_s=5)
+            raise away(f"node {node} is not connected to the hub")
         return await session.open(kind, params)
 
     def add(self, session: NodeSession) -> None:
