@@ -70,6 +70,23 @@ async def test_a_silent_node_turns_not_ready_after_its_grace_and_not_before(worl
 
 
 @virtually
+async def test_a_node_that_we_marked_was_not_heard_by_that(world: World) -> None:
+    async with a_world(world, "a"):
+        node = a_node("a")
+        for condition in node["status"]["conditions"]:
+            condition["lastHeartbeatTime"] = "2026-01-05T10:00:00Z"
+        world.api.seed(NODES, node)
+        world.silent_nodes.add("a")
+        await asyncio.sleep(60)
+        states = set()
+        for _ in range(60):
+            await asyncio.sleep(5)
+            states.add(ready(world, "a")["status"])
+
+        assert states == {"Unknown"}
+
+
+@virtually
 async def test_its_pods_are_marked_and_neither_evicted_nor_replaced(world: World) -> None:
     replicasets = ReplicaSets(world.api, world.informers, world.now)
     pods = [running_pod("p1", "a"), running_pod("p2", "b")]

@@ -68,8 +68,9 @@ class NodeLifecycle:
             self._silence.forget(name)
             self._said.pop(name, None)
             return
-        if change.old is not None and _heartbeat(change.old) != _heartbeat(change.new):
-            self._hear(name)
+        said = _heartbeat(change.new)
+        if change.old is not None and said is not None and said != _heartbeat(change.old):
+            self._hear(name)  # not when it was us who marked it
         self.controller.queue.add(name)
 
     def _hear(self, node: str) -> None:
