@@ -60,7 +60,7 @@ def test_a_custom_kind_keeps_its_descriptions_and_gets_metadata() -> None:
     schema = _document("apis/example.com/v1", CRD)["components"]["schemas"]["com.example.v1.Wi"]
 
     assert schema["properties"]["spec"]["description"] == "What is wanted."
-    assert schema["properties"]["spec"]["properties"]["ios"]["oneOf"] == [{"type": "integer"}, {"type": "string"}]
+    assert schema["properties"]["spec"]["properties"]["ios"]["anyOf"] == [{"type": "integer"}, {"type": "string"}]
     assert "$ref" in schema["properties"]["metadata"]["allOf"][0]
     assert schema["x-kubernetes-group-version-kind"] == [{"group": "example.com", "kind": "Wi", "version": "v1"}]
 

@@ -53,7 +53,6 @@ NOT_COMPARED = {
             "errors-secret-dockercfg-bad",
             "defaults-pdb-both",
             "crd-no-api-version",
-            "crd-bad-default",
             "crd-two-storage",
         ),
         GO,

@@ -223,3 +223,19 @@ def test_a_hostile_list_does_not_make_megabytes_of_errors() -> None:
     schema = _field({"type": "array", "items": {"type": "string"}})
 
     assert len(_wrong(schema, {"f": [1] * 10_000})) <= MAX_CAUSES + 1
+
+
+TIGHT = {"type": "object", "required": ["r"], "properties": {"n": {"type": "integer", "maximum": 5}, "o": {"type": "string"}}}
+
+
+def test_what_was_wrong_before_does_not_stop_other_changes() -> None:
+    schema = custom({"type": "object", "properties": {"part": TIGHT, "free": {"type": "string"}}})
+    old = a_wi({"part": {"n": 9}})
+
+    assert schema.validate({**a_wi({"part": {"n": 9}, "free": "x"})}, old) == []
+    assert texts(schema.validate(a_wi({"part": {"n": 8}}), old)) == [
+        "spec.part.r: Required value",
+        "spec.part.n: Invalid value: 8: spec.part.n in body should be less than or equal to 5",
+    ]
+    assert texts(schema.validate(a_wi({"part": {"n": 9, "o": "x"}}), old)) == ["spec.part.r: Required value"]
+    assert len(schema.validate(a_wi({"part": {"n": 9}}))) == 2

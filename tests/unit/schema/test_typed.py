@@ -177,3 +177,14 @@ def test_every_served_kind_compiles_and_an_empty_object_is_refused_or_completed(
         assert obj == once
         schema.validate(obj)
         schema.validate(obj, once)
+
+
+@pytest.mark.parametrize(
+    ("given_amount", "kept"), [("0.0001", "1m"), ("1500u", "2m"), ("-100u", "0"), (" 1", "1"), (0.5, "500m"), ("1.5Gi", "1536Mi")]
+)
+def test_amounts_of_resources_are_canonical_and_rounded_up(given_amount: object, kept: str) -> None:
+    quota: Object = {"metadata": {"name": "q"}, "spec": {"hard": {"requests.cpu": given_amount}}}
+
+    kind("ResourceQuota").prune_unknown(quota)
+
+    assert quota["spec"]["hard"]["requests.cpu"] == kept

@@ -9,6 +9,7 @@ from skerry.apiserver.schema.facts import FACTS, Facts
 from skerry.apiserver.schema.kind import KindSchema, nothing
 from skerry.apiserver.schema.objectmeta import validate_metadata, validate_metadata_update
 from skerry.apiserver.schema.paths import Path, dotted
+from skerry.apiserver.schema.ratchet import changed_only
 from skerry.apiserver.schema.resources import ServedResource, builtin_resources
 from skerry.apiserver.schema.scalars import MismatchError
 from skerry.apiserver.schema.shape import shape_of_schema
@@ -93,7 +94,12 @@ def _validate_custom(passes: Passes, kind: str, obj: Object, old: Object | None,
         validate_metadata_update(meta, old.get("metadata") or {}, causes)
     if obj.get("kind") != kind:
         causes.append(invalid_value("kind", obj.get("kind"), f"must be {kind}"))
-    if passes.validate is not None:
-        passes.validate(obj, None, causes)
-        if passes.rules and causes and blocks_rules(causes):
-            causes.append(RULES_NOT_CHECKED)
+    if passes.validate is None:
+        return
+    found: list[Cause] = []
+    passes.validate(obj, None, found)
+    if found and old is not None:
+        found = changed_only(found, obj, old)
+    causes += found
+    if passes.rules and blocks_rules(found):
+        causes.append(RULES_NOT_CHECKED)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _OBJECT_META = "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+_METADATA = {"description": "Standard object's metadata.", "allOf": [{"$ref": _OBJECT_META}]}
 _API_VERSION = (
     "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the "
     "latest internal value, and may reject unrecognized values."
@@ -23,7 +24,7 @@ def published_schema(schema: Mapping[str, Any], group: str, version: str, kind: 
     found["type"] = "object"
     found["properties"] = {
         **_type_meta(),
-        "metadata": {"description": "Standard object's metadata.", "allOf": [{"$ref": _OBJECT_META}]},
+        "metadata": dict(_METADATA),
         **{k: v for k, v in found.get("properties", {}).items() if k not in ("apiVersion", "kind", "metadata")},
     }
     found["x-kubernetes-group-version-kind"] = [{"group": group, "kind": kind, "version": version}]
@@ -45,8 +46,8 @@ def _published(schema: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(found.get("properties"), Mapping):
         found["properties"] = {k: _published(v) for k, v in found["properties"].items()}
     if found.get("x-kubernetes-embedded-resource"):
-        embedded = {**_type_meta(), "metadata": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
-        found["properties"] = {**embedded, **found.get("properties", {})}
+        found["properties"] = {**found.get("properties", {}), **_type_meta(), "metadata": dict(_METADATA)}
+        found["required"] = [*(r for r in found.get("required", ()) if r not in ("kind", "apiVersion")), "kind", "apiVersion"]
     if found.get("x-kubernetes-int-or-string") and "oneOf" not in found and "anyOf" not in found:
-        found["oneOf"] = [{"type": "integer"}, {"type": "string"}]
+        found["anyOf"] = [{"type": "integer"}, {"type": "string"}]
     return found

@@ -17,6 +17,7 @@ NameRule = Callable[[str], str | None]
 
 MAX_ANNOTATIONS_BYTES = 256 * 1024
 _IMMUTABLE = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
+_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _DNS_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 
 _key_error = lru_cache(maxsize=4096)(qualified_name_error)
@@ -148,12 +149,19 @@ def _finalizers(finalizers: list[str], causes: list[Cause], field: str) -> None:
         causes.append(invalid_value(field, "[orphan foregroundDeletion]", "finalizer orphan and foregroundDeletion cannot be both set"))
 
 
+def _shown(value: Any) -> str:
+    """Return a value as Kubernetes shows it here: times as Go prints them."""
+    if value is None:
+        return '"null"'
+    if isinstance(value, str):
+        return f"{value[:10]} {value[11:19]} +0000 UTC" if _UTC.fullmatch(value) else f'"{value}"'
+    return str(value)
+
+
 def validate_metadata_update(new: Mapping[str, Any], old: Mapping[str, Any], causes: list[Cause], *, field: str = "metadata") -> None:
     """Append what an update may not change; the registry has filled in system fields that the body left out."""
-    for name in _IMMUTABLE:
-        if new.get(name) != old.get(name):
-            value = new.get(name)
-            causes.append(invalid_value(f"{field}.{name}", "null" if value is None else value, "field is immutable"))
+    changed = [name for name in _IMMUTABLE if new.get(name) != old.get(name)]
+    causes += [Cause(f"{field}.{n}", "FieldValueInvalid", f"Invalid value: {_shown(new.get(n))}: field is immutable") for n in changed]
     if (new.get("generation") or 0) < (old.get("generation") or 0):
         causes.append(invalid_value(f"{field}.generation", new.get("generation") or 0, "must not be decremented"))
     if old.get("deletionTimestamp"):

@@ -10,6 +10,7 @@ import binascii
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import ROUND_CEILING
 from functools import lru_cache
 from typing import Any
 
@@ -200,5 +201,5 @@ def _rounded(text: str) -> str:
     canonical = _canonical(text)
     if canonical[-1:] not in ("n", "u"):
         return canonical
-    thousandths = -(-quantity.parse(canonical) * 1000 // 1)
-    return _canonical(f"{thousandths}m")
+    thousandths = (quantity.parse(canonical) * 1000).to_integral_value(rounding=ROUND_CEILING)
+    return _canonical(f"{int(thousandths)}m")

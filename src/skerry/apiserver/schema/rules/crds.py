@@ -302,6 +302,4 @@ def _default(node: Map, at: str, causes: Causes) -> None:
     found: list[Cause] = []
     if check is not None:
         check(node["default"], None, found)
-    causes.extend(
-        Cause(f"{at}.default{'.' + c.field if c.field else ''}", c.reason.replace("TypeInvalid", "Invalid"), c.message) for c in found[:5]
-    )
+    causes.extend(Cause(f"{at}.default{'.' + c.field if c.field else ''}", c.reason, c.message) for c in found[:5])
