@@ -65,7 +65,8 @@ class Edge:
         self.stage.kubectl("apply", "-f", "-", stdin=SITE % PLACE.site)
         self.stage.join(PLACE)
         self.stage.start_node(PLACE)
-        self.stage.kubectl("wait", "node", PLACE.name, "--for=condition=Ready", "--timeout=60s")
+        self.stage.wait("the node", lambda: self.stage.kubectl("get", "node", PLACE.name, check=False).returncode == 0, of=PLACE.name)
+        self.stage.kubectl("wait", "node", PLACE.name, "--for=condition=Ready", "--timeout=30s")
         self.stage.kubectl("apply", "-f", "-", stdin=PROFILE + "".join(DEVICE % (i, PLACE.site) for i in range(DEVICES)))
 
     def plan(self, first: int, last: int, **more: Any) -> dict[str, Any]:

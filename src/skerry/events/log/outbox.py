@@ -107,6 +107,11 @@ class Outbox:
         return self._dropped
 
     @property
+    def failed(self) -> Exception | None:
+        """Why nothing is taken any more (the disk lied or broke: open the outbox again), or None."""
+        return self._writer.failed
+
+    @property
     def cursors(self) -> Mapping[str, int]:
         """Trigger UID -> the number up to which it is done."""
         return self._cursors

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from skerry.durable import StoreError
 from skerry.events.log import Outbox
 from skerry.events.sinks import HttpSender
 from skerry.model.kinds.broker import OUR_CLASS, class_of
@@ -88,7 +89,7 @@ class EventingSubsystem:
                 await self._ingress.open(*self._ingress_address)
             except (OSError, ValueError) as error:
                 log.error("brokers take no events over HTTP", extra={"address": self._ingress_address, "cause": str(error)})
-        self._tasks = [loop.create_task(self._uploader.run(), name="event uploads"), loop.create_task(self._follow(), name="triggers")]
+        self._tasks = [loop.create_task(self._upload(), name="event uploads"), loop.create_task(self._follow(), name="triggers")]
 
     async def stop(self) -> None:
         """Stop; what was not delivered or uploaded is on disk."""
@@ -103,6 +104,15 @@ class EventingSubsystem:
     def _on_change(self, name: Name) -> None:
         self._changed.set()
 
+    async def _upload(self) -> None:
+        """Upload, and begin again should it fail: a hub that is away or refuses is no failure, a broken disk is."""
+        while True:
+            try:
+                await self._uploader.run()
+            except Exception:
+                log.exception("the upload of events failed", extra={"again_in_s": _RESTART_S})
+            await asyncio.sleep(_RESTART_S)
+
     async def _follow(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
@@ -110,7 +120,10 @@ class EventingSubsystem:
                     await self._changed.wait()
             self._changed.clear()
             self._sender.forget_idle()
-            await self._apply()
+            try:
+                await self._apply()
+            except StoreError as error:
+                log.error("triggers cannot be changed", extra={"cause": str(error)})
 
     async def _apply(self) -> None:
         """Carry out the plan from what runs to what is wanted."""
