@@ -39,6 +39,8 @@ class DevicesAlone:
         mqtt = ("127.0.0.1", mqtt_port) if mqtt_port is not None else None
         self.devices = DeviceSubsystem(self.api, self.memory, self.outbox, DeviceSettings(NODE, self.folder, site="dock-3", mqtt=mqtt))
         await self.devices.start()
+        if mqtt is not None:
+            await until(lambda: self.mqtt_port)
 
     async def stop(self) -> None:
         for process in self._processes:

@@ -104,18 +104,15 @@ async def _modbus(device: SimulatedDevice, how: dict[str, Any]) -> None:
 
 
 async def _mqtt(device: SimulatedDevice, how: dict[str, Any]) -> None:
-    from skerry.sim.mqtt import Connection, MqttDevice, RefusedError
+    from skerry.sim.mqtt import Connection, MqttDevice
 
     if not how["connect"] or not how["device"]:
         raise click.UsageError("an MQTT device needs --connect HOST:PORT and --device NAMESPACE/NAME")
     host, port = _host_port(how["connect"], "--connect")
     connection = Connection(host, port, how["device"], _password(how["password_file"]))
-    speaker = MqttDevice(device, connection, every_s=how["every"], count=how["count"] or 0)
+    speaker = MqttDevice(device, connection, every_s=how["every"], count=how["count"] or 0, told=click.echo)
     click.echo(f"{device.profile.name}: MQTT device {how['device']} to {host}:{port}")
-    try:
-        await _until_told(device, speaker.run)
-    except RefusedError as error:
-        raise click.ClickException(f"{error}: is the password that of its Secret, and is the Device on this node?") from error
+    await _until_told(device, speaker.run)
     click.echo(f"acknowledged {speaker.acknowledged}")
 
 

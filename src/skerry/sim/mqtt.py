@@ -28,7 +28,7 @@ RETRY_S = 0.5
 
 
 class RefusedError(Exception):
-    """The node does not let the device in; trying again is pointless."""
+    """The node does not let the device in: not yet, or not with this password."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,15 @@ class MqttDevice:
         *,
         every_s: float,
         count: int = 0,
+        told: Callable[[str], None] = print,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._device = device
         self._connection = connection
         self._every_s = every_s
         self._count = count
+        self._told = told
+        self._said = ""
         self._clock = clock
         self._started = clock()
         self._seq = 0
@@ -68,12 +71,20 @@ class MqttDevice:
         self.acknowledged = 0
 
     async def run(self) -> None:
-        """Speak until everything that was asked for is acknowledged; reconnects. Raises RefusedError."""
+        """Speak until everything that was asked for is acknowledged; reconnects for ever, as devices do."""
         while not self._done():
             try:
                 await self._converse()
-            except (OSError, PeerError, asyncio.IncompleteReadError):
+            except RefusedError as error:
+                self._say(str(error))
                 await asyncio.sleep(RETRY_S)
+            except (OSError, PeerError):
+                await asyncio.sleep(RETRY_S)
+
+    def _say(self, text: str) -> None:
+        if text != self._said:
+            self._told(text)
+        self._said = text
 
     def _done(self) -> bool:
         return bool(self._count) and self.acknowledged >= self._count
@@ -107,7 +118,9 @@ class MqttDevice:
                     self._send(Publish(publish.topic, publish.payload, 1, publish.packet_id, again=True))
                 tasks += [asyncio.create_task(self._tell()), asyncio.create_task(self._ping())]
             case Connack(code):
-                raise RefusedError(f"the node refused {self._connection.name} with code {code}")
+                raise RefusedError(
+                    f"the node refused {self._connection.name} (code {code}): is it a Device of this node, with this password?"
+                )
             case Puback(packet_id):
                 self._acknowledged(packet_id)
             case Publish():

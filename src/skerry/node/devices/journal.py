@@ -141,9 +141,13 @@ class Journal:
             for tell in (done, *pending.waiting):
                 tell(error)
 
-        self._offer(identity.source, broker, event, counter, stored)
-        counter.own = own
         counter.pending[own] = pending
+        try:
+            self._offer(identity.source, broker, event, counter, stored)
+        except BaseException:
+            del counter.pending[own]
+            raise
+        counter.own = own
 
     def event(
         self, identity: Identity, broker: str, name: str, data: Mapping[str, object], *, at: float, severity: int, done: Done

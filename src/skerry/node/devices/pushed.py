@@ -32,6 +32,8 @@ AGAIN_S = 10.0
 class Listener(Protocol):
     """`skerry.node.mqtt.MqttListener`."""
 
+    problem: str
+
     def serve(self, device: str, password: str, handler: Any) -> None: ...
 
     def dismiss(self, device: str) -> None: ...
@@ -66,6 +68,9 @@ class PushedDevice:
             self._device.connection(
                 False, "CredentialsMissing", "spec.connection.credentials.secretRef names no Secret with a key `password`"
             )
+            await asyncio.Event().wait()
+        if self._listener.problem:
+            self._device.connection(False, "NoListener", self._listener.problem)
             await asyncio.Event().wait()
         self._device.connection(False, "NotConnected", f"waiting for the device to connect as {self._target.device}")
         self._listener.serve(self._target.device, password, self)

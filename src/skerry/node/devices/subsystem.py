@@ -37,6 +37,7 @@ from skerry.node.mqtt import ListenError, MqttListener
 log = logging.getLogger(__name__)
 
 SAVE_S = 0.2
+MQTT_RETRY_S = 10.0
 SAVE_VALUES_S = 3600.0
 """Values alone are saved once an hour and at the end: they are read again anyway, and flash wears out."""
 
@@ -107,6 +108,7 @@ class DeviceSubsystem:
         self._store: TwinStore | None = None
         self._journal: Journal | None = None
         self._woken = asyncio.Event()
+        self._reconciled = asyncio.Event()
         self._save_now = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.twin_handler = TwinHandler(self.find)
@@ -115,22 +117,34 @@ class DeviceSubsystem:
 
     async def start(self) -> None:
         """Begin to drive what the node was told before, and follow what it is told now."""
-        await self._open_mqtt()
         self._devices.subscribe(lambda _: self._wake())
         self._begin("devices followed", self._devices.run())
         self._begin("devices reconciled", self._reconcile_forever())
         self._begin("devices told", self._reporter.run())
+        if self.mqtt is not None and self._settings.mqtt is not None:
+            self._begin("MQTT listener", self._open_mqtt(self.mqtt, *self._settings.mqtt))
         self._wake()
 
-    async def _open_mqtt(self) -> None:
-        """A listener that cannot be opened costs the node its MQTT devices, and nothing else."""
-        if self.mqtt is None or self._settings.mqtt is None:
-            return
-        try:
-            await self.mqtt.open(*self._settings.mqtt, tls=self._settings.mqtt_tls)
-        except ListenError as error:
-            log.error("no MQTT listener", extra={"error": str(error)})
-            self.mqtt = None
+    async def _open_mqtt(self, listener: MqttListener, host: str, port: int) -> None:
+        """Open the listener once its devices are known: one that is turned away may not come back soon.
+
+        A listener that cannot be opened costs the node its MQTT devices and nothing else; it is tried again.
+        """
+        await self._reconciled.wait()
+        while True:
+            before = listener.problem
+            try:
+                await listener.open(host, port, tls=self._settings.mqtt_tls)
+            except ListenError as error:
+                if listener.problem != before:
+                    log.error("no MQTT listener", extra={"error": str(error)})
+            if listener.problem != before:
+                for driven in self._driven.values():
+                    driven.made_of = None
+                self._wake()
+            if not listener.problem:
+                return
+            await asyncio.sleep(MQTT_RETRY_S)
 
     def _begin(self, name: str, work: Any) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
@@ -174,6 +188,7 @@ class DeviceSubsystem:
             self._woken.clear()
             try:
                 await self._reconcile()
+                self._reconciled.set()
             except Exception:
                 log.exception("devices could not be reconciled")
                 await asyncio.sleep(5.0)

@@ -60,9 +60,19 @@ class MqttListener:
         self._server: asyncio.Server | None = None
         self._sweeping: asyncio.TimerHandle | None = None
         self.unstored_bytes = 0
+        self.problem = ""
+        """Why the listener could not be opened the last time, "" when it could."""
 
     async def open(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> None:
         """Listen; raises ListenError. Without *tls* only on a loopback address."""
+        try:
+            await self._open(host, port, tls)
+        except ListenError as error:
+            self.problem = str(error)
+            raise
+        self.problem = ""
+
+    async def _open(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
         if tls is None and not _is_loopback(host):
             raise ListenError(
                 f"MQTT without TLS is only for loopback addresses, not {host}: give the listener a certificate and a key, "
