@@ -38,7 +38,10 @@ class RefusedError(RuntimeFailedError):
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """Something that can be run. `root` is a folder that becomes `/`, or "" for the host's own programs."""
+    """Something that can be run. `root` is the folder of its files, or "" for the host's own programs.
+
+    `binds` is what of it is shown: names in `root`, or paths of the host.
+    """
 
     reference: str
     digest: str

@@ -12,6 +12,7 @@ there, opened by root, what the sandbox will see: the Pod's uid need not be able
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import json
 import os
 import resource
@@ -171,8 +172,6 @@ def _exec(request: dict[str, Any]) -> NoReturn:
     try:
         _drop_all(request["uid"], request["gid"], request["change"])
         if request["tty"]:
-            import fcntl
-
             os.setsid()
             fcntl.ioctl(0, _TIOCSCTTY, 0)
         os.chdir(request["workdir"])

@@ -44,12 +44,17 @@ def bwrap_arguments(spec: ContainerSpec, *, host: HostLayout, uid: int, gid: int
     found += ["--uid", str(uid), "--gid", str(gid), "--clearenv"]
     for name, value in spec.env.items():
         found += ["--setenv", name, value]
-    found += [_bind(Mount(spec.image.root, "/"))] if spec.image.root else _host_root(host)
+    found += _image_root(spec) if spec.image.root else _host_root(host)
     found += ["--proc", "/proc", "--dev", "/dev", "--size", str(TMP_BYTES), "--perms", "1777", "--tmpfs", "/tmp"]  # noqa: S108  # a fresh one, inside
     if not spec.image.root:
         found += [_bind(Mount(path, path)) for path in (*host.files, *spec.image.binds)]
     found += [_bind(mount) for mount in sorted(spec.mounts, key=lambda m: m.target.count("/"))]
-    return [*found, "--chdir", spec.workdir]
+    return [*found, "--remount-ro", "/", "--chdir", spec.workdir]
+
+
+def _image_root(spec: ContainerSpec) -> list[Argument]:
+    """Show the image's folders one by one, so that the root itself can hold the places of mounts."""
+    return [_bind(Mount(f"{spec.image.root}/{name}", f"/{name}")) for name in spec.image.binds]
 
 
 def _host_root(host: HostLayout) -> list[Argument]:
