@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from skerry.apiserver.schema.rules.common import amount
 from skerry.model.objects import Object
-from skerry.model.quantity import parse
 
 Map = dict[str, Any]
 
@@ -168,7 +168,7 @@ def qos_class(spec: Map) -> str:
 
 
 def _amount(text: Any) -> Any:
-    return parse(text) if text is not None else None
+    return amount(text) if text is not None else None
 
 
 def _numbered_ips(status: Map, one: str, many: str) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from skerry.apiserver.schema.objectmeta import validate_labels
 from skerry.model.errors import Cause, invalid_value, not_supported, required
 from skerry.model.names import dns_label_error, dns_subdomain_error, label_value_error, qualified_name_error
+from skerry.model.quantity import parse
 
 Map = dict[str, Any]
 Causes = list[Cause]
@@ -17,6 +19,9 @@ NOT_NEGATIVE = "must be greater than or equal to 0"
 PORT_RANGE = "must be between 1 and 65535, inclusive"
 IMMUTABLE = "field is immutable"
 MAX_DATA_BYTES = 1 << 20
+
+amount = lru_cache(maxsize=1024)(parse)
+"""The exact value of a quantity; the same few are asked for again and again."""
 
 _CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]+")
 _PORT_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")

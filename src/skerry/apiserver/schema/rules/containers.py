@@ -8,6 +8,7 @@ from skerry.apiserver.schema.rules.common import (
     NOT_NEGATIVE,
     Causes,
     Map,
+    amount,
     dns_label,
     duplicate,
     env_name_error,
@@ -20,7 +21,6 @@ from skerry.apiserver.schema.rules.common import (
 )
 from skerry.model.errors import Cause, forbidden_field, invalid_value, required
 from skerry.model.names import qualified_name_error
-from skerry.model.quantity import parse
 
 _STANDARD = ("cpu", "memory", "ephemeral-storage", "storage")
 _ENV_SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef")
@@ -200,21 +200,23 @@ def resources(found: Map, field: str, causes: Causes) -> None:
     """Check requests and limits, and that no request is above its limit."""
     limits, requests = found.get("limits") or {}, found.get("requests") or {}
     for what, amounts in (("limits", limits), ("requests", requests)):
-        for name, amount in amounts.items():
-            _amount(name, amount, f"{field}.{what}[{name}]", causes)
-    for name, amount in requests.items():
+        for name, text in amounts.items():
+            _amount(name, text, f"{field}.{what}[{name}]", causes)
+    for name, text in requests.items():
         limit = limits.get(name)
-        if limit is not None and parse(amount) > parse(limit):
-            causes.append(invalid_value(f"{field}.requests", amount, f"must be less than or equal to {name} limit of {limit}"))
+        if limit is not None and limit != text and amount(text) > amount(limit):
+            causes.append(invalid_value(f"{field}.requests", text, f"must be less than or equal to {name} limit of {limit}"))
 
 
-def _amount(name: str, amount: str, field: str, causes: Causes) -> None:
-    if "/" not in name and name not in _STANDARD and not name.startswith("hugepages-"):
+def _amount(name: str, text: str, field: str, causes: Causes) -> None:
+    if "/" in name:
+        wrong = qualified_name_error(name)
+        if wrong:
+            causes.append(invalid_value(field, name, wrong))
+    elif name not in _STANDARD and not name.startswith("hugepages-"):
         causes.append(invalid_value(field, name, "must be a standard resource for containers"))
-    elif wrong := qualified_name_error(name):
-        causes.append(invalid_value(field, name, wrong))
-    value = parse(amount)
+    value = amount(text)
     if value < 0:
-        causes.append(invalid_value(field, amount, NOT_NEGATIVE))
+        causes.append(invalid_value(field, text, NOT_NEGATIVE))
     elif "/" in name and value != value.to_integral_value():
-        causes.append(Cause(field, "FieldValueInvalid", f'Invalid value: "{amount}": must be an integer'))
+        causes.append(Cause(field, "FieldValueInvalid", f'Invalid value: "{text}": must be an integer'))

@@ -15,6 +15,7 @@ from skerry.apiserver.schema.rules.common import (
     NOT_NEGATIVE,
     Causes,
     Map,
+    amount,
     config_key_error,
     dns_label,
     one_of,
@@ -25,7 +26,6 @@ from skerry.apiserver.schema.rules.common import (
 from skerry.model.errors import Cause, forbidden_field, invalid_value, required
 from skerry.model.names import dns_subdomain_error, qualified_name_error
 from skerry.model.objects import Object
-from skerry.model.quantity import parse
 
 _FROZEN = "field is immutable when `immutable` is set"
 
@@ -238,19 +238,19 @@ def event(obj: Object, old: Object | None, causes: Causes, subresource: str) -> 
 
 
 def resource_quota(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
-    for name, amount in ((obj.get("spec") or {}).get("hard") or {}).items():
-        _whole_amount(name, amount, f"spec.hard[{name}]", causes)
+    for name, text in ((obj.get("spec") or {}).get("hard") or {}).items():
+        _whole_amount(name, text, f"spec.hard[{name}]", causes)
 
 
 _FRACTIONS = ("cpu", "memory", "storage")
 
 
-def _whole_amount(name: str, amount: str, field: str, causes: Causes) -> None:
-    value = parse(amount)
+def _whole_amount(name: str, text: str, field: str, causes: Causes) -> None:
+    value = amount(text)
     if value < 0:
-        causes.append(invalid_value(field, amount, NOT_NEGATIVE))
+        causes.append(invalid_value(field, text, NOT_NEGATIVE))
     elif value != value.to_integral_value() and not any(f in name for f in _FRACTIONS):
-        causes.append(invalid_value(field, amount, "must be an integer"))
+        causes.append(invalid_value(field, text, "must be an integer"))
 
 
 def limit_range(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
