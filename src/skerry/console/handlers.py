@@ -172,6 +172,7 @@ class Console:
 
     async def _messages(self, session: Session) -> AsyncIterator[bytes]:
         browser = Browser()
+        self._board.refresh()
         self._board.add(browser)
         messages = browser.messages(lambda: self._is_good(session))
         try:
