@@ -88,8 +88,7 @@ def test_a_role_is_the_namespaces_own(rbac: Rbac) -> None:
 
 
 def test_aggregation_collects_by_label_and_follows(rbac: Rbac) -> None:
-    selectors = {"aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"to": "all"}}]}}
-    rbac.put(CLUSTER_ROLES, "", "all", role("all", **selectors))
+    rbac.put(CLUSTER_ROLES, "", "all", role("all", aggregationRule={"clusterRoleSelectors": [{"matchLabels": {"to": "all"}}]}))
     rbac.put(CLUSTER_BINDINGS, "", "b", binding("all"))
     before = rbac.allowed(asks("delete", "secrets"))
 

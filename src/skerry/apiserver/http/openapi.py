@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skerry.apiserver.http.answers import json_answer, page_not_found
+from skerry.apiserver.http.answers import TEXT_HEADERS, page_not_found
 from skerry.apiserver.http.message import Request, Response
 from skerry.apiserver.http.query import parse
 from skerry.apiserver.registry.encoding import decode, dumps
@@ -22,7 +22,7 @@ class OpenApiRoutes:
 
     async def index(self, request: Request) -> Response:
         """/openapi/v3"""
-        return json_answer(dumps(self._documents().index()))
+        return Response(200, TEXT_HEADERS, dumps(self._documents().index()))  # JSON under this type: so Kubernetes answers it
 
     async def document(self, request: Request) -> Response:
         """/openapi/v3/apis/GROUP/VERSION: under its hash it never changes, under another one it has moved."""

@@ -62,11 +62,11 @@ class Renderer:
                 body = _read.envelope(kind, listing, _read.items(self._registry, kind, listing.records))
             case "Table":
                 objects = [decode(self._registry.value_of(kind, r)) for r in listing.records]
-                body = dumps(self._table(call, objects, _read.list_meta(kind, listing)))
+                body = dumps(self._table(call, objects, _read.list_meta(listing)))
             case "PartialObjectMetadataList":
                 version = call.form.version
                 parts = [partial_object(decode(r.value), version) for r in listing.records]
-                head = {"kind": _PARTIAL_LIST, "apiVersion": f"meta.k8s.io/{version}", "metadata": _read.list_meta(kind, listing)}
+                head = {"kind": _PARTIAL_LIST, "apiVersion": f"meta.k8s.io/{version}", "metadata": _read.list_meta(listing)}
                 body = dumps({**head, "items": parts})
             case _:
                 raise not_acceptable()

@@ -20,6 +20,7 @@ def standard_chain() -> Chain:
     chain = Chain()
     chain.mutating("pods", ("CREATE",), admit_pod)
     chain.mutating("nodes", ("CREATE",), _not_ready_yet)
+    chain.mutating("persistentvolumes", ("CREATE",), _phase_since_now)
     chain.mutating(CRDS, ("CREATE",), _first_status)
     chain.validating(NAMESPACES, ("DELETE",), _spare_namespace)
     return chain
@@ -32,6 +33,11 @@ def _not_ready_yet(asked: Admission) -> None:
     taints = spec.get("taints") or []
     if not any(t.get("key") == NOT_READY and t.get("effect") == "NoSchedule" for t in taints):
         spec["taints"] = [*taints, {"key": NOT_READY, "effect": "NoSchedule"}]
+
+
+def _phase_since_now(asked: Admission) -> None:
+    assert asked.new is not None
+    asked.new.setdefault("status", {})["lastPhaseTransitionTime"] = asked.registry.timestamp()
 
 
 def _first_status(asked: Admission) -> None:

@@ -7,9 +7,12 @@ held by a finalizer until its objects are gone; only then its kind disappears.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import hashlib
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -144,8 +147,9 @@ class CustomKinds:
         warning = ""
         if version.get("deprecated"):
             warning = version.get("deprecationWarning") or f"{served.group}/{served.version} {served.kind} is deprecated"
+        digest = hashlib.sha256(f"{served.group}/{served.version}/{served.kind}".encode()).digest()
         return Kind(
-            served,
+            replace(served, storage_hash=base64.b64encode(digest[:8]).decode()),
             partial(self._catalogue.compile_crd_version, crd, served.version),
             has_generation=True,
             selectable=tuple(f["jsonPath"] for f in version.get("selectableFields") or ()),

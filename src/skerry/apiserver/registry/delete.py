@@ -25,7 +25,8 @@ from skerry.model.times import rfc3339
 CRDS = "customresourcedefinitions.apiextensions.k8s.io"
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 DEFAULT_POD_GRACE_S = 30
-MAX_TRIES = 5
+MAX_TRIES = 10
+COMMIT_S = 5.0
 MAX_AT_ONCE = 200
 """Deletions of a collection that wait for one commit together."""
 _ANSWER_WITH_OBJECT = frozenset(("pods", "namespaces"))
@@ -72,10 +73,9 @@ async def delete(
         registry.chain.validate(Admission("DELETE", kind, namespace, name, None, old, options, registry))
         try:
             return await _attempt(registry, kind, record, old, asked, dry_run=options.dry_run)
-        except ConflictError:
-            continue
-        except MissingError:
-            registry.find(kind, namespace, name)
+        except (ConflictError, MissingError):
+            if registry.store.get(record.key) is record:
+                await registry.next_commit(COMMIT_S)
     raise conflict(kind.resource.plural, kind.resource.group, name)
 
 

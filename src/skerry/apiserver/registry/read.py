@@ -19,7 +19,6 @@ from skerry.model.selectors import FieldSelector
 
 WAIT_S = 3.0
 """How long a read waits for a revision that is not there yet."""
-_STEP_S = 0.05
 _TOKEN_VERSION = "meta.k8s.io/v1"  # noqa: S105 - the version of a continue token, no secret
 
 
@@ -45,11 +44,11 @@ async def not_older(registry: Registry, revision: int) -> None:
     loop = asyncio.get_running_loop()
     until = loop.time() + WAIT_S
     while registry.store.revision < revision:
-        if loop.time() >= until:
+        left = until - loop.time()
+        if left <= 0 or not await registry.next_commit(left):
             message = f"Timeout: Too large resource version: {revision}, current: {registry.store.revision}"
             causes = [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]
             raise ApiError(504, "Timeout", message, details={"causes": causes, "retryAfterSeconds": 1})
-        await asyncio.sleep(_STEP_S)
 
 
 async def list_(registry: Registry, kind: Kind, namespace: str, options: ListOptions) -> Listing:
@@ -124,21 +123,21 @@ def check_fields(kind: Kind, fields: FieldSelector) -> None:
         raise bad_request(f'"{term.path}" is not a known field selector: only "metadata.name", "metadata.namespace"')
 
 
-def list_meta(kind: Kind, listing: Listing) -> dict[str, Any]:
+def list_meta(listing: Listing) -> dict[str, Any]:
     """Return the metadata of a list."""
     meta: dict[str, Any] = {"resourceVersion": str(listing.revision)}
     if listing.token:
         meta["continue"] = listing.token
         if listing.remaining is not None:
             meta["remainingItemCount"] = listing.remaining
-    elif kind.custom:
-        meta["continue"] = ""
     return meta
 
 
 def envelope(kind: Kind, listing: Listing, values: Sequence[bytes]) -> bytes:
     """Return the list's bytes around its items' bytes."""
-    meta = list_meta(kind, listing)
+    meta = list_meta(listing)
+    if kind.custom and not listing.token:
+        meta["continue"] = ""
     head = dumps({"kind": kind.list_kind, "apiVersion": kind.resource.api_version, "metadata": meta, "items": []})
     return b"%b%b]}" % (head[:-2], b",".join(values))
 

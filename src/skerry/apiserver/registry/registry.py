@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import uuid
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from skerry.apiserver.registry.encoding import Encoding, decode
 from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.kinds import Kinds
 from skerry.apiserver.registry.meta import GENERATED_LENGTH, GENERATED_LETTERS
-from skerry.apiserver.store import Key, Record, Store
+from skerry.apiserver.store import Change, Key, Record, Store
 from skerry.model.errors import not_found
 from skerry.model.objects import Object
 from skerry.model.resources import Resource
@@ -35,6 +36,26 @@ class Registry:
         self._now = now
         self._random = randomness or random.SystemRandom()
         self._second = (-1, "")
+        self._waiting: list[asyncio.Future[None]] = []
+        store.subscribe(self._committed)
+
+    async def next_commit(self, timeout_s: float) -> bool:
+        """Wait until something was committed; False when nothing was in time."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await future
+        except TimeoutError:
+            self._waiting.remove(future)
+            return False
+        return True
+
+    def _committed(self, changes: list[Change]) -> None:
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
 
     def now(self) -> datetime:
         return self._now()

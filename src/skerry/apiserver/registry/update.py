@@ -21,8 +21,10 @@ from skerry.apiserver.store import ConflictError, Key, MissingError, Record
 from skerry.model.errors import ApiError, Cause, bad_request, conflict, invalid
 from skerry.model.objects import Object
 
-MAX_TRIES = 5
-"""How often a change without a revision is tried again after a race."""
+MAX_TRIES = 10
+"""How often a change without a revision is tried again after a race; one that names a revision is refused by the next try."""
+COMMIT_S = 5.0
+"""How long to wait for the commit of the write that came first."""
 
 Transform = Callable[[Object], Object]
 """Make the wanted object of the stored one, which it leaves as it is."""
@@ -50,7 +52,7 @@ async def replace(registry: Registry, change: Change, obj: Object, options: Writ
     if kind.custom and not obj["metadata"].get("resourceVersion"):
         registry.find(kind, change.namespace, change.name)
         cause = Cause("metadata.resourceVersion", "FieldValueInvalid", "Invalid value: 0x0: must be specified for an update")
-        raise invalid(kind.resource.kind, kind.resource.group, change.name, [cause])
+        raise invalid(kind.resource.plural, kind.resource.group, change.name, [cause])
     return 200, await apply(registry, change, options)
 
 
@@ -75,11 +77,10 @@ async def apply(registry: Registry, change: Change, options: WriteOptions) -> by
         new = attempt.judge()
         try:
             return await attempt.store(new)
-        except ConflictError:
-            if tries == 1:  # a revision that the client named is refused by the next try
-                raise conflict(change.kind.resource.plural, change.kind.resource.group, change.name) from None
-        except MissingError:
-            registry.find(change.kind, change.namespace, change.name)
+        except (ConflictError, MissingError):
+            # Another write came first. It may still wait for its commit: what is read before that is old again.
+            if tries > 1 and registry.store.get(record.key) is record:
+                await registry.next_commit(COMMIT_S)
     raise conflict(change.kind.resource.plural, change.kind.resource.group, change.name)
 
 
