@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from skerry.apiserver.schema.constraints import Validate
 from skerry.apiserver.schema.paths import Path
 from skerry.apiserver.schema.scalars import Normalise
-from skerry.apiserver.schema.values import Validate, compile_validation
+from skerry.apiserver.schema.values import compile_validation
 
 Schema = Mapping[str, Any]
 Prune = Callable[[Any, Path, list[Path]], None]
