@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
-Kind = Literal["double", "int", "bool", "string"]
-Value = float | int | bool | str
+from skerry.model import _evaluation as evaluation
+from skerry.model._evaluation import Failure, Kind, Result, Run, Value
+
+__all__ = ["MAX_DEPTH", "MAX_SOURCE", "RESERVED", "Expression", "ExpressionError", "Failure", "Kind", "Result", "Value", "parse"]
 
 MAX_SOURCE = 1024
 """Characters; with it every later cost is bounded, strings only grow by concatenation of what stands in the source."""
 MAX_DEPTH = 24
-MAX_STRING = 65_536
 
 # fmt: off
 RESERVED = frozenset({
@@ -28,7 +29,6 @@ RESERVED = frozenset({
 })
 # fmt: on
 _NUMERIC = ("double", "int")
-_INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 _TOKEN = re.compile(
     r"""\s*(?:
       (?P<double>\d+\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+|\.\d+(?:[eE][+-]?\d+)?)
@@ -37,7 +37,7 @@ _TOKEN = re.compile(
     | (?P<name>[_a-zA-Z][_a-zA-Z0-9]*)
     | (?P<op>\|\||&&|[<>=!]=|[-+*/%<>!?:.,()\[\]])
     )""",
-    re.VERBOSE,
+    re.VERBOSE | re.ASCII,
 )
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 _SIMPLE = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", "'": "'", '"': '"', "a": "\a", "b": "\b", "f": "\f", "v": "\v", "?": "?", "`": "`"}
@@ -48,24 +48,13 @@ class ExpressionError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """What stands for a value that cannot be computed."""
-
-    why: str
-
-
-Result = Value | Failure
-_Run = Callable[[Mapping[str, Value]], Result]
-
-
-@dataclass(frozen=True, slots=True)
 class Expression:
     """A typed expression: `names` are the properties it reads."""
 
     source: str
     kind: Kind
     names: frozenset[str]
-    _run: _Run
+    _run: Run = field(compare=False, repr=False)
 
     def evaluate(self, values: Mapping[str, Value]) -> Result:
         """Return the value, or a Failure: a value is missing or of another type, a number overflows, a division by zero."""
@@ -94,7 +83,7 @@ class _Token:
 @dataclass(frozen=True, slots=True)
 class _Node:
     kind: Kind | Literal["list"]
-    run: _Run
+    run: Run
     items: tuple[_Node, ...] = ()
 
 
@@ -159,7 +148,7 @@ class _Parser:
             other = self.expression()
             if then.kind != other.kind or then.kind == "list":
                 raise self._error(f"both sides of ?: must have one type, not {then.kind} and {other.kind}", start)
-            node = _Node(then.kind, _choice(node.run, then.run, other.run))
+            node = _Node(then.kind, evaluation.choice(node.run, then.run, other.run))
         self._depth -= 1
         return node
 
@@ -178,7 +167,7 @@ class _Parser:
     def _logic(self, op: _Token, left: _Node, right: _Node, *, stop: bool) -> _Node:
         if (left.kind, right.kind) != ("bool", "bool"):
             raise self._error(f"{op.text} needs bool on both sides, not {left.kind} and {right.kind}", op)
-        return _Node("bool", _logic(left.run, right.run, stop=stop))
+        return _Node("bool", evaluation.logic(left.run, right.run, stop=stop))
 
     def _relation(self) -> _Node:
         node = self._sum()
@@ -189,7 +178,7 @@ class _Parser:
                 continue
             if not _comparable(node, right):
                 raise self._error(f"cannot compare {node.kind} {op.text} {right.kind}", op)
-            node = _Node("bool", _binary(node.run, right.run, _COMPARE[op.text]))
+            node = _Node("bool", evaluation.binary(node.run, right.run, evaluation.COMPARE[op.text]))
         return node
 
     def _member(self, op: _Token, left: _Node, right: _Node) -> _Node:
@@ -198,7 +187,7 @@ class _Parser:
         for item in right.items:
             if not _comparable(left, item):
                 raise self._error(f"cannot look for {left.kind} among {item.kind}", op)
-        return _Node("bool", _contained(left.run, [i.run for i in right.items]))
+        return _Node("bool", evaluation.contained(left.run, [i.run for i in right.items]))
 
     def _sum(self) -> _Node:
         node = self._product()
@@ -213,11 +202,11 @@ class _Parser:
         return node
 
     def _arithmetic(self, op: _Token, left: _Node, right: _Node) -> _Node:
-        run = _ARITHMETIC.get((op.text, left.kind)) if left.kind == right.kind else None
+        run = evaluation.ARITHMETIC.get((op.text, left.kind)) if left.kind == right.kind else None
         if run is None:
             hint = " (write 100.0 for a double)" if {left.kind, right.kind} == {"int", "double"} else ""
             raise self._error(f"{op.text} is not defined for {left.kind} and {right.kind}{hint}", op)
-        return _Node(left.kind, _binary(left.run, right.run, run))
+        return _Node(left.kind, evaluation.binary(left.run, right.run, run))
 
     def _unary(self) -> _Node:
         op = self._take("!", "-")
@@ -234,15 +223,17 @@ class _Parser:
 
     def _negated(self, op: _Token, node: _Node) -> _Node:
         if op.text == "!" and node.kind == "bool":
-            return _Node("bool", _single(node.run, lambda v: not v))
+            return _Node("bool", evaluation.single(node.run, lambda v: not v))
         if op.text == "-" and node.kind in _NUMERIC:
-            return _Node(node.kind, _single(node.run, lambda v: _bounded(-v) if not isinstance(v, str) else v))
+            return _Node(node.kind, evaluation.single(node.run, lambda v: evaluation.bounded(-v) if not isinstance(v, str) else v))
         raise self._error(f"{op.text} is not defined for {node.kind}", op)
 
     def _call(self, *, sign: int = 1) -> _Node:
         node = self._primary(sign)
         while self._take("."):
             method = self._next
+            if method.type != "name":
+                raise self._error(f"expected a method, found {method.text!r}")
             self._at += 1
             self._expect("(")
             node = self._size(method, node) if method.text == "size" else self._text_test(method, node)
@@ -250,20 +241,20 @@ class _Parser:
         return node
 
     def _text_test(self, method: _Token, node: _Node) -> _Node:
-        test = _METHODS.get(method.text)
+        test = evaluation.METHODS.get(method.text)
         if test is None:
             raise self._error(f"no method {method.text!r}: startsWith, endsWith, contains and size are supported", method)
         argument = self.expression()
         if (node.kind, argument.kind) != ("string", "string"):
             raise self._error(f"{method.text} is for strings, not {node.kind} and {argument.kind}", method)
-        return _Node("bool", _binary(node.run, argument.run, test))
+        return _Node("bool", evaluation.binary(node.run, argument.run, test))
 
     def _size(self, token: _Token, node: _Node) -> _Node:
         if node.kind == "list":
-            return _Node("int", _counted([i.run for i in node.items]))
+            return _Node("int", evaluation.counted([i.run for i in node.items]))
         if node.kind != "string":
             raise self._error(f"size is for strings and lists, not {node.kind}", token)
-        return _Node("int", _single(node.run, lambda v: len(str(v))))
+        return _Node("int", evaluation.single(node.run, lambda v: len(str(v))))
 
     def _primary(self, sign: int) -> _Node:
         token = self._next
@@ -308,11 +299,11 @@ class _Parser:
             known = ", ".join(sorted(self._kinds)) or "none"
             raise self._error(f"no property {name!r}; known: {known}"[:400], token)
         self.names.add(name)
-        return _Node(kind, _variable(name, kind))
+        return _Node(kind, evaluation.variable(name, kind))
 
     def _integer(self, token: _Token, sign: int) -> int:
         value = sign * int(token.text, 16 if token.text[:2] in ("0x", "0X") else 10)
-        if not _INT_MIN <= value <= _INT_MAX:
+        if not evaluation.INT_MIN <= value <= evaluation.INT_MAX:
             raise self._error(f"{token.text[:24]} does not fit 64 bits", token)
         return value
 
@@ -341,140 +332,3 @@ def _comparable(left: _Node, right: _Node) -> bool:
 
 def _constant(kind: Kind, value: Value) -> _Node:
     return _Node(kind, lambda _: value)
-
-
-def _variable(name: str, kind: Kind) -> _Run:
-    def run(values: Mapping[str, Value]) -> Result:
-        value = values.get(name)
-        if value is None:
-            return Failure(f"{name} has no value")
-        if kind == "double" and type(value) is int and abs(value) <= 2**53:
-            return float(value)
-        if type(value) is not _PYTHON[kind] or (kind == "int" and not _INT_MIN <= value <= _INT_MAX):  # type: ignore[operator]
-            return Failure(f"{name} is not a {kind}")
-        return value
-
-    return run
-
-
-def _single(operand: _Run, work: Callable[[Value], Result]) -> _Run:
-    def run(values: Mapping[str, Value]) -> Result:
-        value = operand(values)
-        return value if isinstance(value, Failure) else work(value)
-
-    return run
-
-
-def _binary(left: _Run, right: _Run, work: Callable[..., Result]) -> _Run:
-    def run(values: Mapping[str, Value]) -> Result:
-        a = left(values)
-        if isinstance(a, Failure):
-            return a
-        b = right(values)
-        return b if isinstance(b, Failure) else work(a, b)
-
-    return run
-
-
-def _logic(left: _Run, right: _Run, *, stop: bool) -> _Run:
-    """`&&` and `||` are commutative in CEL: a side that decides hides the failure of the other."""
-
-    def run(values: Mapping[str, Value]) -> Result:
-        a = left(values)
-        if a is stop:
-            return stop
-        b = right(values)
-        if b is stop:
-            return stop
-        return a if isinstance(a, Failure) else b
-
-    return run
-
-
-def _choice(condition: _Run, then: _Run, other: _Run) -> _Run:
-    def run(values: Mapping[str, Value]) -> Result:
-        value = condition(values)
-        if isinstance(value, Failure):
-            return value
-        return then(values) if value else other(values)
-
-    return run
-
-
-def _contained(operand: _Run, items: list[_Run]) -> _Run:
-    def run(values: Mapping[str, Value]) -> Result:
-        found = [item(values) for item in [operand, *items]]
-        failed = next((f for f in found if isinstance(f, Failure)), None)
-        return failed if failed is not None else any(found[0] == f for f in found[1:])
-
-    return run
-
-
-def _counted(items: list[_Run]) -> _Run:
-    def run(values: Mapping[str, Value]) -> Result:
-        failed = next((f for f in (item(values) for item in items) if isinstance(f, Failure)), None)
-        return failed if failed is not None else len(items)
-
-    return run
-
-
-def _bounded(value: float) -> Result:
-    if isinstance(value, int) and not _INT_MIN <= value <= _INT_MAX:
-        return Failure("integer overflow")
-    return value
-
-
-def _divide_int(a: int, b: int) -> Result:
-    if b == 0:
-        return Failure("division by zero")
-    quotient = abs(a) // abs(b)
-    return _bounded(quotient if (a < 0) == (b < 0) else -quotient)
-
-
-def _modulo_int(a: int, b: int) -> Result:
-    if b == 0:
-        return Failure("modulus by zero")
-    if a == _INT_MIN and b == -1:
-        return Failure("integer overflow")
-    rest = abs(a) % abs(b)
-    return -rest if a < 0 else rest
-
-
-def _divide_double(a: float, b: float) -> Result:
-    if b:
-        return a / b
-    if a == 0 or math.isnan(a) or math.isnan(b):
-        return math.nan
-    return math.copysign(math.inf, a) * math.copysign(1.0, b)
-
-
-def _concatenate(a: str, b: str) -> Result:
-    return a + b if len(a) + len(b) <= MAX_STRING else Failure(f"a string longer than {MAX_STRING} characters")
-
-
-_PYTHON: dict[str, type] = {"double": float, "int": int, "bool": bool, "string": str}
-_METHODS: dict[str, Callable[..., Result]] = {
-    "startsWith": lambda a, b: a.startswith(b),
-    "endsWith": lambda a, b: a.endswith(b),
-    "contains": lambda a, b: b in a,
-}
-_COMPARE: dict[str, Callable[..., Result]] = {
-    "<": lambda a, b: a < b,
-    "<=": lambda a, b: a <= b,
-    ">": lambda a, b: a > b,
-    ">=": lambda a, b: a >= b,
-    "==": lambda a, b: a == b,
-    "!=": lambda a, b: a != b,
-}
-_ARITHMETIC: dict[tuple[str, str], Callable[..., Result]] = {
-    ("+", "int"): lambda a, b: _bounded(a + b),
-    ("-", "int"): lambda a, b: _bounded(a - b),
-    ("*", "int"): lambda a, b: _bounded(a * b),
-    ("/", "int"): _divide_int,
-    ("%", "int"): _modulo_int,
-    ("+", "double"): lambda a, b: a + b,
-    ("-", "double"): lambda a, b: a - b,
-    ("*", "double"): lambda a, b: a * b,
-    ("/", "double"): _divide_double,
-    ("+", "string"): _concatenate,
-}
