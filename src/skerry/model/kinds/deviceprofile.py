@@ -16,8 +16,11 @@ from skerry.model.objects import Object, metadata, name_of
 from skerry.model.profiles import ACCESS, TYPES, ProfileError, merged_spec, profile_causes
 from skerry.model.resources import DEVICEPROFILES
 
-NAME = "^[A-Za-z][A-Za-z0-9_]{0,62}$"
-"""What a property, a command or an event may be called: an identifier, so that expressions can name it."""
+PROPERTY_NAME = "^[A-Za-z][A-Za-z0-9_]{0,62}$"
+"""What a property may be called: an identifier, so that expressions can name it."""
+EVENT_NAME = "^[A-Za-z][A-Za-z0-9_-]{0,62}$"
+"""What a command or an event may be called: one level of a topic."""
+_NAMES = {"properties": PROPERTY_NAME, "commands": EVENT_NAME, "events": EVENT_NAME}
 
 
 def _text(description: str, **more: Any) -> dict[str, Any]:
@@ -172,12 +175,11 @@ def admit(new: Object, old: Object | None, lookup: Lookup) -> list[Cause]:
 
 
 def _name_causes(spec: dict[str, Any]) -> list[Cause]:
-    pattern = re.compile(NAME)
     found = [
-        invalid_value(f"spec.{part}", name, f"must match {NAME}")
-        for part in ("properties", "commands", "events")
+        invalid_value(f"spec.{part}", name, f"must match {pattern}")
+        for part, pattern in _NAMES.items()
         for name in spec.get(part) or {}
-        if not pattern.fullmatch(name)
+        if not re.fullmatch(pattern, name)
     ]
     for i, base in enumerate(spec.get("extends") or []):
         if wrong := dns_subdomain_error(base):
