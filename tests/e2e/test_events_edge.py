@@ -21,7 +21,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from bench.events import DEVICES, PASSWORD, PLACE, Edge
-from demo.stage import SKERRY
+from demo.stage import SKERRY, tail
 from tests.e2e.test_events_exact import HUB_FAILPOINTS, NODE_FAILPOINTS, Device, check
 
 pytestmark = pytest.mark.slow
@@ -133,6 +133,8 @@ def edge() -> Iterator[Edge]:
         made.up()
         yield made
     finally:
+        for name in ("hub", PLACE.name):
+            print(f"the end of the log of {name}:\n{tail(made.stage.log_of(name))}")
         made.stage.down()
 
 
