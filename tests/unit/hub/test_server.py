@@ -1,0 +1,143 @@
+"""The hub put together, in this process: what it starts, what it leaves, and that half a hub is none."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from skerry.hub.server import Hub, HubError
+from skerry.hub.settings import HubSettings
+from skerry.kube import HttpApi
+from skerry.kube.aio import AioTransport
+from skerry.kube.kubeconfig import read_kubeconfig
+from skerry.model.resources import ENROLLMENTS, NAMESPACES
+from skerry.node.identity import NodeSettings, StateFolder
+from skerry.node.identity.hub_address import HubAddress, exchange
+from skerry.node.identity.joining import RefusedError, ask, fetch_ca, read_answer
+from skerry.trust import Workshop, facts_of_pem
+from skerry.trust.tls import client_context
+from tests.unit.frontdoor.stage import settle
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
+    running = await Hub.start(HubSettings(data=tmp_path / "hub", port=0))
+    yield running
+    await running.stop()
+    await settle()
+
+
+async def test_what_it_starts_answers_an_admin(hub: Hub) -> None:
+    async with AioTransport(read_kubeconfig(hub.kubeconfig)) as transport:
+        api = HttpApi(transport)
+
+        names = [n["metadata"]["name"] for n in (await api.list(NAMESPACES)).items]
+        enrollments = await api.list(ENROLLMENTS)
+
+    assert {"default", "kube-system", "skerry-system"} <= set(names)
+    assert enrollments.items == []
+
+
+async def test_it_lists_its_listeners(hub: Hub) -> None:
+    listeners = hub.listeners()
+
+    assert [x["address"] for x in listeners] == [hub.url.removeprefix("https://")]
+
+
+async def test_a_part_that_breaks_takes_the_hub_with_it(hub: Hub) -> None:
+    async def breaks() -> None:
+        raise RuntimeError("a part broke")
+
+    hub._run("part", breaks())
+
+    with pytest.raises(HubError, match="part failed"):
+        await asyncio.wait_for(hub.wait_failed(), 2)
+
+
+async def test_a_start_that_fails_leaves_nothing_open(tmp_path: Path) -> None:
+    first = await Hub.start(HubSettings(data=tmp_path / "a", port=0))
+    taken = int(first.url.rpartition(":")[2])
+
+    with pytest.raises(OSError, match="in use"):
+        await Hub.start(HubSettings(data=tmp_path / "b", port=taken))
+    await first.stop()
+    again = await Hub.start(HubSettings(data=tmp_path / "b", port=0))
+    await again.stop()
+    await settle()
+
+
+async def test_a_node_that_lost_its_certificate_asks_again_with_its_key(hub: Hub, tmp_path: Path) -> None:
+    folder, workshop = StateFolder(tmp_path / "node"), Workshop()
+    folder.prepare()
+    settings = NodeSettings(name="node-a", hub=hub.url)
+    ca = await fetch_ca(HubAddress.parse(hub.url), hub.pki.ca_hash())
+    assert (await ask(folder, settings, ca, workshop)).phase == "Pending"
+    name = (await hub.api.list(ENROLLMENTS)).items[0]["metadata"]["name"]
+    await hub.api.patch(ENROLLMENTS, "", name, {"spec": {"decision": "Approved"}})
+
+    first = await ask(folder, settings, ca, workshop)
+    folder.certificate.unlink()
+    second = await ask(folder, settings, ca, workshop)
+
+    assert first.certificate == second.certificate == folder.certificate.read_text()
+    await workshop.close()
+
+
+async def test_a_hub_under_another_hash_is_refused_before_anything_is_said(hub: Hub) -> None:
+    with pytest.raises(RefusedError, match="not the hub that the token is for"):
+        await fetch_ca(HubAddress.parse(hub.url), "ab" * 32)
+
+
+async def test_a_node_over_http_1_is_that_node_until_its_key_is_denied(hub: Hub, tmp_path: Path) -> None:
+    folder, workshop = StateFolder(tmp_path / "node"), Workshop()
+    folder.prepare()
+    settings = NodeSettings(name="node-a", hub=hub.url)
+    await ask(folder, settings, hub.pki.ca_pem(), workshop)
+    name = (await hub.api.list(ENROLLMENTS)).items[0]["metadata"]["name"]
+    await hub.api.patch(ENROLLMENTS, "", name, {"spec": {"decision": "Approved"}})
+    await ask(folder, settings, hub.pki.ca_pem(), workshop)
+    context = client_context(hub.pki.ca_pem(), certificate=folder.certificate, key=folder.key)
+    reader, writer = await _connect(hub, context)
+    path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+    question = b'{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}'
+    whoami = await exchange(HubAddress.parse(hub.url), context, "POST", path, body=question)
+
+    await hub.api.patch(ENROLLMENTS, "", name, {"spec": {"decision": "Denied"}})
+    left = await asyncio.wait_for(reader.read(), 5)
+    after = await exchange(HubAddress.parse(hub.url), context, "GET", "/api/v1/nodes/node-a")
+
+    assert json.loads(whoami.body)["status"]["userInfo"]["username"] == "system:node:node-a"
+    assert left == b""  # the idle connection was closed
+    assert after.status in (401, 403)
+    writer.transport.abort()
+    await workshop.close()
+
+
+async def _connect(hub: Hub, context: ssl.SSLContext) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    address = HubAddress.parse(hub.url)
+    return await asyncio.open_connection(address.host, address.port, ssl=context, server_hostname=address.host)
+
+
+async def test_a_stranger_may_ask_for_health_and_enrollment_only(hub: Hub) -> None:
+    context, address = client_context(hub.pki.ca_pem()), HubAddress.parse(hub.url)
+    statuses = {}
+    for path in ("/healthz", "/enroll/ca", "/api", "/api/v1/nodes", "/skerry/events", "/skerry/link/control", "/console/api/overview"):
+        statuses[path] = (await exchange(address, context, "GET", path)).status
+
+    assert (statuses["/healthz"], statuses["/enroll/ca"]) == (200, 200)
+    assert {s for p, s in statuses.items() if p not in ("/healthz", "/enroll/ca")} <= {401, 403, 404}
+
+
+async def test_an_answer_that_is_not_the_hubs_is_no_refusal(hub: Hub) -> None:
+    reply = await exchange(HubAddress.parse(hub.url), client_context(hub.pki.ca_pem()), "GET", "/enroll/ca")
+
+    with pytest.raises(ConnectionError):
+        read_answer(reply)
+    assert facts_of_pem(reply.body.decode()).common_name.startswith("skerry hub CA")
