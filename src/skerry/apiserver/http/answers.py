@@ -48,7 +48,8 @@ def error_answer(error: ApiError) -> Response:
         status["details"] = {}
     headers = JSON_HEADERS
     retry = error.details.get("retryAfterSeconds") if error.details else None
-    if retry:
+    if retry and error.code == 429:
+        # Only here: with this header kubectl tries again silently for a minute, where somebody wants to know that a node is away.
         headers = {**JSON_HEADERS, "Retry-After": str(retry)}
     token = getattr(error, "list_token", "")
     if token:

@@ -23,7 +23,7 @@ from skerry.apiserver.registry import watch as _watch
 from skerry.apiserver.registry.body import read_object, read_options
 from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.options import list_options, write_options
-from skerry.apiserver.registry.patch import transform_of
+from skerry.apiserver.registry.patch import refuse_apply, transform_of
 from skerry.apiserver.registry.registry import Registry
 from skerry.model.errors import not_found
 
@@ -175,6 +175,7 @@ class Resources:
         return self._renderer.object(call, value, status, options.warnings)
 
     async def _patch(self, call: Call) -> Response:
+        refuse_apply(call.request)
         options = write_options(call.request.user, call.query, call.request.query, "PatchOptions")
         transform = transform_of(call.kind, call.request, options)
         change = _update.Change(call.kind, call.target.namespace, call.target.name, transform, call.target.subresource)

@@ -17,7 +17,7 @@ from aiohttp.web_protocol import RequestHandler
 from skerry.apiserver.http.answers import error_answer
 from skerry.apiserver.http.message import ANONYMOUS, Request, Response, Upgrade, User
 from skerry.apiserver.http.paths import normalise
-from skerry.model.errors import ApiError, bad_request, too_large, unauthorized
+from skerry.model.errors import ApiError, bad_request, too_large, too_many_requests, unauthorized
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +26,13 @@ MAX_LINE_BYTES = 64 << 10
 MAX_HEADERS = 100
 BODY_TIMEOUT_S = 60.0
 KEEPALIVE_S = 180.0
+FIRST_REQUEST_S = 30.0
+"""How long a connection may say nothing before its first request is complete."""
+MAX_STRANGERS = 50
+MAX_STRANGERS_BODY_BYTES = 64 << 10
+"""What somebody without credentials may send: an enrollment fits in a tenth of it."""
+MAX_IN_FLIGHT = 400
+"""Requests that are worked on at once, watches and logs not counted; more are told to come back (429)."""
 MAX_MESSAGE_BYTES = 1 << 20
 
 Handle = Callable[[Request], Awaitable[Response]]
@@ -48,7 +55,7 @@ class ApiHttp:
         self._handle, self._tokens = handle, tokens
         self._certificate = certificate or user_of_certificate
         self._server: web.Server | None = None
-        self._users: dict[int, User | None] = {}
+        self._in_flight = {False: 0, True: 0}  # by whether a stranger asks
 
     def protocol_factory(self) -> asyncio.Protocol:
         """Return the protocol of one new connection; must be called on the loop that will run it."""
@@ -64,7 +71,9 @@ class ApiHttp:
                 auto_decompress=False,
                 handler_cancellation=True,
             )
-        return self._server()
+        connection = self._server()
+        asyncio.get_running_loop().call_later(FIRST_REQUEST_S, _drop_silent, connection)
+        return connection
 
     async def close(self, timeout_s: float = 2.0) -> None:
         """End every connection, giving answers that are being written *timeout_s* to finish."""
@@ -74,25 +83,37 @@ class ApiHttp:
 
     async def _serve(self, raw: web.BaseRequest) -> web.StreamResponse:
         try:
-            request = await self._read(raw)
+            response = await self._answer(raw)
         except ApiError as error:
             return _plain(error_answer(error))
-        response = await self._handle(request)
         if response.upgrade is not None:
             return await _websocket(raw, response.upgrade)
         if isinstance(response.body, bytes):
             return _plain(response)
         return await _stream(raw, response, response.body)
 
-    async def _read(self, raw: web.BaseRequest) -> Request:
+    async def _answer(self, raw: web.BaseRequest) -> Response:
+        """Read the request and answer it, unless too many are worked on already; strangers have a limit of their own."""
         path, _, query = raw._message.path.partition("?")
         clean = normalise(path)
         if clean is None:
             raise bad_request(f"the path {path[:200]!r} is not one that can be served: no encoded slashes, dot segments or empty ones")
         headers = _headers(raw)
         user = self._user(raw, headers)
-        body = await _body(raw, headers) if raw.body_exists else b""
-        return Request(raw._message.method, clean, query, headers, body, user)
+        stranger = user is ANONYMOUS
+        self._admit(stranger)
+        try:
+            limit = MAX_STRANGERS_BODY_BYTES if stranger else MAX_BODY_BYTES
+            body = await _body(raw, headers, limit) if raw.body_exists else b""
+            return await self._handle(Request(raw._message.method, clean, query, headers, body, user))
+        finally:
+            self._in_flight[stranger] -= 1
+
+    def _admit(self, stranger: bool) -> None:
+        limit = MAX_STRANGERS if stranger else MAX_IN_FLIGHT
+        if self._in_flight[stranger] >= limit:
+            raise too_many_requests(f"{limit} requests are being answered, which is the limit: try again", retry_after_s=1)
+        self._in_flight[stranger] += 1
 
     def _user(self, raw: web.BaseRequest, headers: Mapping[str, str]) -> User:
         authorization = headers.get("authorization")
@@ -117,6 +138,12 @@ def _headers(raw: web.BaseRequest) -> dict[str, str]:
     return found
 
 
+def _drop_silent(connection: RequestHandler) -> None:
+    """Close a connection that has not brought one request."""
+    if connection.transport is not None and connection._request_count == 0 and connection._current_request is None:
+        connection.transport.abort()
+
+
 def user_of_certificate(ssl_object: Any) -> User | None:
     """Return the user that a verified client certificate names: CN the name, each O a group."""
     certificate = ssl_object.getpeercert()
@@ -134,23 +161,23 @@ def user_of_subject(subject: Any) -> User | None:
     return User(name, (*groups, "system:authenticated"), node=node) if name else None
 
 
-async def _body(raw: web.BaseRequest, headers: Mapping[str, str]) -> bytes:
+async def _body(raw: web.BaseRequest, headers: Mapping[str, str], limit: int) -> bytes:
     length = headers.get("content-length")
-    if length is not None and length.isdigit() and int(length) > MAX_BODY_BYTES:
-        raise too_large(MAX_BODY_BYTES)
+    if length is not None and length.isdigit() and int(length) > limit:
+        raise too_large(limit)
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
-            return await _read_limited(raw)
+            return await _read_limited(raw, limit)
     except TimeoutError:
         raise ApiError(408, "Timeout", f"the body did not arrive within {BODY_TIMEOUT_S:.0f} s") from None
 
 
-async def _read_limited(raw: web.BaseRequest) -> bytes:
+async def _read_limited(raw: web.BaseRequest, limit: int) -> bytes:
     chunks, size = [], 0
     while chunk := await raw.content.readany():
         size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            raise too_large(MAX_BODY_BYTES)
+        if size > limit:
+            raise too_large(limit)
         chunks.append(chunk)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 

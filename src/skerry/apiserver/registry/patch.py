@@ -25,6 +25,14 @@ def transform_of(kind: Kind, request: Request, options: WriteOptions) -> Transfo
     return transform(kind, media, request.body, options)
 
 
+def refuse_apply(request: Request) -> None:
+    """Refuse server-side apply by name, before its options are found to be wrong for other patches."""
+    media = body_media(request.headers.get("content-type", "") or "none")
+    if media in APPLY_PATCHES:
+        message = f"server-side apply ({media}) is not supported yet: use kubectl apply without --server-side"
+        raise ApiError(415, "UnsupportedMediaType", message)
+
+
 def transform(kind: Kind, media: str, body: bytes, options: WriteOptions) -> Transform:
     """Return the change of a patch of type *media*."""
     if media == JSON_PATCH:
@@ -68,9 +76,6 @@ def _invalid_patch(why: str) -> ApiError:
 
 def unsupported(kind: Kind, media: str) -> ApiError:
     """Return the 415 for a patch of type *media*."""
-    if media in APPLY_PATCHES:
-        message = "server-side apply (application/apply-patch+yaml) is not supported yet: use kubectl apply without --server-side"
-        return ApiError(415, "UnsupportedMediaType", message)
     if not kind.custom:
         return BareError(415, "UnsupportedMediaType", "415: Unsupported Media Type")
     accepted = [JSON_PATCH, MERGE_PATCH]
