@@ -80,7 +80,7 @@ def alarms(stage: Stage) -> list[dict[str, Any]]:
 
 def events(stage: Stage, source: str) -> list[dict[str, Any]]:
     """Return what a consumer of the hub's event log sees of one device."""
-    lines = stage.skerry("events", "tail", "--source", source, "-o", "json").splitlines()
+    lines = stage.skerry("events", "tail", "--after", "0", "--source", source, "-o", "json").splitlines()
     return [json.loads(line) for line in lines]
 
 
