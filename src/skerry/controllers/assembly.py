@@ -78,6 +78,7 @@ def start_all(api: ClusterApi, settings: Settings, now: Callable[[], datetime]) 
 
 
 def _workloads(api: ClusterApi, informers: Informers, settings: Settings, now: Callable[[], datetime]) -> dict[str, Run]:
+    from skerry.controllers.workloads.daemonset import DaemonSets
     from skerry.controllers.workloads.deployment import Deployments
     from skerry.controllers.workloads.expiry import EventExpiry
     from skerry.controllers.workloads.garbage import GarbageCollector
@@ -88,6 +89,7 @@ def _workloads(api: ClusterApi, informers: Informers, settings: Settings, now: C
 
     return {
         "deployments": Deployments(api, informers, now).controller.run,
+        "daemonsets": DaemonSets(api, informers, now).controller.run,
         "replicasets": ReplicaSets(api, informers, now).controller.run,
         "scheduler": Scheduler(api, informers, now).controller.run,
         "garbage": GarbageCollector(api).run,

@@ -129,6 +129,51 @@ def test_tolerations_match_as_kubernetes_says(toleration: dict[str, str], expect
     assert tolerates(toleration, {"key": "k", "value": "v", "effect": "NoSchedule"}) is expected
 
 
+def beside(kind: str, key: str = "kubernetes.io/hostname", **labels: str) -> dict[str, Any]:
+    term = {"labelSelector": {"matchLabels": labels}, "topologyKey": key}
+    return {"affinity": {kind: {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}}
+
+
+def test_pods_that_avoid_each_other_are_kept_apart_from_both_sides() -> None:
+    shy = a_pod("shy", labels={"app": "db"}, **beside("podAntiAffinity", app="db"))
+    plain = a_pod("plain", labels={"app": "db"})
+
+    shy_comes = schedule(shy, [node_state(a_node("a"), [plain])])
+    plain_comes = schedule(plain, [node_state(a_node("a"), [shy])])
+
+    assert shy_comes == Unschedulable("0/1 nodes are available: 1 node(s) didn't match pod anti-affinity rules.")
+    assert plain_comes == Unschedulable("0/1 nodes are available: 1 node(s) didn't satisfy existing pods anti-affinity rules.")
+    assert schedule(shy, [node_state(a_node("a"), [plain]), node_state(a_node("b"), [])]) == Placed("b")
+
+
+def test_pods_that_seek_company_follow_it_and_the_first_may_start_anywhere() -> None:
+    site = "skerry.dev/site"
+    nodes = [a_node("a", labels={site: "x"}), a_node("b", labels={site: "y"}), a_node("c", labels={site: "y"})]
+    seeking = a_pod("p", labels={"app": "web"}, **beside("podAffinity", site, app="web"))
+    company = a_pod("q", labels={"app": "web"})
+
+    found = schedule(seeking, [node_state(nodes[0], []), node_state(nodes[1], [company]), node_state(nodes[2], [])])
+    lonely = schedule(a_pod("p", **beside("podAffinity", site, app="web")), [node_state(nodes[0], [])])
+
+    assert found == Placed("c")
+    assert schedule(seeking, [node_state(n, []) for n in nodes]) == Placed("a")
+    assert lonely == Unschedulable("0/1 nodes are available: 1 node(s) didn't match pod affinity rules.")
+
+
+def test_a_spread_that_must_hold_leaves_a_pod_waiting() -> None:
+    constraint = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "web"}}}
+    pod = a_pod("p", labels={"app": "web"}, topologySpreadConstraints=[{**constraint, "whenUnsatisfiable": "DoNotSchedule"}])
+    there = a_pod("q", labels={"app": "web"})
+    full = node_state(a_node("b", taints=[UNREACHABLE]), [])
+
+    found = schedule(pod, [node_state(a_node("a"), [there]), full])
+
+    spread = "1 node(s) didn't match pod topology spread constraints"
+    taint = "1 node(s) had untolerated taint {node.kubernetes.io/unreachable: }"
+    assert found == Unschedulable(f"0/2 nodes are available: {spread}, {taint}.")
+    assert schedule(pod, [node_state(a_node("a"), [])]) == Placed("a")
+
+
 AMOUNTS = st.lists(st.integers(0, 5), max_size=12)
 
 

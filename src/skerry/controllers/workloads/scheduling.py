@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from skerry.controllers.workloads.affinity import matches_term, preference
+from skerry.controllers.workloads.podaffinity import Placement, obstacle, shy
 from skerry.model import quantity
 from skerry.model.objects import Object, controller_of, dig, labels_of, metadata, uid_of
 from skerry.model.resources import SITE_LABEL
@@ -96,8 +97,12 @@ def schedule(
         return Unschedulable(f"0/{len(nodes)} nodes are available: no node offers runtime class {name}.")
     reasons: Counter[str] = Counter()
     fitting: list[NodeState] = []
+    placements = [Placement(n.node, n.pods) for n in nodes]
+    shy_ones = shy(placements)
     for state in nodes:
         found = _obstacles(pod, state, runtime_class, process_classes)
+        if not found and (between := obstacle(pod, state.node, placements, shy_ones)):
+            found = [between]
         reasons.update(found)
         if not found:
             fitting.append(state)

@@ -1,0 +1,92 @@
+"""Carries out the plan of DaemonSets. Their history (ControllerRevisions, `kubectl rollout undo`) is not kept yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from skerry.controllers.informers import BY_CONTROLLER, Informers
+from skerry.controllers.recorder import Recorder
+from skerry.controllers.workloads import daemonset_plan as rules
+from skerry.controllers.workloads.daemonset_plan import DAEMONSETS
+from skerry.kube import Api, Change, Controller
+from skerry.model.conditions import get_condition
+from skerry.model.errors import ApiError
+from skerry.model.objects import Name, Object, controller_of, dig, labels_of, metadata, name_of, uid_of
+from skerry.model.resources import NODES, PODS
+
+
+class DaemonSets:
+    """The DaemonSet controller."""
+
+    def __init__(self, api: Api, informers: Informers, now: Callable[[], datetime]) -> None:
+        self._api, self._now = api, now
+        self._daemonsets, self._nodes, self._pods = (informers.of(r) for r in (DAEMONSETS, NODES, PODS))
+        self._events = Recorder(api, "daemonset-controller", now)
+        self._deleted: set[str] = set()  # UIDs we deleted whose event has not come
+        self.controller = Controller[Name]("daemonset", self.reconcile)
+        self._daemonsets.subscribe(lambda change: self.controller.queue.add(change.name))
+        self._nodes.subscribe(self._on_node)
+        self._pods.subscribe(self._on_pod)
+
+    def _on_node(self, change: Change) -> None:
+        if change.old is None or change.new is None or _matters(change.old) != _matters(change.new):
+            for name in self._daemonsets.view():
+                self.controller.queue.add(name)
+
+    def _on_pod(self, change: Change) -> None:
+        if change.new is None or metadata(change.new).get("deletionTimestamp"):
+            self._deleted.discard(uid_of(change.object))
+        owner = controller_of(change.object)
+        if owner is not None and owner.get("kind") == "DaemonSet":
+            self.controller.queue.add(Name(change.name.namespace, owner["name"]))
+
+    async def reconcile(self, name: Name) -> float | None:
+        daemonset = self._daemonsets.get(*name)
+        if daemonset is None:
+            return None
+        try:
+            for step in rules.plan(daemonset, list(self._nodes.objects()), self._owned(daemonset), now=self._now()):
+                await self._carry_out(daemonset, step)
+        finally:
+            again_s = await self._write_status(daemonset)
+        return again_s
+
+    def _owned(self, daemonset: Object) -> list[Object]:
+        return [p for p in self._pods.indexed(BY_CONTROLLER, uid_of(daemonset)) if uid_of(p) not in self._deleted]
+
+    async def _carry_out(self, daemonset: Object, step: rules.Step) -> None:
+        match step:
+            case rules.CreateOn(node):
+                try:
+                    created = await self._api.create(PODS, rules.pod_for(daemonset, node))
+                except ApiError as error:
+                    if "being terminated" not in error.message:
+                        await self._events.warning(daemonset, "FailedCreate", f"Error creating: {error.message}")
+                    raise
+                self._pods.learn(created)
+                await self._events.normal(daemonset, "SuccessfulCreate", f"Created pod: {name_of(created).name}")
+            case rules.Delete(pod):
+                self._deleted.add(uid_of(pod))
+                try:
+                    await self._api.delete(PODS, *name_of(pod), uid=uid_of(pod))
+                except ApiError as error:
+                    self._deleted.discard(uid_of(pod))
+                    if error.code != 404:
+                        raise
+                    return
+                await self._events.normal(daemonset, "SuccessfulDelete", f"Deleted pod: {name_of(pod).name}")
+
+    async def _write_status(self, daemonset: Object) -> float | None:
+        nodes = list(self._nodes.objects())
+        status, again_s = rules.status(daemonset, nodes, self._owned(daemonset), now=self._now())
+        old = daemonset.get("status") or {}
+        if status != old:
+            patch = {"metadata": {"uid": uid_of(daemonset)}, "status": {**{k: None for k in old if k not in status}, **status}}
+            self._daemonsets.learn(await self._api.patch(DAEMONSETS, *name_of(daemonset), patch, subresource="status"))
+        return again_s
+
+
+def _matters(node: Object) -> tuple[object, ...]:
+    ready = get_condition(dig(node, "status", "conditions"), "Ready") or {}
+    return (labels_of(node), dig(node, "spec", "taints"), ready.get("status"))

@@ -1,0 +1,169 @@
+"""What a DaemonSet needs done: one Pod on each node that may have one. Pure.
+
+A node that is not heard keeps its Pod as it is: it is not taken down for a new version, and it does not count against
+`maxUnavailable`, or one site that is cut off would stop a rollout everywhere. It gets the new version when it is back.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from skerry.controllers.workloads.affinity import matches_term
+from skerry.controllers.workloads.deployment_plan import template_hash
+from skerry.controllers.workloads.pods import available_in_s, is_active, is_finished, is_ready, pod_from_template
+from skerry.controllers.workloads.rolling import limits
+from skerry.controllers.workloads.scheduling import untolerated
+from skerry.model.conditions import is_true
+from skerry.model.objects import Object, dig, labels_of, metadata, name_of
+from skerry.model.resources import Resource
+
+DAEMONSETS = Resource("apps", "v1", "daemonsets", "DaemonSet")
+HASH_LABEL = "controller-revision-hash"
+
+TOLERATIONS: tuple[Mapping[str, str], ...] = tuple(
+    {"key": f"node.kubernetes.io/{name}", "operator": "Exists", "effect": effect}
+    for name, effect in (
+        ("not-ready", "NoExecute"),
+        ("not-ready", "NoSchedule"),
+        ("unreachable", "NoExecute"),
+        ("unreachable", "NoSchedule"),
+        ("disk-pressure", "NoSchedule"),
+        ("memory-pressure", "NoSchedule"),
+        ("pid-pressure", "NoSchedule"),
+        ("unschedulable", "NoSchedule"),
+    )
+)
+"""What every Pod of a DaemonSet tolerates, as in Kubernetes (and the first two of ours besides)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateOn:
+    """Create a Pod for this node; the scheduler binds it there."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    pod: Object
+
+
+Step = CreateOn | Delete
+
+
+def plan(daemonset: Object, nodes: Sequence[Object], pods: Sequence[Object], *, now: datetime) -> list[Step]:
+    """Return the steps for *pods*, those that the DaemonSet controls; once they have had their effect there are none."""
+    if metadata(daemonset).get("deletionTimestamp"):
+        return []
+    wanted = {name_of(n).name: n for n in nodes if may_run(daemonset, n)}
+    placed = by_node(pods)
+    steps: list[Step] = []
+    for name, there in placed.items():
+        keep = _oldest(there) if name in wanted else None
+        steps += [Delete(p) for p in there if p is not keep and not metadata(p).get("deletionTimestamp")]
+    steps += [CreateOn(name) for name in sorted(wanted) if not placed.get(name)]
+    return steps or _roll(daemonset, wanted, placed, now)
+
+
+def by_node(pods: Sequence[Object]) -> dict[str, list[Object]]:
+    """Return the Pods by the node that they are, or will be, on."""
+    found: dict[str, list[Object]] = {}
+    for pod in pods:
+        found.setdefault(node_of(pod), []).append(pod)
+    return found
+
+
+def node_of(pod: Object) -> str:
+    bound = dig(pod, "spec", "nodeName")
+    path = (
+        "affinity",
+        "nodeAffinity",
+        "requiredDuringSchedulingIgnoredDuringExecution",
+        "nodeSelectorTerms",
+        0,
+        "matchFields",
+        0,
+        "values",
+        0,
+    )
+    return str(bound or dig(pod, "spec", *path, default=""))
+
+
+def _oldest(pods: Sequence[Object]) -> Object | None:
+    """Return the Pod to keep of several on one node; one that has ended is replaced, one that is ending is waited for."""
+    living = [p for p in pods if not is_finished(p)]
+    return min(living, key=lambda p: (bool(metadata(p).get("deletionTimestamp")), metadata(p).get("creationTimestamp") or ""), default=None)
+
+
+def may_run(daemonset: Object, node: Object) -> bool:
+    """Whether the template's selectors choose the node and its taints are tolerated."""
+    spec = dig(daemonset, "spec", "template", "spec", default={})
+    labels = labels_of(node)
+    if any(labels.get(k) != v for k, v in (spec.get("nodeSelector") or {}).items()):
+        return False
+    terms = dig(spec, "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms")
+    if terms is not None and not any(matches_term(t, node) for t in terms):
+        return False
+    if spec.get("nodeName") not in (None, "", name_of(node).name):
+        return False
+    return untolerated(node, [*(spec.get("tolerations") or ()), *TOLERATIONS]) is None
+
+
+def revision(daemonset: Object) -> str:
+    return template_hash(daemonset["spec"]["template"])
+
+
+def _roll(daemonset: Object, wanted: Mapping[str, Object], placed: Mapping[str, list[Object]], now: datetime) -> list[Step]:
+    """Return the old Pods to take down now, as many as `maxUnavailable` leaves room for."""
+    if dig(daemonset, "spec", "updateStrategy", "type", default="RollingUpdate") != "RollingUpdate":
+        return []
+    heard = {n: placed.get(n, []) for n in sorted(wanted) if is_true(dig(wanted[n], "status", "conditions"), "Ready")}
+    least = dig(daemonset, "spec", "updateStrategy", "rollingUpdate", "maxUnavailable", default=1)
+    room = max(1, limits(len(wanted), 0, least).unavailable)
+    down = [n for n, pods in heard.items() if not any(_is_available(daemonset, p, now) for p in pods)]
+    old = {n: p for n, pods in heard.items() for p in pods if is_active(p) and labels_of(p).get(HASH_LABEL) != revision(daemonset)}
+    broken = [old[n] for n in down if n in old]
+    good = [p for n, p in old.items() if n not in down]
+    return [Delete(p) for p in (*broken, *good[: max(0, room - len(down))])]
+
+
+def _is_available(daemonset: Object, pod: Object, now: datetime) -> bool:
+    min_ready_s = int(dig(daemonset, "spec", "minReadySeconds", default=0))
+    return is_active(pod) and available_in_s(pod, min_ready_s=min_ready_s, now=now) == 0
+
+
+def pod_for(daemonset: Object, node: str) -> Object:
+    """Return the Pod for *node*: the scheduler may bind it there only."""
+    pod = pod_from_template(daemonset, daemonset["spec"]["template"])
+    pod["metadata"].setdefault("labels", {})[HASH_LABEL] = revision(daemonset)
+    spec = pod["spec"]
+    spec["tolerations"] = [*(spec.get("tolerations") or ()), *(dict(t) for t in TOLERATIONS)]
+    affinity: dict[str, Any] = copy.deepcopy(spec.get("affinity") or {})
+    here = {"nodeSelectorTerms": [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}]}
+    affinity.setdefault("nodeAffinity", {})["requiredDuringSchedulingIgnoredDuringExecution"] = here
+    spec["affinity"] = affinity
+    return pod
+
+
+def status(daemonset: Object, nodes: Sequence[Object], pods: Sequence[Object], *, now: datetime) -> tuple[Object, float | None]:
+    """Return the status, and the seconds after which it changes by time alone (minReadySeconds), or None."""
+    wanted = {name_of(n).name for n in nodes if may_run(daemonset, n)}
+    active = [p for p in pods if is_active(p)]
+    here = [p for p in active if node_of(p) in wanted]
+    min_ready_s = int(dig(daemonset, "spec", "minReadySeconds", default=0))
+    waits = [w for w in (available_in_s(p, min_ready_s=min_ready_s, now=now) for p in here) if w is not None]
+    available = sum(w == 0 for w in waits)
+    found: Object = {
+        "desiredNumberScheduled": len(wanted),
+        "currentNumberScheduled": len({node_of(p) for p in here}),
+        "numberMisscheduled": len(active) - len(here),
+        "numberReady": sum(is_ready(p) for p in here),
+        "observedGeneration": metadata(daemonset).get("generation", 0),
+    }
+    updated = sum(labels_of(p).get(HASH_LABEL) == revision(daemonset) for p in here)
+    more = {"updatedNumberScheduled": updated, "numberAvailable": available, "numberUnavailable": max(0, len(wanted) - available)}
+    return {**found, **{k: v for k, v in more.items() if v}}, min((w for w in waits if w > 0), default=None)
