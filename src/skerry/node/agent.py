@@ -197,7 +197,7 @@ class _Node:
             triggers = [self._mirror_by_label(TRIGGERS, s) for s in selectors]
             for mirror in (*brokers, *triggers):
                 stack.push_async_callback(_end, asyncio.create_task(mirror.run(), name=f"follow {mirror.key}"))
-            eventing = EventingSubsystem(outbox, self._link, brokers=brokers, triggers=triggers)
+            eventing = EventingSubsystem(outbox, self._link, brokers=brokers, triggers=triggers, ingress=self._broker_address())
             stack.push_async_callback(eventing.stop)
             await eventing.start()
             settings = DeviceSettings(node=self._identity.name, state=self._folder.path, site=site, mqtt=self._mqtt_address())
@@ -216,6 +216,12 @@ class _Node:
             return None
         host, _, port = self._settings.mqtt_listen.rpartition(":")
         return (host.strip("[]"), int(port)) if host else (self._address, MQTT_PORT)
+
+    def _broker_address(self) -> tuple[str, int] | None:
+        if self._settings.broker_listen == "off":
+            return None
+        host, _, port = self._settings.broker_listen.rpartition(":")
+        return (host.strip("[]"), int(port)) if host else ("127.0.0.1", 0)
 
     async def _twin(self, params: dict[str, Any], stream: AnsweringStream) -> None:
         if self._twins is None:
