@@ -338,7 +338,7 @@ def _number_error(prop: Property, value: Any) -> str | None:
     number = _finite(value)
     if number is None:
         return f"must be a finite {prop.type}"
-    if prop.type == "integer" and (number != int(number) or abs(number) >= 2**63):
+    if prop.type == "integer" and (number != int(number) or abs(number) >= (2**63 if type(value) is int else 2**53)):
         return "must be a whole number of 64 bits"
     limits = prop.limits
     if limits and not limits[0] <= number <= limits[1]:

@@ -1,7 +1,7 @@
 """Tells the hub how devices are: at once what people wait for, values at most every `summaryEvery`.
 
 What must stay true: nothing that happens per sample writes an API object; what could not be told is told when the hub is back,
-as it is then; a device is told at most once a second whatever happens.
+as it is then; a device is told at most once a second whatever happens, but for a burst of three.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from skerry.node.devices.status import status_patch, urgent
 log = logging.getLogger(__name__)
 
 URGENT_S = 1.0
-GATHER_S = 0.05
-"""An acknowledgement and the conditions that follow from it are one write."""
+BURST_S = 3.0
+GATHER_S = 0.1
+"""A new wish, its acknowledgement and the conditions that follow from it are mostly one write."""
 RETRY_S = 2.0
 TOGETHER = 8
 
@@ -36,14 +37,17 @@ class Reporter:
         self._told = told
         self._due: dict[str, tuple[float, ManagedDevice]] = {}
         self._last: dict[str, float] = {}
+        self._spent: dict[str, float] = {}
         self._something = asyncio.Event()
         self._offline = False
 
     def mark(self, device: ManagedDevice, *, at_once: bool) -> None:
         """Have *device* told: at once when what people wait for has changed, else with the next summary."""
         now = asyncio.get_running_loop().time()
-        last = self._last.get(device.name, float("-inf"))
-        due = max(now + GATHER_S, last + URGENT_S) if at_once else max(now + GATHER_S, last + device.summary_every_s)
+        if at_once:
+            due = max(now + GATHER_S, self._spent.get(device.name, 0.0) - BURST_S + URGENT_S)
+        else:
+            due = max(now + GATHER_S, self._last.get(device.name, float("-inf")) + device.summary_every_s)
         known = self._due.get(device.name)
         if known is None or due < known[0] or known[1] is not device:
             self._due[device.name] = (due, device)
@@ -54,6 +58,7 @@ class Reporter:
         if self._due.get(device.name, (0.0, None))[1] is device:
             del self._due[device.name]
         self._last.pop(device.name, None)
+        self._spent.pop(device.name, None)
 
     async def run(self) -> None:
         """Tell what is due until cancelled."""
@@ -73,8 +78,8 @@ class Reporter:
                 continue
 
     async def _tell(self, device: ManagedDevice) -> None:
-        loop = asyncio.get_running_loop()
-        self._last[device.name] = loop.time()
+        self._last[device.name] = now = asyncio.get_running_loop().time()
+        self._spent[device.name] = max(self._spent.get(device.name, 0.0), now) + URGENT_S
         namespace, name = name_of(device.object)
         patch = status_patch(device.object, device.conditions(), device.twin, now=datetime.fromtimestamp(self._clock(), UTC))
         try:
