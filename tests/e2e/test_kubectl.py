@@ -247,7 +247,7 @@ def deployment(namespace: str, *, replicas: int) -> dict[str, Any]:
         "name": "web",
         "image": "host.skerry.invalid/python",
         "args": ["-u", "-c", "import time\nwhile True: time.sleep(1)"],
-        "resources": {"requests": {"cpu": "0.05", "memory": "16Mi"}},
+        "resources": {"requests": {"cpu": "50m", "memory": "16Mi"}},
     }
     return {
         "apiVersion": "apps/v1",
