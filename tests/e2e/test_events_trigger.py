@@ -1,0 +1,132 @@
+"""A Trigger runs where the data is: with the hub gone, and after the node was killed and started again without it."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from bench.events import PLACE, Edge
+from demo.stage import tail
+from tests.e2e.test_events_edge import Source
+
+pytestmark = pytest.mark.slow
+
+EVENTING = """
+apiVersion: eventing.knative.dev/v1
+kind: Broker
+metadata: {name: default, namespace: default}
+---
+apiVersion: eventing.knative.dev/v1
+kind: Trigger
+metadata: {name: alarms, namespace: default}
+spec:
+  broker: default
+  filters:
+    - prefix: {type: dev.skerry.device.}
+    - exact: {devicename: probe-3}
+  subscriber: {uri: "http://127.0.0.1:%d/alarms"}
+  delivery: {retry: 20, backoffPolicy: linear, backoffDelay: PT0.2S}
+"""
+
+
+class Webhook:
+    """An HTTP server of the standard library that remembers what it was told; `status` is what it answers."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[dict[str, str], Any]] = []
+        self.status = 202
+        hook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                hook.told.append(({k.lower(): v for k, v in self.headers.items()}, json.loads(body)))
+                self.send_response(hook.status)
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                return None
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+@pytest.fixture
+def webhook() -> Iterator[Webhook]:
+    made = Webhook()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def edge() -> Iterator[Edge]:
+    made = Edge()
+    try:
+        made.up()
+        yield made
+    finally:
+        print(tail(made.stage.log_of(PLACE.name)))
+        made.stage.down()
+
+
+def until(what: str, holds: Callable[[], bool], *, timeout_s: float = 20) -> None:
+    end = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < end, f"waited {timeout_s} s for {what}"
+        time.sleep(0.05)
+
+
+def one_more(probe: Source, webhook: Webhook) -> bool:
+    if not webhook.told:
+        probe.publish(probe.published + 1)
+    return bool(webhook.told)
+
+
+def test_a_trigger_delivers_with_no_hub_and_after_a_restart(edge: Edge, webhook: Webhook) -> None:
+    stage = edge.stage
+    stage.kubectl("apply", "-f", "-", stdin=EVENTING % webhook.server.server_port)
+    stage.kubectl("wait", "trigger", "alarms", "--for=condition=Ready", "--timeout=20s")
+    address = (PLACE.address, stage.ports[f"mqtt-{PLACE.name}"])
+    probe, other = Source("default/probe-3", address), Source("default/probe-4", address)
+    for source in (probe, other):
+        source.start()
+    try:
+        until("the devices", lambda: probe.client.is_connected() and other.client.is_connected())
+        other.publish(1)
+        # The Trigger is on the node a moment after it is Ready at the hub: events from then on are delivered.
+        until("the first delivery", lambda: one_more(probe, webhook))
+        stage.kill("hub")
+        stage.kill(PLACE.name)
+        stage.start_node(PLACE)
+        until("the node without a hub", lambda: probe.client.is_connected() and not probe.repeating)
+        webhook.status = 503
+        last = probe.published + 1
+        probe.publish(last)
+        until("attempts", lambda: sum(data == {"level": last} for _, data in webhook.told) >= 2)
+        webhook.status = 202
+        until("the answer to the device", lambda: probe.acknowledged == last)
+        stage.start_hub()
+        edge.wait_stored(last + 1, timeout_s=30)
+        printed = stage.skerry("events", "tail", "--after", "0", "--source", f"/nodes/{PLACE.name}/devices/default/probe-3", "-o", "json")
+    finally:
+        for source in (probe, other):
+            source.stop()
+
+    headers = [h for h, data in webhook.told if data == {"level": last}][-1]
+    assert (headers["ce-type"], headers["ce-devicename"], headers["ce-sequence"]) == ("dev.skerry.device.sample", "probe-3", str(last))
+    assert {h["ce-devicename"] for h, _ in webhook.told} == {"probe-3"}
+    assert [int(json.loads(line)["event"]["sequence"]) for line in printed.splitlines()] == list(range(1, last + 1))
