@@ -128,7 +128,7 @@ class Resources:
             return handler
         if verb not in sub.verbs:
             raise no_such_method()
-        if name == "status" or name in ("approval", "ephemeralcontainers", "resize"):
+        if name in ("status", "finalize", "ephemeralcontainers"):
             return {"get": self._get, "update": self._update, "patch": self._patch}.get(verb, self._refuse)
         if name == "scale":
             scale = self._subresources.get(("*", "scale"))

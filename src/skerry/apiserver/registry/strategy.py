@@ -44,7 +44,9 @@ def prepare_for_update(kind: Kind, obj: Object, old: Object, subresource: str) -
     if subresource == "status":
         _keep_all_but_status(kind, obj, old)
         return
-    if kind.has_status and not subresource:
+    if kind.key == "namespaces" and subresource != "finalize":
+        obj["spec"] = old.get("spec") or {}
+    if kind.has_status and subresource in ("", "finalize"):
         if "status" in old:
             obj["status"] = old["status"]
         else:

@@ -1,0 +1,105 @@
+"""Watches: nothing missed, nothing twice, edges of selections as Kubernetes has them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any, cast
+
+from skerry.apiserver.server import ApiServer
+from tests.unit.apiserver.asking import CONFIGMAPS, MERGE, Asker, configmap
+
+Event = dict[str, Any]
+
+
+async def take(events: AsyncGenerator[Event, None], count: int) -> list[Event]:
+    async with asyncio.timeout(5):
+        return [await anext(events) for _ in range(count)]
+
+
+def brief(events: list[Event]) -> list[tuple[str, str]]:
+    return [(e["type"], e["object"]["metadata"].get("name", "")) for e in events]
+
+
+async def test_initial_events_end_with_a_bookmark(ask: Asker) -> None:
+    await ask("POST", CONFIGMAPS, configmap("a"))
+
+    events = await ask.watch(f"{CONFIGMAPS}?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true")
+    found = await take(events, 2)
+    await events.aclose()
+
+    assert brief(found) == [("ADDED", "a"), ("BOOKMARK", "")]
+    assert found[1]["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+    assert int(found[1]["object"]["metadata"]["resourceVersion"]) >= int(found[0]["object"]["metadata"]["resourceVersion"])
+
+
+async def test_a_deletion_shows_the_last_state_at_the_new_revision(ask: Asker) -> None:
+    _, made = await ask("POST", CONFIGMAPS, configmap("a", k="v"))
+
+    events = await ask.watch(f"{CONFIGMAPS}?watch=true&resourceVersion={made['metadata']['resourceVersion']}")
+    await ask("DELETE", f"{CONFIGMAPS}/a")
+    (event,) = await take(events, 1)
+    await events.aclose()
+
+    assert (event["type"], event["object"]["data"]) == ("DELETED", {"k": "v"})
+    assert int(event["object"]["metadata"]["resourceVersion"]) > int(made["metadata"]["resourceVersion"])
+
+
+async def test_a_watch_ends_at_its_time(ask: Asker) -> None:
+    events = await ask.watch(f"{CONFIGMAPS}?watch=true&timeoutSeconds=1")
+
+    async with asyncio.timeout(5):
+        assert [e async for e in events] == []
+
+
+async def test_a_revision_that_is_forgotten_is_an_error_in_the_stream(server: ApiServer, ask: Asker) -> None:
+    _, made = await ask("POST", CONFIGMAPS, configmap("a"))
+    for i in range(5):
+        await ask("PATCH", f"{CONFIGMAPS}/a", {"data": {"k": str(i)}}, content_type=MERGE)
+    ring = server.store._history.ring("configmaps")
+    while len(ring) > 1:
+        ring.drop_oldest()
+
+    events = await ask.watch(f"{CONFIGMAPS}?watch=true&resourceVersion={made['metadata']['resourceVersion']}")
+    found = [e async for e in events]
+
+    assert [(e["type"], e["object"]["code"], e["object"]["reason"]) for e in found] == [("ERROR", 410, "Expired")]
+
+
+async def test_every_watcher_gets_the_same_bytes(server: ApiServer, ask: Asker) -> None:
+    responses = [await ask.raw("GET", f"{CONFIGMAPS}?watch=true") for _ in range(3)]
+    streams = [cast("AsyncGenerator[bytes, None]", r.body) for r in responses]
+    waiting = [asyncio.ensure_future(anext(s)) for s in streams]
+    await asyncio.sleep(0)
+    await ask("POST", CONFIGMAPS, configmap("a"))
+
+    chunks = await asyncio.gather(*waiting)
+    for stream in streams:
+        await stream.aclose()
+
+    assert len(set(chunks)) == 1
+    assert chunks[0].endswith(b"}\n")
+
+
+async def test_a_table_names_its_columns_once(ask: Asker) -> None:
+    events = await ask.watch(f"{CONFIGMAPS}?watch=true", accept="application/json;as=Table;v=v1;g=meta.k8s.io")
+    await ask("POST", CONFIGMAPS, configmap("a", k="v"))
+    await ask("POST", CONFIGMAPS, configmap("b"))
+    found = await take(events, 2)
+    await events.aclose()
+
+    assert [bool(e["object"]["columnDefinitions"]) for e in found] == [True, False]
+    assert [e["object"]["rows"][0]["cells"][:2] for e in found] == [["a", 1], ["b", 0]]
+
+
+async def test_two_forms_of_one_change_do_not_mix(ask: Asker) -> None:
+    plain = await ask.watch(f"{CONFIGMAPS}?watch=true")
+    partial = await ask.watch(f"{CONFIGMAPS}?watch=true", accept="application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io")
+    await ask("POST", CONFIGMAPS, configmap("a", k="v"))
+
+    (one,), (other,) = await take(plain, 1), await take(partial, 1)
+    await plain.aclose()
+    await partial.aclose()
+
+    assert (one["object"]["kind"], other["object"]["kind"]) == ("ConfigMap", "PartialObjectMetadata")
+    assert "data" not in other["object"]
