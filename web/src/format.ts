@@ -28,6 +28,11 @@ export function shown(value: unknown): string {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
+const UNITS: Record<string, string> = { Cel: "°C", "[degF]": "°F", "m3/h": "m³/h", m3: "m³", m2: "m²" };
+
+/** A unit as people write it; profiles use the codes of UCUM. */
+export const unitShown = (unit: string | undefined): string => (unit === undefined ? "" : (UNITS[unit] ?? unit));
+
 /** The last part of a dotted event type: what people tell them apart by. */
 export const shortType = (type: string): string => type.replace(/^dev\.skerry\.(device\.)?/, "");
 

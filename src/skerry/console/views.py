@@ -37,7 +37,7 @@ def node_view(node: Object, *, pods: int, running: int) -> View:
     problems = [
         {"type": c["type"], "message": c.get("message", "")}
         for c in dig(node, "status", "conditions", default=[])
-        if c.get("type") != "Ready" and c.get("status") == "True"
+        if c.get("type") != "Ready" and c.get("status") == ("True" if _says_bad(str(c.get("type"))) else "False")
     ]
     return {
         "name": name_of(node).name,
@@ -54,6 +54,11 @@ def node_view(node: Object, *, pods: int, running: int) -> View:
         "pods": pods,
         "runningPods": running,
     }
+
+
+def _says_bad(kind: str) -> bool:
+    """Whether a node's condition tells of trouble when it is True, as Kubernetes' own do; all others tell of it when False."""
+    return kind.endswith(("Pressure", "Unavailable"))
 
 
 def site_view(site: Object) -> View:

@@ -15,6 +15,7 @@ from skerry.console import Console, Response, Sources
 from skerry.console.assets import Assets
 from skerry.console.sessions import IDLE_S
 from skerry.console.stream import MOST_WAITING, Browser
+from skerry.console.views import node_view
 from skerry.events.cloudevents import Event
 from skerry.kube import Informer
 from skerry.model.resources import DEVICES, NODES, PODS, SITES
@@ -311,3 +312,13 @@ def test_the_built_pages_are_in_the_package() -> None:
     assert b"<script>" not in page.body
     assert b"https://" not in page.body
     assert sum(p.stat().st_size for p in found._files.values()) < 3 * 2**20
+
+
+def test_a_nodes_trouble_is_told_and_what_is_well_is_not() -> None:
+    node = a_node("a", "", address="10.0.0.2")
+    said_by_it = {"DiskPressure": "True", "MemoryPressure": "False", "LimitsEnforced": "False", "HubTrusted": "True"}
+    node["status"]["conditions"] += [{"type": k, "status": v, "message": f"about {k}"} for k, v in said_by_it.items()]
+
+    found = node_view(node, pods=0, running=0)
+
+    assert [p["type"] for p in found["problems"]] == ["DiskPressure", "LimitsEnforced"]

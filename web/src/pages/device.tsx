@@ -19,7 +19,7 @@ import {
 import CubesIcon from "@patternfly/react-icons/dist/esm/icons/cubes-icon";
 import { Table, Tbody, Td, Th, Thead, Tr } from "@patternfly/react-table";
 import { useMemo } from "react";
-import { shown, sparkline } from "../format";
+import { shown, sparkline, unitShown } from "../format";
 import { useLive, useShown } from "../live";
 import type { DeviceView, Property } from "../model";
 import { Empty } from "../parts/empty";
@@ -129,7 +129,7 @@ function PropertyTable({ properties, histories }: { properties: [string, Propert
             <Td dataLabel="Property">{name}</Td>
             <Td dataLabel="Value">
               <div>
-                <span className="sk-reading">{shown(p.value)}</span> <span className="sk-quiet">{p.unit}</span>
+                <span className="sk-reading">{shown(p.value)}</span> <span className="sk-quiet">{unitShown(p.unit)}</span>
               </div>
             </Td>
             <Td dataLabel="Trend">
@@ -173,7 +173,7 @@ function Desired({ property }: { property: Property }) {
   const { ack } = property;
   return (
     <div>
-      {shown(property.desired)} {property.unit}{" "}
+      {shown(property.desired)} {unitShown(property.unit)}{" "}
       {ack && (
         <Tooltip content={ack.message || `generation ${ack.generation ?? "?"}`}>
           <Label isCompact status={CODES[ack.code] ?? "info"}>

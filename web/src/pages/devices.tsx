@@ -17,7 +17,7 @@ import CubesIcon from "@patternfly/react-icons/dist/esm/icons/cubes-icon";
 import SearchIcon from "@patternfly/react-icons/dist/esm/icons/search-icon";
 import { Table, Tbody, Td, Th, Thead, Tr } from "@patternfly/react-table";
 import { useMemo, useState } from "react";
-import { plural, shown } from "../format";
+import { plural, shown, unitShown } from "../format";
 import { useLive, useShown } from "../live";
 import { deviceKey, type DeviceView, type Property } from "../model";
 import { Empty } from "../parts/empty";
@@ -200,7 +200,7 @@ function Values({ properties, live }: { properties: Record<string, Property>; li
       {known.slice(0, VALUES).map(([name, p]) => (
         <span key={name} className="sk-value">
           <span className="sk-quiet sk-small">{name}</span> <b>{shown(p.value)}</b>
-          {p.unit && <span className="sk-small"> {p.unit}</span>}
+          {p.unit && <span className="sk-small"> {unitShown(p.unit)}</span>}
         </span>
       ))}
       {known.length > VALUES && <span className="sk-quiet sk-small">+{known.length - VALUES}</span>}
