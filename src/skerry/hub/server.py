@@ -10,6 +10,7 @@ import asyncio
 import fcntl
 import logging
 import os
+import resource
 import signal
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
@@ -41,6 +42,7 @@ from skerry.trust.tls import hub_context
 
 log = logging.getLogger(__name__)
 
+MAX_FILES = 16384
 LOOK_AT_CERTIFICATE_EVERY_S = 6 * 3600.0
 
 
@@ -248,5 +250,14 @@ def run(settings: HubSettings, say: Callable[[str], None]) -> None:
     from skerry.hub.logs import configure
 
     configure()
+    _allow_connections()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(settings, say))
+
+
+def _allow_connections() -> None:
+    """Take as many open files as we may: the usual 1,024 are too few for a thousand nodes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

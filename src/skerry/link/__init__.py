@@ -7,13 +7,14 @@ travels on it: API calls, `control` messages, batches of events, and streams who
 from __future__ import annotations
 
 from skerry.link import channels, control
-from skerry.link.connection import LinkConnection
+from skerry.link.connection import CLOSED_UNHEARD, LinkConnection
 from skerry.link.core import LinkCore, PeerError
 from skerry.link.limits import ALPN, DEFAULT_LIMITS, NODE_LIMITS, Limits
 from skerry.link.stream import LinkClosedError, LinkStream
 
 __all__ = [
     "ALPN",
+    "CLOSED_UNHEARD",
     "DEFAULT_LIMITS",
     "NODE_LIMITS",
     "Limits",

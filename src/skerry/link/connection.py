@@ -17,6 +17,10 @@ from skerry.link.stream import LinkClosedError, LinkStream
 
 log = logging.getLogger(__name__)
 
+PEER_CLOSED = "the peer closed the connection"
+CLOSED_UNHEARD = "the peer closed the connection before it said a word"
+"""Also what a node sees when the hub refuses its certificate: a hub's asyncio sends no TLS alert."""
+
 OnStream = Callable[[LinkStream], None]
 
 
@@ -41,6 +45,7 @@ class LinkConnection(asyncio.Protocol):
         self._closed = self._loop.create_future()
         self._writable = True
         self._feeding = False
+        self._heard = False
         self._heard_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -100,7 +105,7 @@ class LinkConnection(asyncio.Protocol):
         if self._transport is None:
             return
         self._heard_at = self._loop.time()
-        self._feeding = True
+        self._heard = self._feeding = True
         try:
             for event in self._core.feed(data):
                 self._dispatch(event)
@@ -118,7 +123,7 @@ class LinkConnection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
-        self._end(f"the connection was lost: {error}" if error else "the peer closed the connection")
+        self._end(f"the connection was lost: {error}" if error else PEER_CLOSED if self._heard else CLOSED_UNHEARD)
 
     def pause_writing(self) -> None:
         self._writable = False

@@ -128,7 +128,7 @@ async def a_stage(
 
 async def settle() -> None:
     """Let what asyncio still does for closed connections end: handshakes that were under way, sockets closed in a later turn."""
-    for _ in range(200):
+    for _ in range(1000):
         await asyncio.sleep(0.005)
         if asyncio.all_tasks() == {asyncio.current_task()}:
             return

@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from skerry.hub.frontdoor.door import PROTOCOLS
-from skerry.link import ALPN
+from skerry.link import ALPN, CLOSED_UNHEARD
 from skerry.node.connection import HubLink
 from skerry.node.connection.backoff import retry_delay_s
 from skerry.node.connection.hub_link import renewal_due
@@ -248,6 +248,8 @@ async def test_more_connections_than_the_limit_are_refused(tmp_path: Path) -> No
         ("the peer closed the link: the key was denied", Refusal.KEY),
         ("the peer closed the link: the key has no approved enrollment", Refusal.UNKNOWN),
         ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: Hostname mismatch", None),
+        (CLOSED_UNHEARD, Refusal.CERTIFICATE),
+        ("the peer closed the connection", None),
         ("nothing was heard of the peer for 25 s", None),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,12 @@ from skerry.kube import HttpApi
 from skerry.kube.aio import AioTransport
 from skerry.kube.kubeconfig import read_kubeconfig
 from skerry.model.resources import ENROLLMENTS, NAMESPACES
+from skerry.node.connection import HubLink
 from skerry.node.identity import NodeSettings, StateFolder
 from skerry.node.identity.hub_address import HubAddress, exchange
 from skerry.node.identity.joining import RefusedError, ask, fetch_ca, read_answer
 from skerry.trust import Workshop, facts_of_pem
+from skerry.trust.authority import issue_node
 from skerry.trust.tls import client_context
 from tests.unit.frontdoor.stage import settle
 
@@ -116,6 +119,39 @@ async def test_a_node_over_http_1_is_that_node_until_its_key_is_denied(hub: Hub,
     assert after.status in (401, 403)
     writer.transport.abort()
     await workshop.close()
+
+
+async def test_a_certificate_that_lapsed_during_an_outage_is_renewed_without_a_visit(hub: Hub, tmp_path: Path) -> None:
+    """F29: the key proves who we are; the hub refuses the old certificate in the handshake."""
+    folder, workshop = StateFolder(tmp_path / "node"), Workshop()
+    folder.prepare()
+    settings = NodeSettings(name="node-a", hub=hub.url)
+    folder.save_settings(settings)
+    folder.save_ca(hub.pki.ca_pem())
+    await ask(folder, settings, hub.pki.ca_pem(), workshop)
+    name = (await hub.api.list(ENROLLMENTS)).items[0]["metadata"]["name"]
+    await hub.api.patch(ENROLLMENTS, "", name, {"spec": {"decision": "Approved"}})
+    request, _ = await workshop.make_node_key(folder.key, "node-a")
+    long_ago = datetime.now(UTC) - timedelta(days=700)
+    lapsed = issue_node(hub.pki.ca_key.read_text(), hub.pki.ca_pem(), request, "node-a", long_ago)
+    folder.save_certificate(lapsed)
+
+    link = HubLink(folder, folder.load(), workshop)
+    running = asyncio.create_task(link.run())
+    await asyncio.wait_for(link.wait_connected(), 10)
+
+    assert facts_of_pem(folder.certificate.read_text()).not_after > datetime.now(UTC)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await workshop.close()
+
+
+async def test_a_node_whose_clock_runs_behind_renews_when_the_hub_refuses_it(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F26: at 1970 nothing seems due, so the hub's refusal must be enough."""
+    monkeypatch.setattr("skerry.node.connection.hub_link.renewal_due", lambda *_: False)
+    await test_a_certificate_that_lapsed_during_an_outage_is_renewed_without_a_visit(hub, tmp_path)
 
 
 async def _connect(hub: Hub, context: ssl.SSLContext) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
+from skerry.link import CLOSED_UNHEARD
 from skerry.link.control import DENIED, NOT_ENROLLED
 
 
@@ -21,6 +22,8 @@ def refusal_of(reason: str) -> Refusal | None:
         return Refusal.KEY
     if NOT_ENROLLED in reason:
         return Refusal.UNKNOWN
+    if reason == CLOSED_UNHEARD:
+        return Refusal.CERTIFICATE  # perhaps: asking for the certificate again costs one request and tells
     upper = reason.upper()
     # OpenSSL: "sslv3 alert certificate expired", "tlsv1 alert unknown ca", "tlsv13 alert certificate required"
     if "ALERT" in upper and ("CERTIFICATE" in upper or "UNKNOWN CA" in upper or "UNKNOWN_CA" in upper):
