@@ -41,7 +41,11 @@ def test_every_command_of_a_tutorial_does_what_the_page_says(page: Path) -> None
     for port, free in free_ports(PORTS).items():
         text = text.replace(port, str(free))
     steps = blocks(text)
-    script = "set -m\n" + "\n".join(f"echo '@@@{i}'\n{commands}" for i, (commands, _) in enumerate(steps)) + "\necho '@@@done'\n"
+    script = (
+        "set -m\ntrap 'kill -9 $(jobs -p) 2> /dev/null || true' EXIT\n"
+        + "\n".join(f"echo '@@@{i}'\n{commands}" for i, (commands, _) in enumerate(steps))
+        + "\necho '@@@done'\n"
+    )
 
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
