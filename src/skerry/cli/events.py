@@ -52,13 +52,13 @@ def tail(after: int | None, tail: int | None, follow: bool, node: str, source: s
         tail = 20
     try:
         cluster = read_kubeconfig(kubeconfig.expanduser())
-    except BrokenPipeError:
-        raise  # whoever read this has enough, such as `| head`: click ends quietly
     except (OSError, KubeconfigError) as error:
         raise click.ClickException(f"{error}; name the hub's admin.kubeconfig with --kubeconfig or KUBECONFIG") from error
     try:
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(_tail(cluster, after=after, tail=tail, follow=follow, node=node, source=source, json=output == "json"))
+    except BrokenPipeError:
+        raise  # whoever read this has enough, such as `| head`: click ends quietly
     except (ApiError, ConnectionError) as error:
         raise click.ClickException(str(error)) from error
 
