@@ -12,6 +12,7 @@ from pathlib import Path
 
 import trustme
 
+from skerry.apiserver.http.shell import CertificateUser, TokenAuthenticator
 from skerry.apiserver.server import ApiServer
 
 
@@ -30,9 +31,11 @@ class Running:
 
 
 @asynccontextmanager
-async def running(folder: Path) -> AsyncIterator[Running]:
+async def running(
+    folder: Path, *, tokens: TokenAuthenticator | None = None, certificate: CertificateUser | None = None
+) -> AsyncIterator[Running]:
     """Run an API server whose state is in *folder*."""
-    server = await ApiServer.open(folder / "hub.sqlite")
+    server = await ApiServer.open(folder / "hub.sqlite", tokens=tokens, certificate=certificate)
     ca = trustme.CA(key_type=trustme.KeyType.ECDSA)
     listener = await asyncio.get_running_loop().create_server(server.http.protocol_factory, "127.0.0.1", 0, ssl=_context(ca))
     port = listener.sockets[0].getsockname()[1]

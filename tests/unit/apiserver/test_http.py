@@ -1,0 +1,143 @@
+"""HTTP over mutual TLS: who asks, what is too much, and what becomes of those who leave."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from skerry.apiserver.http import shell
+from skerry.apiserver.http.message import User
+from skerry.testing.apiserver import Running, running
+from tests.unit.apiserver.asking import CONFIGMAPS, configmap
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Running]:
+    async with running(tmp_path) as server:
+        yield server
+
+
+def trust(server: Running, *, user: str = "", group: str = "") -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(server.kubeconfig.parent / "ca.pem"))
+    if user:
+        server.ca.issue_cert(common_name=user, organization_name=group).configure_cert(context)
+    return context
+
+
+async def ask(server: Running, context: ssl.SSLContext, method: str, path: str, **kwargs: Any) -> tuple[int, Any]:
+    connector = aiohttp.TCPConnector(ssl=context)
+    async with aiohttp.ClientSession(connector=connector) as session, session.request(method, server.url + path, **kwargs) as response:
+        body = await response.read()
+        return response.status, json.loads(body) if body[:1] == b"{" else body
+
+
+async def test_a_certificate_names_the_user_and_the_groups(server: Running) -> None:
+    admin, bob, nobody = trust(server, user="root", group="system:masters"), trust(server, user="bob", group="team"), trust(server)
+
+    answers = [await ask(server, c, "GET", "/api/v1/namespaces") for c in (admin, bob, nobody)]
+    review = await ask(server, bob, "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", json={})
+
+    assert [status for status, _ in answers] == [200, 403, 403]
+    assert review[1]["status"]["userInfo"] == {"username": "bob", "groups": ["team", "system:authenticated"]}
+    assert 'User "system:anonymous"' in answers[2][1]["message"]
+
+
+async def test_a_nodes_certificate_is_under_the_node_rule_here_too(server: Running) -> None:
+    node = trust(server, user="system:node:n1", group="system:nodes")
+
+    assert (await ask(server, node, "GET", "/api/v1/secrets"))[0] == 403
+    assert (await ask(server, node, "GET", "/api/v1/nodes?fieldSelector=metadata.name=n1"))[0] == 200
+
+
+async def test_a_wrong_token_is_unauthorized_even_beside_a_good_certificate(server: Running) -> None:
+    admin = trust(server, user="root", group="system:masters")
+
+    status, answer = await ask(server, admin, "GET", "/api/v1/namespaces", headers={"Authorization": "Bearer guess"})
+
+    assert (status, answer["reason"]) == (401, "Unauthorized")
+
+
+async def test_too_large_a_body_is_refused_before_it_is_read(server: Running) -> None:
+    admin, nobody = trust(server, user="root", group="system:masters"), trust(server)
+
+    large = await ask(server, admin, "POST", CONFIGMAPS, data=io.BytesIO(bytes(shell.MAX_BODY_BYTES + 1)))
+    strangers = await ask(server, nobody, "POST", "/healthz", data=b"x" * (shell.MAX_STRANGERS_BODY_BYTES + 1))
+
+    assert (large[0], large[1]["reason"]) == (413, "RequestEntityTooLarge")
+    assert strangers[0] == 413
+
+
+async def test_a_body_without_a_length_has_the_same_limit(server: Running) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(8):
+            yield b"x" * (1 << 19)
+
+    status, _ = await ask(server, trust(server, user="root", group="system:masters"), "POST", CONFIGMAPS, data=endless())
+
+    assert status == 413
+
+
+@pytest.mark.parametrize("path", ["/api/v1/namespaces/a%2fb/pods", "/api/v1/./pods", "/api/v1//pods", "/api/v1/%00"])
+async def test_a_path_with_two_readings_is_refused(server: Running, path: str) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=trust(server, user="root", group="system:masters"))
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+
+    answer = await reader.read()
+    writer.close()
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+async def test_a_watcher_that_leaves_is_forgotten(server: Running) -> None:
+    admin = trust(server, user="root", group="system:masters")
+    watchers = server.server.store._watchers
+    connector = aiohttp.TCPConnector(ssl=admin)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        response = await session.get(f"{server.url}{CONFIGMAPS}?watch=true")
+        await ask(server, admin, "POST", CONFIGMAPS, json=configmap("a"))
+        line = await response.content.readline()
+        there = len(watchers["configmaps"])
+        response.close()
+
+    async with asyncio.timeout(5):
+        while watchers["configmaps"]:
+            await asyncio.sleep(0.01)
+
+    assert json.loads(line)["object"]["metadata"]["name"] == "a"
+    assert there == 1
+
+
+async def test_the_owner_of_the_listener_may_say_whom_a_certificate_names(tmp_path: Path) -> None:
+    def user_of(ssl_object: Any) -> User | None:
+        found = shell.user_of_certificate(ssl_object)
+        return found if found is not None and found.name != "denied" else None
+
+    async with running(tmp_path, certificate=user_of) as server:
+        good, denied = (trust(server, user=name, group="system:masters") for name in ("good", "denied"))
+
+        assert (await ask(server, good, "GET", "/api/v1/namespaces"))[0] == 200
+        assert (await ask(server, denied, "GET", "/api/v1/namespaces"))[0] == 403
+
+
+async def test_bearer_tokens_are_the_authenticators(tmp_path: Path) -> None:
+    class Tokens:
+        def user_of(self, token: str) -> User | None:
+            return {"good": User("robot", ("system:masters", "system:authenticated"))}.get(token)
+
+    async with running(tmp_path, tokens=Tokens()) as server:
+        headers: Mapping[str, str] = {"Authorization": "Bearer good"}
+        review = {"spec": {"token": "good"}}
+
+        status, _ = await ask(server, trust(server), "GET", "/api/v1/namespaces", headers=headers)
+        _, answer = await ask(server, trust(server), "POST", "/apis/authentication.k8s.io/v1/tokenreviews", headers=headers, json=review)
+
+    assert status == 200
+    assert (answer["status"]["authenticated"], answer["status"]["user"]["username"]) == (True, "robot")
