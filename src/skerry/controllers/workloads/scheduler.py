@@ -34,20 +34,36 @@ class Scheduler:
         self._pods, self._nodes, self._classes = (informers.of(r) for r in (PODS, NODES, RUNTIMECLASSES))
         self._events = Recorder(api, DEFAULT_SCHEDULER, now)
         self._assumed: dict[str, tuple[str, Object]] = {}  # UID -> node and Pod, bound but not yet seen so
+        self._states: dict[str, NodeState] = {}  # by node, until something about the node or its Pods changes
         self.controller = Controller[Name]("scheduler", self.reconcile)
         self._pods.subscribe(self._on_pod)
         self._nodes.subscribe(self._on_node)
-        self._classes.subscribe(lambda change: self._look_at_all())
+        self._classes.subscribe(self._on_class)
 
     def _on_pod(self, change: Change) -> None:
-        if change.new is None or dig(change.new, "spec", "nodeName"):
-            self._assumed.pop(uid_of(change.object), None)
+        node = dig(change.object, "spec", "nodeName", default="")
+        self._states.pop(node, None)
+        if change.new is None or node:
+            self._forget(uid_of(change.object))
         if change.new is not None and _is_ours(change.new):
             self.controller.queue.add(change.name)
         elif change.new is None and dig(change.old, "spec", "nodeName"):
             self._look_at_all()  # there is room again
 
+    def _on_class(self, change: Change) -> None:
+        self._states.clear()
+        self._look_at_all()
+
+    def _assume(self, pod: Object, node: str) -> None:
+        self._assumed[uid_of(pod)] = (node, pod)
+        self._states.pop(node, None)
+
+    def _forget(self, uid: str) -> None:
+        if uid in self._assumed:
+            self._states.pop(self._assumed.pop(uid)[0], None)
+
     def _on_node(self, change: Change) -> None:
+        self._states.pop(change.name.name, None)
         if change.old is None or change.new is None or _matters(change.old) != _matters(change.new):
             self._look_at_all()
 
@@ -77,18 +93,20 @@ class Scheduler:
 
     def _state(self, node: Object, process: frozenset[str]) -> NodeState:
         name = str(metadata(node)["name"])
-        assumed = [p for where, p in self._assumed.values() if where == name]
-        return node_state(node, [*self._pods.indexed(BY_NODE, name), *assumed], process)
+        if name not in self._states:
+            assumed = [p for where, p in self._assumed.values() if where == name]
+            self._states[name] = node_state(node, [*self._pods.indexed(BY_NODE, name), *assumed], process)
+        return self._states[name]
 
     async def _bind(self, pod: Object, node: str) -> None:
         namespace, name = name_of(pod)
         meta = {"namespace": namespace, "name": name, "uid": uid_of(pod)}
         binding = {"apiVersion": "v1", "kind": "Binding", "metadata": meta, "target": {"apiVersion": "v1", "kind": "Node", "name": node}}
-        self._assumed[uid_of(pod)] = (node, pod)
+        self._assume(pod, node)
         try:
             await self._api.create(PODS, binding, subresource="binding")
         except (ApiError, ConnectionError):
-            self._assumed.pop(uid_of(pod), None)
+            self._forget(uid_of(pod))
             raise
         await self._events.normal(pod, "Scheduled", f"Successfully assigned {namespace}/{name} to {node}")
 

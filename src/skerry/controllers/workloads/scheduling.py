@@ -109,7 +109,8 @@ def schedule(
     if not fitting:
         text = ", ".join(sorted(f"{count} {reason}" for reason, count in reasons.items()))
         return Unschedulable(f"0/{len(nodes)} nodes are available: {text}.")
-    return Placed(min(fitting, key=lambda n: _order(pod, n, nodes)).name)
+    siblings = _count_siblings(pod, nodes)
+    return Placed(min(fitting, key=lambda n: _order(pod, n, siblings)).name)
 
 
 def _offers(state: NodeState, runtime_class: Object | None) -> bool:
@@ -183,25 +184,41 @@ def _shortages(pod: Object, state: NodeState) -> list[str]:
     return found
 
 
-def _order(pod: Object, state: NodeState, nodes: Sequence[NodeState]) -> tuple[Any, ...]:
-    """Return the sort key of a node that fits: smaller is better. Likes first, then spreading, then room."""
+@dataclass(frozen=True, slots=True)
+class _Siblings:
+    """How many Pods of the same owner there are, by node and by Site."""
+
+    by_node: Mapping[str, int]
+    by_site: Mapping[str, int]
+
+
+def _count_siblings(pod: Object, nodes: Sequence[NodeState]) -> _Siblings:
     owner = (controller_of(pod) or {}).get("uid") or uid_of(pod)
-    site = labels_of(state.node).get(SITE_LABEL, "")
-    same_site = sum(_siblings(n, owner) for n in nodes if labels_of(n.node).get(SITE_LABEL, "") == site)
+    by_node: Counter[str] = Counter()
+    by_site: Counter[str] = Counter()
+    for state in nodes:
+        count = sum((controller_of(p) or {}).get("uid") == owner for p in state.pods)
+        by_node[state.name] = count
+        by_site[_site(state)] += count
+    return _Siblings(by_node, by_site)
+
+
+def _site(state: NodeState) -> str:
+    return labels_of(state.node).get(SITE_LABEL, "")
+
+
+def _order(pod: Object, state: NodeState, siblings: _Siblings) -> tuple[Any, ...]:
+    """Return the sort key of a node that fits: smaller is better. Likes first, then spreading, then room."""
     soft_taints = sum(t.get("effect") == "PreferNoSchedule" for t in dig(state.node, "spec", "taints", default=[]))
     return (
         -preference(pod, state.node),
         soft_taints,
-        _siblings(state, owner),
-        same_site,
+        siblings.by_node[state.name],
+        siblings.by_site[_site(state)],
         _fullness(state),
         len(state.pods),
         state.name,
     )
-
-
-def _siblings(state: NodeState, owner: str) -> int:
-    return sum((controller_of(p) or {}).get("uid") == owner for p in state.pods)
 
 
 def _fullness(state: NodeState) -> Decimal:
