@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from pymodbus.client import AsyncModbusTcpClient
 
-from skerry.drivers import BusyError, DeviceOfflineError, Driver, Quality, RefusedError, Target
+from skerry.drivers import BusyError, DeviceOfflineError, Driver, PeerError, Quality, RefusedError, Target
 from skerry.drivers.modbus import Modbus
 from skerry.drivers.modbus.codec import decode, point_of
 from skerry.model.profiles import Property, Scalar, load_profile
@@ -154,3 +156,47 @@ class TestModbusDriver(DriverContract):
         assert simulated.value("x", 0) == value
         await driver.close()
         await server.close()
+
+
+ROGUES: dict[str, Callable[[bytes, random.Random], bytes]] = {
+    "noise": lambda request, dice: dice.randbytes(dice.randrange(1, 300)),
+    "wrong transaction": lambda request, dice: bytes([request[0] ^ 0xFF]) + request[1:4] + b"\0\7" + request[6:7] + b"\4\4" + bytes(4),
+    "wrong unit": lambda request, dice: request[:4] + b"\0\7\x63\4\4" + bytes(4),
+    "another function": lambda request, dice: request[:4] + b"\0\7" + request[6:7] + b"\3\4" + bytes(4),
+    "length 0": lambda request, dice: request[:4] + b"\0\0" + request[6:],
+    "length 65535": lambda request, dice: request[:4] + b"\xff\xff" + request[6:],
+    "too few registers": lambda request, dice: request[:4] + b"\0\5" + request[6:7] + b"\4\2\0\0",
+    "byte count lies": lambda request, dice: request[:4] + b"\0\7" + request[6:7] + b"\4\xff" + bytes(4),
+    "exception flood": lambda request, dice: (request[:4] + b"\0\3" + request[6:7] + b"\x84\4") * 50,
+    "hangs up": lambda request, dice: b"",
+}
+
+
+@pytest.mark.parametrize("rogue", ROGUES)
+async def test_a_peer_that_lies_is_offline_or_wrong_and_never_believed(rogue: str) -> None:
+    """Inputs 60 of the catalogue, and T12: whatever a device says, it is a value, Bad, or one of our errors, in time."""
+    dice = random.Random(5)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while request := await reader.read(260):
+                answer = ROGUES[rogue](request, dice)
+                writer.write(answer)
+                if not answer:
+                    break
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    plugin = Modbus()
+    driver = await plugin.open(Target({"url": f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}", "unit": 7}), timeout_s=5.0)
+    flow = contract_profile().properties["flow"]
+    for _ in range(3):
+        try:
+            found = await driver.read([flow], timeout_s=0.3)
+        except (DeviceOfflineError, PeerError):
+            continue
+        assert found["flow"].quality is Quality.BAD or rogue == "noise", found
+    await driver.close()
+    await plugin.close()
+    server.close()
+    await server.wait_closed()

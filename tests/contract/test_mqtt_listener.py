@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import ssl
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any, Self
 
 import paho.mqtt.client as paho
 import pytest
+import trustme
 from paho.mqtt.enums import CallbackAPIVersion
 
 from skerry.drivers.mqtt import Connack, Connect, PacketReader, Publish, Topic, encode
-from skerry.node.mqtt import ListenError, MqttListener
+from skerry.node.mqtt import ListenError, MqttListener, listener_context
 from skerry.node.mqtt.listener import Done
 
 pytestmark = pytest.mark.slow
@@ -88,7 +91,7 @@ class Foreign:
         self.port, self.keepalive = port, keepalive
 
     async def __aenter__(self) -> Self:
-        self.client.connect("127.0.0.1", self.port, keepalive=self.keepalive)
+        await asyncio.to_thread(self.client.connect, "127.0.0.1", self.port, self.keepalive)
         self.client.loop_start()
         await until(lambda: self.connected or self.lost.is_set())
         return self
@@ -202,6 +205,29 @@ async def test_a_device_that_is_dismissed_is_cut_off(listener: MqttListener, han
 async def test_plain_mqtt_is_not_spoken_to_the_network() -> None:
     with pytest.raises(ListenError, match=r"only for loopback addresses, not 0\.0\.0\.0"):
         await MqttListener().open("0.0.0.0", 0)
+
+
+async def test_with_a_certificate_the_network_is_served_over_tls(handler: Recorder, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    issued.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    issued.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    listener = MqttListener()
+    await listener.open("0.0.0.0", 0, tls=listener_context(tmp_path / "cert.pem", tmp_path / "key.pem"))
+    listener.serve(DEVICE, "secret", handler)
+
+    foreign = Foreign(listener.port)
+    foreign.client.tls_set(ca_certs=str(tmp_path / "ca.pem"))
+    async with foreign:
+        foreign.client.publish(TELEMETRY, b"{}", qos=1)
+        await until(lambda: foreign.acknowledged)
+    old = ssl.create_default_context(cafile=str(tmp_path / "ca.pem"))
+    old.set_ciphers("AES256-GCM-SHA384")
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        await asyncio.open_connection("127.0.0.1", listener.port, ssl=old)
+    await listener.close()
 
 
 async def pour(writer: asyncio.StreamWriter, data: bytes) -> None:

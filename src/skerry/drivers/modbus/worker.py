@@ -29,6 +29,7 @@ _CODES = {
     6: "device busy",
     8: "memory parity error",
 }
+_FUNCTIONS = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
 _READS = {"input": "read_input_registers", "holding": "read_holding_registers", "coil": "read_coils", "discrete": "read_discrete_inputs"}
 
 
@@ -101,24 +102,33 @@ class _Line:
     async def _read(self, unit: int, table: str, start: int, count: int) -> list[int] | str:
         """Return the values, or why the device refused."""
         reply = await getattr(self._client, _READS[table])(start, count=count, device_id=unit)
+        self._expect(reply, _FUNCTIONS[table])
         if why := _refusal(reply):
             return why
         values = reply.bits if table in ("coil", "discrete") else reply.registers
         if len(values) < count:
+            self.close()
             raise _RequestError("peer", f"{len(values)} values instead of {count}")
         self._received = 0
         return [int(v) for v in values[:count]]
 
     async def _write(self, unit: int, table: str, start: int, values: list[int]) -> bool:
         if table == "coil":
-            reply = await self._client.write_coil(start, bool(values[0]), device_id=unit)
+            function, reply = 5, await self._client.write_coil(start, bool(values[0]), device_id=unit)
         elif len(values) == 1:
-            reply = await self._client.write_register(start, values[0], device_id=unit)
+            function, reply = 6, await self._client.write_register(start, values[0], device_id=unit)
         else:
-            reply = await self._client.write_registers(start, values, device_id=unit)
+            function, reply = 16, await self._client.write_registers(start, values, device_id=unit)
+        self._expect(reply, function)
         if why := _refusal(reply):
             raise _RequestError("refused", why)
         return True
+
+    def _expect(self, reply: Any, function: int) -> None:
+        """The library does not compare function codes: a reply to another question is no reply."""
+        if reply.function_code & 0x7F != function:
+            self.close()
+            raise _RequestError("peer", f"an answer to function {reply.function_code} instead of {function}")
 
     def close(self) -> None:
         if self._client is not None:

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from skerry.node.mqtt.listener import Handler, ListenError, MqttListener
+from skerry.node.mqtt.tls import listener_context
 
-__all__ = ["Handler", "ListenError", "MqttListener"]
+__all__ = ["Handler", "ListenError", "MqttListener", "listener_context"]
