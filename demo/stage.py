@@ -106,6 +106,14 @@ class Stage:
             self.kubectl("create", "configmap", app, f"--from-file={HERE / 'apps' / file}")
         self.apply("30-apps.yaml")
         self.start_sensor()
+        for place in NODES:
+            self.wait_registered(place)
+
+    def wait_registered(self, place: NodePlace) -> None:
+        def there() -> bool:
+            return self.kubectl("get", "node", place.name, check=False).returncode == 0
+
+        self.wait(f"node {place.name} to register", there, of=place.name)
 
     def start_hub(self) -> None:
         self.start(
