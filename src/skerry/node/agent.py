@@ -178,6 +178,7 @@ class _Node:
             runtimes=(self._runtime.name,),
             enforcement=self._runtime.enforcement,
             doubt=self.pods_mirror.doubt,
+            trouble=self._memory.trouble,
         )
 
     # ------------------------------------------------------------ devices and events

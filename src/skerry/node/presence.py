@@ -30,7 +30,10 @@ PIDS_PRESSURE_SHARE = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """All that the Node object is made of. `doubt` is why the hub is not fully believed; "" when it is."""
+    """All that the Node object is made of.
+
+    `doubt` is why the hub is not fully believed, `trouble` what is wrong with its memory; "" when all is well.
+    """
 
     name: str
     address: str
@@ -40,6 +43,7 @@ class Presence:
     runtimes: Sequence[str]
     enforcement: Enforcement
     doubt: str = ""
+    trouble: str = ""
 
 
 def node_labels(p: Presence) -> dict[str, str]:
@@ -101,6 +105,7 @@ def node_conditions(p: Presence, before: Sequence[Mapping[str, Any]], *, now: da
         ),
         ("ProcessLimitsEnforced", e.complete, "CgroupsUsable" if e.complete else "CgroupsMissing", e.message),
         ("HubTrusted", not p.doubt, "SameClusterAndEpoch" if not p.doubt else "HubDoubted", p.doubt),
+        ("MemoryIntact", not p.trouble, "Readable" if not p.trouble else "Damaged", p.trouble),
         ("Ready", True, "KubeletReady", "skerry node is ready"),
     ]
     found: list[dict[str, Any]] = [dict(c) for c in before if c.get("type") in {r[0] for r in rows}]

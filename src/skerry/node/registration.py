@@ -65,6 +65,8 @@ class Registration:
                 wait = RETRY_S if error.code != 409 else CONFLICT_S
             except (ConnectionError, TimeoutError):
                 wait = RETRY_S
+            except Exception:  # a filesystem that is gone, say: everything else goes on
+                log.exception("the node could not be told of")
             await asyncio.sleep(wait)
 
     async def _renew(self) -> None:

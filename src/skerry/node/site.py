@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 AtSite = Callable[[str], AbstractAsyncContextManager[object]]
 """Begins everything for a Site ("" when the node has none), and ends it again."""
+AGAIN_S = 30.0
 FIRST_WAIT_S = 3.0
 """A node that runs for the first time learns its Site a moment after it has registered."""
 
@@ -43,11 +44,15 @@ class SiteWatch:
             await self._first_word()
         while True:
             site = self.site
-            async with self._begin(site):
-                while self.site == site:
-                    self._moved.clear()
-                    await self._moved.wait()
-            log.info("the node's site changed", extra={"was": site, "site": self.site})
+            try:
+                async with self._begin(site):
+                    while self.site == site:
+                        self._moved.clear()
+                        await self._moved.wait()
+                log.info("the node's site changed", extra={"was": site, "site": self.site})
+            except Exception:  # damaged events, say: Pods are none of their business
+                log.exception("devices and events could not begin", extra={"site": site, "again_in_s": AGAIN_S})
+                await asyncio.sleep(AGAIN_S)
 
     async def _first_word(self) -> None:
         await self._registered()

@@ -6,16 +6,20 @@ the disk of a node without disk encryption reads the Secrets of the Pods that we
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
 import apsw
 import msgspec
 
-from skerry.durable import Writer
+from skerry.durable import StoreFailedError, StoreFormatError, Writer
 from skerry.kube.api import Origin
 from skerry.model.objects import Name, Object
 from skerry.node.memory.rule import Changes, Position
+
+log = logging.getLogger(__name__)
 
 MIGRATIONS = (
     """
@@ -40,12 +44,38 @@ class Memory:
         self._objects: dict[str, dict[Name, Object]] = {}
         self._positions: dict[str, Position] = {}
         self._facts: dict[str, str] = {}
+        self.damaged = ""
+        """Where the file of an earlier life was put that could not be read; "" when all was well."""
 
     @classmethod
     async def open(cls, state: Path) -> Memory:
-        """Open `memory.sqlite` in the state folder and read all of it."""
-        memory = cls(await Writer.open(state / "memory.sqlite", MIGRATIONS), state)
-        await memory._load()
+        """Open `memory.sqlite` in the state folder and read all of it.
+
+        A damaged file is put aside and a new one begun: what runs goes on, since only a list of the hub could end it.
+        """
+        path = state / "memory.sqlite"
+        try:
+            return await cls._read(path, state)
+        except (StoreFormatError, apsw.CorruptError, StoreFailedError, msgspec.DecodeError) as error:
+            if isinstance(error, StoreFormatError) and not isinstance(error.__cause__, (apsw.NotADBError, apsw.CorruptError)):
+                raise  # another program's, or a later version's: a person has to look
+            aside = path.with_name(f"memory.sqlite.damaged-{time.time_ns()}")
+            log.error("the node's memory is damaged and was put aside", extra={"file": str(aside), "error": str(error)})
+            path.rename(aside)
+            for rest in ("-wal", "-shm"):
+                path.with_name(path.name + rest).unlink(missing_ok=True)
+        memory = await cls._read(path, state)
+        memory.damaged = str(aside)
+        return memory
+
+    @classmethod
+    async def _read(cls, path: Path, state: Path) -> Memory:
+        memory = cls(await Writer.open(path, MIGRATIONS), state)
+        try:
+            await memory._load()
+        except BaseException:
+            await memory.close()
+            raise
         return memory
 
     async def _load(self) -> None:
@@ -66,6 +96,13 @@ class Memory:
 
     async def close(self) -> None:
         await self._writer.close()
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the file, "" when all is well."""
+        if self._writer.failed is not None:
+            return f"nothing new is remembered until the node starts again: {self._writer.failed}"
+        return f"it could not be read and was put aside as {self.damaged}" if self.damaged else ""
 
     # ------------------------------------------------------------ the cluster
 

@@ -95,6 +95,9 @@ class Mirror:
                 self._on_refusal(error)
             except (ConnectionError, TimeoutError, _ListAgainError) as error:
                 log.debug("mirror interrupted", extra={"mirror": self.key, "error": str(error)})
+            except Exception:  # a full disk, most likely: go on with what is known, and try again
+                log.exception("mirror failed", extra={"mirror": self.key})
+                self._watch_from = ""
             attempt = 0 if self._memory.position(self.key) != before else attempt
             if not went_well or attempt:
                 await asyncio.sleep(self._backoff.delay_s(attempt))

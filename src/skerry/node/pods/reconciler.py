@@ -118,3 +118,4 @@ class PodReconciler:
             await asyncio.gather(*(runtime.stop(k, grace_s=ORPHAN_GRACE_S) for k in keys))
             await runtime.remove_pod(uid)
             self._tools.volumes.remove(uid)
+        await self._references.forget_unused()

@@ -13,6 +13,7 @@ from skerry.node.memory import Memory, Mirror
 from skerry.node.pods.env import Kind, Lookup, NotKnownError
 
 _RESOURCES: dict[str, Resource] = {"ConfigMap": CONFIGMAPS, "Secret": SECRETS}
+_PURPOSE = "pods"
 Reference = tuple[Kind, str, str]
 """Kind, namespace, name."""
 
@@ -55,6 +56,13 @@ class References:
 
         return find
 
+    async def forget_unused(self) -> None:
+        """Drop the copies of an earlier life that no Pod refers to any more."""
+        used = {m.key for m, _ in self._mirrors.values()}
+        for key in self._memory.mirrors():
+            if key.endswith(f"|{_PURPOSE}") and key not in used:
+                await self._memory.forget(key)
+
     async def close(self) -> None:
         tasks = [*(t for _, t in self._mirrors.values()), *self._ending]
         for task in tasks:
@@ -64,7 +72,13 @@ class References:
     def _begin(self, reference: Reference) -> None:
         kind, namespace, name = reference
         mirror = Mirror(
-            self._api, self._memory, _RESOURCES[kind], namespace, fields=f"metadata.name={name}", connected=self._connected, purpose="pods"
+            self._api,
+            self._memory,
+            _RESOURCES[kind],
+            namespace,
+            fields=f"metadata.name={name}",
+            connected=self._connected,
+            purpose=_PURPOSE,
         )
         mirror.subscribe(lambda _: self._tell(reference))
         task = asyncio.create_task(self._follow(mirror, reference))

@@ -44,9 +44,12 @@ def _of_pod(spec: Mapping[str, Any]) -> Iterator[str]:
         yield "spec.shareProcessNamespace: the process runtime gives each container its own processes"
     if spec.get("ephemeralContainers"):
         yield "spec.ephemeralContainers: not supported by the process runtime; use kubectl exec"
-    for field in ("sysctls",):
-        if dig(spec, "securityContext", field):
-            yield f"spec.securityContext.{field}: the process runtime shares the host's kernel settings"
+    if dig(spec, "securityContext", "sysctls"):
+        yield "spec.securityContext.sysctls: the process runtime shares the host's kernel settings"
+    if spec.get("activeDeadlineSeconds"):
+        yield "spec.activeDeadlineSeconds: not supported by this node yet"
+    if spec.get("dnsConfig"):
+        yield "spec.dnsConfig: Pods use the node's network and its resolver"
 
 
 def _of_container(container: Mapping[str, Any], enforcement: Enforcement, allow_unenforced: bool) -> Iterator[str]:

@@ -127,7 +127,10 @@ def allowed_host_path(spec: Mapping[str, Any], allowed: Sequence[str]) -> Path:
     roots = [os.path.realpath(a) for a in allowed]
     if ".." in path.split("/") or not any(real == r or real.startswith(r.rstrip("/") + "/") for r in roots):
         listed = ", ".join(allowed) or "none"
-        message = f"hostPath {path!r} is not allowed on this node (allowed: {listed}): start the node with --allow-host-path {path}"
+        message = (
+            f"hostPath {path!r} is not allowed on this node (allowed: {listed}): add it to hostPaths in the node's node.json "
+            f"and start the node again, or join with --allow-host-path {path}"
+        )
         raise RefusedError("HostPathNotAllowed", message)
     if str(spec.get("type") or "").endswith("OrCreate") and not Path(real).exists():
         if kind == "directory":

@@ -18,6 +18,7 @@ from skerry.model.objects import Object, dig, metadata, name_of, uid_of
 from skerry.node.pods.backoff import Restarts, after_exit, after_failed_start
 from skerry.node.pods.ending import end_container
 from skerry.node.pods.env import ConfigError, Lookup, NodeFacts, NotKnownError, command_line, environment
+from skerry.node.pods.etc import etc_files, hostname_of
 from skerry.node.pods.plan import ContainerSeen, Finish, Remove, Start, Step, Stop, plan
 from skerry.node.pods.probes import Kind
 from skerry.node.pods.recorder import EventRecorder
@@ -273,12 +274,14 @@ class PodWorker:
             argv=command_line(container, image, env),
             env=env,
             workdir=container.get("workingDir") or image.workdir,
-            hostname=(dig(pod, "spec", "hostname") or name_of(pod).name)[:63].rstrip("-."),
+            hostname=hostname_of(pod),
             mounts=mounts_of(container, pod, volumes, env),
             limits=limits_of(container),
             run_as_user=context.get("runAsUser"),
             run_as_group=context.get("runAsGroup"),
             termination_path="/dev/termination-log" if path is None else path,
+            message_from_log=container.get("terminationMessagePolicy") == "FallbackToLogsOnError",
+            files=etc_files(pod),
         )
         if self._removed or is_ending(self._pod):
             return

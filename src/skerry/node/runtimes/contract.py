@@ -93,6 +93,10 @@ class ContainerSpec:
     run_as_group: int | None = None
     termination_path: str = "/dev/termination-log"
     """Where the program may leave a last message, "" for nowhere."""
+    message_from_log: bool = False
+    """Whether the log's end stands in for that message when the program failed without one."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Small files that the container gets, by absolute path: `/etc/hosts` and the like."""
 
 
 State = Literal["running", "exited"]

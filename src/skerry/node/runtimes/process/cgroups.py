@@ -154,6 +154,6 @@ def _missing(problems: list[str]) -> str:
     if not problems:
         return ""
     return (
-        f"no control group for {', '.join(problems)}: run the node as root, or in a unit with Delegate=yes, "
-        "or start it with --allow-unenforced-limits to run Pods whose limits nobody keeps"
+        f"no control group for {', '.join(problems)}: run the node as root or in a unit with Delegate=yes, or set "
+        "allowUnenforcedLimits in its node.json (--allow-unenforced-limits when joining) to run Pods whose limits nobody keeps"
     )

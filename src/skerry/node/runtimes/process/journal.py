@@ -34,6 +34,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     uid: int
     gid: int
     started_at: float
+    message_from_log: bool = False
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):

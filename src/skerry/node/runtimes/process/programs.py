@@ -39,7 +39,8 @@ def program_image(reference: str, programs: Mapping[str, Program]) -> Image:
     if program is None:
         allowed = ", ".join(sorted(programs)) or "none"
         message = (
-            f"program {name!r} is not allowed on this node (allowed: {allowed}): start the node with --allow-program {name}=/path/to/it"
+            f"program {name!r} is not allowed on this node (allowed: {allowed}): add it to programs in the node's node.json "
+            f"and start the node again, or join with --allow-program {name}=/path/to/it"
         )
         raise ImageError("ImageNotAllowed", message)
     if not os.access(program.path, os.X_OK):

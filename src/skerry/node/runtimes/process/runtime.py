@@ -35,6 +35,7 @@ from skerry.node.runtimes.contract import (
     Image,
     ImageError,
     LogOptions,
+    Mount,
     RuntimeFailedError,
 )
 from skerry.node.runtimes.process import journal, logs
@@ -179,7 +180,7 @@ class ProcessRuntime:
                 "CreateContainerError", f"attempt {self._living[spec.key].attempt.number} of {spec.key.name} still runs"
             )
         uid, gid = self._owners.of(spec.key.pod_uid)
-        inside = (uid if spec.run_as_user is None else spec.run_as_user, gid if spec.run_as_group is None else spec.run_as_group)
+        inside = self._inside(spec)
         attempt = journal.attempt(self._settings.pods, spec.key, spec.attempt)
         record = Record(
             id=f"{spec.key.pod_uid}-{spec.key.name}-{spec.attempt}",
@@ -191,6 +192,7 @@ class ProcessRuntime:
             uid=inside[0],
             gid=inside[1],
             started_at=time.time(),
+            message_from_log=spec.message_from_log,
         )
         arguments = bwrap_arguments(replace(spec, mounts=self._mounts(spec, attempt)), host=self._host, uid=inside[0], gid=inside[1])
         try:
@@ -204,12 +206,24 @@ class ProcessRuntime:
         await self._until_begun(living)
         return self._known[spec.key, spec.attempt]
 
-    def _mounts(self, spec: ContainerSpec, attempt: Attempt) -> tuple[Any, ...]:
-        from skerry.node.runtimes.contract import Mount
-
+    def _mounts(self, spec: ContainerSpec, attempt: Attempt) -> tuple[Mount, ...]:
+        found = (*(Mount(str(attempt.folder / _file_name(p)), p) for p in self._files(spec)), *spec.mounts)
         if not spec.termination_path:
-            return spec.mounts
-        return (*spec.mounts, Mount(str(attempt.termination), spec.termination_path, read_only=False))
+            return found
+        return (*found, Mount(str(attempt.termination), spec.termination_path, read_only=False))
+
+    def _files(self, spec: ContainerSpec) -> dict[str, str]:
+        """Return the small files of the container by path; an image with an /etc of its own keeps it."""
+        if spec.image.root and "etc" in spec.image.binds:
+            return {}
+        uid, gid = self._inside(spec)
+        passwd = f"root:x:0:0:root:/root:/usr/sbin/nologin\npod:x:{uid}:{gid}:{spec.pod}:/tmp:/bin/sh\n"
+        return {"/etc/passwd": passwd, "/etc/group": f"root:x:0:\npod:x:{gid}:\n", **spec.files}
+
+    def _inside(self, spec: ContainerSpec) -> tuple[int, int]:
+        """Return (uid, gid) that the container's processes see."""
+        uid, gid = self._owners.of(spec.key.pod_uid)
+        return (uid if spec.run_as_user is None else spec.run_as_user, gid if spec.run_as_group is None else spec.run_as_group)
 
     def _launch(self, spec: ContainerSpec, attempt: Attempt, record: Record, arguments: list[Any], owner: tuple[int, int]) -> _Living:
         try:
@@ -224,6 +238,10 @@ class ProcessRuntime:
             output = _new_file(files, attempt.log, owner, os.O_APPEND)
             status = _new_file(files, attempt.folder / "status", (-1, -1), os.O_APPEND)
             _new_file(files, attempt.termination, owner, 0)
+            for path, text in self._files(spec).items():
+                made = attempt.folder / _file_name(path)
+                made.write_text(text)
+                made.chmod(0o644)
             request = {
                 "mode": "start",
                 "root": os.geteuid() == 0,
@@ -309,8 +327,11 @@ class ProcessRuntime:
         found = exit_of(status, oom=self._cgroups.out_of_memory(record.id), output=_tail(attempt.log), now=time.time())
         if not found.message:
             found = msgspec.structs.replace(found, message=_tail(attempt.termination, 4096))
+        if not found.message and record.message_from_log and found.exit_code:
+            found = msgspec.structs.replace(found, message=_tail(attempt.log, 2048))
         failpoints.reach("runtime.before_exit_record")
-        attempt.write_exit(found)
+        with contextlib.suppress(OSError):  # a full disk: the next life will judge by what bubblewrap wrote
+            attempt.write_exit(found)
         failpoints.reach("runtime.after_exit_record")
         self._cgroups.remove(record.id)
         self._known[attempt.key, attempt.number] = _exited(attempt, record, found)
@@ -442,6 +463,10 @@ def _begun(living: _Living) -> bool:
     sandbox = living.attempt.status().child
     command = journal.command_pid(sandbox) if sandbox else 0
     return command > 0 and journal.title(command) not in ("", f"skerry:{living.record.id}")
+
+
+def _file_name(path: str) -> str:
+    return "file" + path.replace("/", "-")
 
 
 def _new_file(files: contextlib.ExitStack, path: Path, owner: tuple[int, int], flags: int) -> int:
