@@ -111,7 +111,7 @@ def _identify_custom(obj: Object, kind: Any, version: Any, schema: KindSchema, b
 def _mismatch(kind: Any, version: Any, schema: KindSchema) -> str:
     refusal = f'{kind} in version "{str(version).rpartition("/")[2]}" cannot be handled as a {schema.kind}: '
     group, _, number = str(version).rpartition("/")
-    if (group, number, kind) in FACTS.kinds or kind == "List":
+    if isinstance(kind, str) and ((group, number, kind) in FACTS.kinds or kind == "List"):
         internal = schema.group.partition(".")[0] or "core"
         return refusal + f"converting ({number}.{kind}) to ({internal}.{schema.kind}): unknown conversion"
     return refusal + f'no kind "{kind}" is registered for version "{version}"'
