@@ -18,7 +18,7 @@ import trustme
 from paho.mqtt.enums import CallbackAPIVersion
 
 from skerry.drivers.mqtt import Connack, Connect, PacketReader, Publish, Topic, encode
-from skerry.node.mqtt import ListenError, MqttListener, listener_context
+from skerry.node.mqtt import ListenError, MqttListener
 from skerry.node.mqtt.listener import Done
 
 pytestmark = pytest.mark.slow
@@ -205,6 +205,8 @@ async def test_a_device_that_is_dismissed_is_cut_off(listener: MqttListener, han
 async def test_plain_mqtt_is_not_spoken_to_the_network() -> None:
     with pytest.raises(ListenError, match=r"only for loopback addresses, not 0\.0\.0\.0"):
         await MqttListener().open("0.0.0.0", 0)
+    with pytest.raises(ListenError, match="cannot use certificate /nowhere.pem"):
+        await MqttListener().open("0.0.0.0", 0, certificate="/nowhere.pem")
 
 
 async def test_with_a_certificate_the_network_is_served_over_tls(handler: Recorder, tmp_path: Path) -> None:
@@ -214,7 +216,7 @@ async def test_with_a_certificate_the_network_is_served_over_tls(handler: Record
     issued.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     listener = MqttListener()
-    await listener.open("0.0.0.0", 0, tls=listener_context(tmp_path / "cert.pem", tmp_path / "key.pem"))
+    await listener.open("0.0.0.0", 0, certificate=str(tmp_path / "cert.pem"), key=str(tmp_path / "key.pem"))
     listener.serve(DEVICE, "secret", handler)
 
     foreign = Foreign(listener.port)

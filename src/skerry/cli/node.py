@@ -45,6 +45,8 @@ def node() -> None:
 @click.option(
     "--mqtt-listen", default="", metavar="ADDRESS:PORT|off", help="Where MQTT devices connect.  [default: port 1883 on the node's address]"
 )
+@click.option("--mqtt-tls-cert", default="", metavar="FILE", help="Certificate for MQTT over TLS; needed on all but loopback addresses.")
+@click.option("--mqtt-tls-key", default="", metavar="FILE", help="Key of that certificate.")
 @click.option(
     "--broker-listen",
     default="",
@@ -85,6 +87,8 @@ def join(
     name: str,
     address: str,
     mqtt_listen: str,
+    mqtt_tls_cert: str,
+    mqtt_tls_key: str,
     broker_listen: str,
     programs: Sequence[str],
     binds: Sequence[str],
@@ -117,6 +121,8 @@ def join(
             hub=str(HubAddress.parse(hub)),
             address=_address(address),
             mqtt_listen=_listen("--mqtt-listen", mqtt_listen),
+            mqtt_certificate=str(Path(mqtt_tls_cert).absolute()) if mqtt_tls_cert else "",
+            mqtt_key=str(Path(mqtt_tls_key).absolute()) if mqtt_tls_key else "",
             broker_listen=_listen("--broker-listen", broker_listen),
             programs=dict(_program(p) for p in programs),
             program_binds=_binds(binds, [_program(p)[0] for p in programs]),

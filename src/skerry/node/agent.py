@@ -201,7 +201,14 @@ class _Node:
             eventing = EventingSubsystem(outbox, self._link, brokers=brokers, triggers=triggers, ingress=self._broker_address())
             stack.push_async_callback(eventing.stop)
             await eventing.start()
-            settings = DeviceSettings(node=self._identity.name, state=self._folder.path, site=site, mqtt=self._mqtt_address())
+            settings = DeviceSettings(
+                node=self._identity.name,
+                state=self._folder.path,
+                site=site,
+                mqtt=self._mqtt_address(),
+                mqtt_certificate=self._settings.mqtt_certificate,
+                mqtt_key=self._settings.mqtt_key,
+            )
             devices = DeviceSubsystem(self._api, self._memory, outbox, settings, connected=self._link.wait_connected)
             stack.push_async_callback(devices.stop)
             await devices.start()

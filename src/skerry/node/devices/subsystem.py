@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -54,14 +53,15 @@ class Runner(Protocol):
 class DeviceSettings:
     """`state` is the node's folder; `site` the Site that the hub gave it, "" when none.
 
-    `mqtt` is where the MQTT listener listens, None for none; `mqtt_tls` is needed on any address but a loopback one.
+    `mqtt` is where the MQTT listener listens, None for none; a certificate and its key are needed on any address but a loopback one.
     """
 
     node: str
     state: Path
     site: str = ""
     mqtt: tuple[str, int] | None = None
-    mqtt_tls: ssl.SSLContext | None = None
+    mqtt_certificate: str = ""
+    mqtt_key: str = ""
 
 
 @dataclass(slots=True)
@@ -134,7 +134,7 @@ class DeviceSubsystem:
         while True:
             before = listener.problem
             try:
-                await listener.open(host, port, tls=self._settings.mqtt_tls)
+                await listener.open(host, port, certificate=self._settings.mqtt_certificate, key=self._settings.mqtt_key)
             except ListenError as error:
                 if listener.problem != before:
                     log.error("no MQTT listener", extra={"error": str(error)})

@@ -15,6 +15,9 @@ class NodeSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, ren
     """The address that Pods and listeners of this node use; "" finds the one that leads to the hub."""
     mqtt_listen: str = ""
     """`address:port` of the MQTT listener; "" means port 1883 on the node's address; "off" opens none."""
+    mqtt_certificate: str = ""
+    mqtt_key: str = ""
+    """PEM files for MQTT over TLS, which every address but a loopback one needs; "" speaks plain TCP."""
     broker_listen: str = ""
     """`address:port` where Brokers take events over HTTP; "" means a free port on 127.0.0.1; "off" opens none."""
     programs: dict[str, str] = {}

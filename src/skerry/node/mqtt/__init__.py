@@ -3,6 +3,5 @@
 from __future__ import annotations
 
 from skerry.node.mqtt.listener import Handler, ListenError, MqttListener
-from skerry.node.mqtt.tls import listener_context
 
-__all__ = ["Handler", "ListenError", "MqttListener", "listener_context"]
+__all__ = ["Handler", "ListenError", "MqttListener"]

@@ -13,10 +13,12 @@ import ipaddress
 import logging
 import ssl
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 from skerry.drivers.mqtt import Topic
 from skerry.node.mqtt.session import Ended, Knock, Listening, Message, Session, State
+from skerry.node.mqtt.tls import listener_context
 
 log = logging.getLogger(__name__)
 
@@ -63,10 +65,10 @@ class MqttListener:
         self.problem = ""
         """Why the listener could not be opened the last time, "" when it could."""
 
-    async def open(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> None:
-        """Listen; raises ListenError. Without *tls* only on a loopback address."""
+    async def open(self, host: str, port: int, *, certificate: str = "", key: str = "") -> None:
+        """Listen; raises ListenError. *certificate* and *key* are PEM files; without them only a loopback address is served."""
         try:
-            await self._open(host, port, tls)
+            await self._open(host, port, _tls(certificate, key))
         except ListenError as error:
             self.problem = str(error)
             raise
@@ -75,8 +77,8 @@ class MqttListener:
     async def _open(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
         if tls is None and not _is_loopback(host):
             raise ListenError(
-                f"MQTT without TLS is only for loopback addresses, not {host}: give the listener a certificate and a key, "
-                "or another address"
+                f"MQTT without TLS is only for loopback addresses, not {host}: give --mqtt-tls-cert and --mqtt-tls-key, "
+                "or another --mqtt-listen, when the node joins (or in its node.json)"
             )
         loop = asyncio.get_running_loop()
         try:
@@ -292,6 +294,15 @@ class _Client(asyncio.Protocol):
 
     def _peer(self) -> str:
         return str(self._transport.get_extra_info("peername")) if self._transport else ""
+
+
+def _tls(certificate: str, key: str) -> ssl.SSLContext | None:
+    if not certificate:
+        return None
+    try:
+        return listener_context(Path(certificate), Path(key or certificate))
+    except OSError as error:
+        raise ListenError(f"MQTT over TLS cannot use certificate {certificate} with key {key or certificate}: {error}") from error
 
 
 def _is_loopback(host: str) -> bool:
