@@ -205,7 +205,7 @@ async def test_a_device_that_is_dismissed_is_cut_off(listener: MqttListener, han
 async def test_plain_mqtt_is_not_spoken_to_the_network() -> None:
     with pytest.raises(ListenError, match=r"only for loopback addresses, not 0\.0\.0\.0"):
         await MqttListener().open("0.0.0.0", 0)
-    with pytest.raises(ListenError, match="cannot use certificate /nowhere.pem"):
+    with pytest.raises(ListenError, match=r"cannot use certificate /nowhere\.pem"):
         await MqttListener().open("0.0.0.0", 0, certificate="/nowhere.pem")
 
 
