@@ -1,9 +1,10 @@
 """What the hub serves of its event log, free of any HTTP library: uploads from nodes, and reading by whoever may.
 
 `POST /skerry/link/events`: one batch, answered after its fsync with `{"acknowledged":N}`; 409 with the same body says from where to
-send. `GET /skerry/link/events`: the mark alone. `GET /skerry/events`: lines of `{"sequence":S,"node":"...","seq":N,"event":{...}}`;
-the header `skerry-next` says after which entry the next page begins. With `watch=true` new ones follow as they come, with an empty
-line when it is quiet. The caller has authenticated and authorised; *node* is who the connection belongs to, never what a header says.
+send. `GET /skerry/link/events`: the mark, and the digest of the event that has this number.
+`GET /skerry/events`: lines of `{"sequence":S,"node":"...","seq":N,"event":{...}}`; the header `skerry-next` says after which entry the
+next page begins. With `watch=true` new ones follow as they come, with an empty line when it is quiet.
+The caller has authenticated and authorised; *node* is who the connection belongs to, never what a header says.
 """
 
 from __future__ import annotations
@@ -100,7 +101,8 @@ class EventRoutes:
 
     async def mark(self, node: str, stream: str) -> Answer:
         """Say what the hub has of a node's stream."""
-        return _acknowledged(200, await self._log.mark(node, _stream(stream)))
+        mark, digest = await self._log.position(node, _stream(stream))
+        return Answer(200, b'{"acknowledged":%d,"digest":"%b"}' % (mark, digest.encode()))
 
     async def upload(self, node: str, stream: str, body: bytes) -> Answer:
         """Store one batch; `MAX_BATCH_BYTES` of body are enough to read."""

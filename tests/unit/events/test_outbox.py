@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import apsw
 import msgspec
 import pytest
 
+from skerry.durable import StoreFullError
 from skerry.events.cloudevents import Event
 from skerry.events.log import EventTooLargeError, Outbox, OutboxLimits
 from skerry.events.log import _outbox_sql as sql
@@ -170,6 +172,21 @@ async def test_a_cancelled_caller_does_not_stop_the_others(outbox: Outbox) -> No
     await stays
 
     assert outbox.newest == 2
+
+
+async def test_a_full_disk_refuses_and_later_takes_again_and_gives_no_number_twice(outbox: Outbox) -> None:
+    await outbox.append(an_event(1), key="k")
+    await outbox._writer.write(lambda db: db.execute("PRAGMA max_page_count = 12").fetchall())
+    with contextlib.suppress(StoreFullError):
+        for i in range(2, 100):
+            await outbox.append(an_event(i, size=4000), key="k")
+    kept = outbox.newest
+    assert kept < 20
+
+    await outbox._writer.write(lambda db: db.execute("PRAGMA max_page_count = 4294967294").fetchall())
+    await outbox.append(an_event(kept + 1, size=4000), key="k")
+
+    assert [seq for seq, _ in await ids(outbox)] == list(range(1, kept + 2))
 
 
 async def test_an_older_copy_of_the_disk_takes_a_new_identity(outbox: Outbox) -> None:

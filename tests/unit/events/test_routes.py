@@ -34,7 +34,7 @@ def routes(hublog: HubLog) -> EventRoutes:
 
 
 async def test_an_upload_is_acknowledged_and_then_read(routes: EventRoutes) -> None:
-    assert (await routes.mark("n", STREAM)).body == b'{"acknowledged":0}'
+    assert (await routes.mark("n", STREAM)).body == b'{"acknowledged":0,"digest":""}'
     answer = await routes.upload("n", STREAM, a_batch(1, 2))
 
     assert (answer.status, answer.body) == (200, b'{"acknowledged":2}')

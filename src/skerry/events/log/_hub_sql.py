@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 import apsw
 
-from skerry.events.log.batch import Dropped, Entry, Stored, bounds
+from skerry.events.log.batch import Dropped, Entry, Stored, bounds, digest
 
 MIGRATIONS = (
     """
     CREATE TABLE streams (
         id INTEGER PRIMARY KEY, node TEXT NOT NULL, stream TEXT NOT NULL, mark INTEGER NOT NULL DEFAULT 0,
-        stored INTEGER NOT NULL DEFAULT 0, dropped INTEGER NOT NULL DEFAULT 0, touched INTEGER NOT NULL DEFAULT 0, UNIQUE (node, stream)
+        stored INTEGER NOT NULL DEFAULT 0, dropped INTEGER NOT NULL DEFAULT 0, touched INTEGER NOT NULL DEFAULT 0,
+        digest TEXT NOT NULL DEFAULT '', UNIQUE (node, stream)
     ) STRICT;
     CREATE TABLE events (
         hub_seq INTEGER PRIMARY KEY AUTOINCREMENT, node TEXT NOT NULL, seq INTEGER NOT NULL, body BLOB NOT NULL
@@ -84,6 +85,12 @@ def mark(db: apsw.Connection, node: str, stream: str) -> int:
     return int(row[0]) if row else 0
 
 
+def digest_at_mark(db: apsw.Connection, node: str, stream: str) -> str:
+    """Return the digest of the event at the mark; "" when that number was dropped, or nothing is stored."""
+    row = db.execute("SELECT digest FROM streams WHERE node = ? AND stream = ?", (node, stream)).fetchone()
+    return str(row[0]) if row else ""
+
+
 def accounts(db: apsw.Connection) -> list[Account]:
     found = db.execute("SELECT node, stream, mark, stored, dropped FROM streams ORDER BY node, id")
     return [Account(str(n), str(s), int(m), int(st), int(d)) for n, s, m, st, d in found]
@@ -110,8 +117,9 @@ def _move(db: apsw.Connection, node: str, stream: str, last: int, fresh: Sequenc
     if known == 0:
         db.execute("INSERT INTO streams (node, stream) VALUES (?, ?) ON CONFLICT DO NOTHING", (node, stream))
         db.execute(_FORGET_OLD_STREAMS, (node, stream, MAX_STREAMS))
-    query = "UPDATE streams SET mark = ?, stored = stored + ?, dropped = dropped + ?, touched = ? WHERE node = ? AND stream = ?"
-    db.execute(query, (last, stored, dropped, newest(db), node, stream))
+    at_mark = digest(fresh[-1].raw) if isinstance(fresh[-1], Stored) else ""
+    query = "UPDATE streams SET mark = ?, stored = stored + ?, dropped = dropped + ?, touched = ?, digest = ? WHERE node = ? AND stream = ?"
+    db.execute(query, (last, stored, dropped, newest(db), at_mark, node, stream))
 
 
 def _account(db: apsw.Connection, count: int, size: int, max_events: int, max_bytes: int) -> int:

@@ -101,7 +101,6 @@ def new_stream(db: apsw.Connection) -> str:
     """Give the outbox a new identity: the hub counts from its beginning again."""
     stream = secrets.token_hex(16)
     _set(db, "stream", stream)
-    _set(db, "acknowledged", 0)
     return stream
 
 

@@ -130,6 +130,12 @@ class HubLog:
         self._know(node, stream, found)
         return found
 
+    async def position(self, node: str, stream: str) -> tuple[int, str]:
+        """Return the mark and the digest of the event at it ("" when it was dropped): a node compares it with its own."""
+        mark, digest = await self._writer.read(lambda db: (sql.mark(db, node, stream), sql.digest_at_mark(db, node, stream)))
+        self._know(node, stream, mark)
+        return mark, digest
+
     async def accounts(self) -> list[sql.Account]:
         """Return every stream's books: numbers up to `mark` = `stored` + `dropped`."""
         return await self._writer.read(sql.accounts)

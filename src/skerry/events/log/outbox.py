@@ -205,9 +205,8 @@ class Outbox:
             self._settle_soon()
 
     async def begin_stream(self) -> None:
-        """Take a new identity: the hub knows numbers of ours that we never gave, so this disk is an older copy."""
+        """Take a new identity: the hub knows other events by our numbers, so this disk is an older copy, or there are two of it."""
         self._stream = await self._writer.write(sql.new_stream)
-        self._acknowledged = 0
 
     async def register(self, trigger: str) -> int:
         """Return the durable cursor of *trigger* (a UID); a new one starts at the newest event."""

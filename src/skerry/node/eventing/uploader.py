@@ -17,7 +17,7 @@ import msgspec
 
 from skerry.durable.failpoints import reach
 from skerry.events.log import BatchError, Outbox
-from skerry.events.log.batch import MAX_BATCH_EVENTS, encode, encode_dropped, head
+from skerry.events.log.batch import MAX_BATCH_EVENTS, digest, encode, encode_dropped, head
 from skerry.kube.api import Transport, TransportResponse
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,7 @@ class _RefusedError(Exception):
 
 class _Answer(msgspec.Struct):
     acknowledged: int
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,16 +134,30 @@ class Uploader:
                     await asyncio.sleep(self._settings.gather_s)
 
     async def _agree(self) -> int:
-        """Ask for the hub's mark; a mark beyond our newest number means that this disk is an older copy."""
-        response = await self._request("GET", b"")
-        mark = await self._mark_of(response)
-        if mark > self._outbox.newest:
-            log.warning("the hub knows later events than this outbox", extra={"mark": mark, "newest": self._outbox.newest})
-            await self._outbox.begin_stream()
-            mark = await self._mark_of(await self._request("GET", b""))
+        """Ask for the hub's mark and return it; begin a new stream when our numbers mean other events to the hub."""
+        said = await self._answer_of(await self._request("GET", b""))
+        mark = said.acknowledged
+        if not await self._means_the_same(mark, said.digest):
+            log.warning("the hub knows other events by our numbers", extra={"mark": mark, "newest": self._outbox.newest})
+            mark = await self._begin_stream()
         self._outbox.acknowledge(mark)
         self._end_trouble()
         return mark
+
+    async def _means_the_same(self, mark: int, told: str) -> bool:
+        """Compare the event at the mark, if we still hold it; a mark beyond our newest number says that this disk is an older copy."""
+        if mark > self._outbox.newest:
+            return False
+        rows = await self._outbox.read(mark - 1, max_events=1, max_bytes=1) if mark and told else []
+        return not rows or rows[0][0] != mark or digest(rows[0][1]) == told
+
+    async def _begin_stream(self) -> int:
+        """Take a new identity, and account for what the hub had before under the old one."""
+        await self._outbox.begin_stream()
+        had = self._outbox.acknowledged
+        if not had:
+            return 0
+        return (await self._answer_of(await self._request("POST", encode_dropped(1, had, reason=_EARLIER)))).acknowledged
 
     async def _next(self, after: int) -> _Batch:
         """Build the batch that follows *after*; there is at least one number to account for."""
@@ -159,14 +174,14 @@ class Uploader:
         return _Batch(sound[-1][0], encode(after, sound, reason=_DAMAGED if len(sound) < len(rows) else reason))
 
     async def _send(self, batch: _Batch) -> int:
-        return await self._mark_of(await self._request("POST", batch.body))
+        return (await self._answer_of(await self._request("POST", batch.body))).acknowledged
 
     async def _request(self, method: str, body: bytes) -> TransportResponse:
         headers = {"skerry-stream": self._outbox.stream, "content-type": "application/x-ndjson"}
         async with asyncio.timeout(self._settings.answer_timeout_s):
             return await self._hub.request(method, PATH, headers=headers, body=body)
 
-    async def _mark_of(self, response: TransportResponse) -> int:
+    async def _answer_of(self, response: TransportResponse) -> _Answer:
         try:
             async with asyncio.timeout(self._settings.answer_timeout_s):
                 body = await response.read(limit_bytes=_MAX_ANSWER_BYTES)
@@ -179,7 +194,7 @@ class Uploader:
         if response.status != 200:
             raise ConnectionError(f"the hub answered {response.status} to events: {body[:200].decode(errors='replace')}")
         try:
-            return msgspec.json.decode(body, type=_Answer).acknowledged
+            return msgspec.json.decode(body, type=_Answer)
         except msgspec.MsgspecError as error:
             raise ConnectionError(f"the hub's answer to events cannot be read: {error}") from error
 
