@@ -1,3 +1,5 @@
+import { createHash } from "node:crypto";
+import { readdirSync, readFileSync } from "node:fs";
 import react from "@vitejs/plugin-react";
 import { defineConfig, type Plugin } from "vite";
 
@@ -20,11 +22,27 @@ function leaveOutUnusedStyles(): Plugin {
   };
 }
 
+/** Writes the hash of all sources beside the pages: a test without Node.js compares it, so that nobody forgets to build. */
+function noteSources(): Plugin {
+  return {
+    name: "note-sources",
+    generateBundle() {
+      const sources = readdirSync("src", { recursive: true, withFileTypes: true })
+        .filter((f) => f.isFile() && !f.name.includes(".test."))
+        .map((f) => `${f.parentPath}/${f.name}`);
+      const files = [...sources, "index.html", "package-lock.json", "public/skerry.svg", "vite.config.ts"].sort();
+      const hash = createHash("sha256");
+      for (const file of files) hash.update(`${file}\n`).update(readFileSync(file));
+      this.emitFile({ type: "asset", fileName: "sources.sha256", source: `${hash.digest("hex")}\n` });
+    },
+  };
+}
+
 // The hub serves the pages below /console/, from inside the Python package. Nothing is loaded from another host, and no
 // script or style is inline: the hub's Content-Security-Policy would refuse it.
 export default defineConfig({
   base: "/console/",
-  plugins: [leaveOutUnusedStyles(), react()],
+  plugins: [leaveOutUnusedStyles(), react(), noteSources()],
   build: {
     outDir: "../src/skerry/console/assets",
     emptyOutDir: true,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ import msgspec
 import pytest
 
 from skerry.console import Console, Response, Sources
-from skerry.console.assets import Assets
+from skerry.console.assets import FOLDER, Assets
 from skerry.console.sessions import IDLE_S
 from skerry.console.stream import MOST_WAITING, Browser
 from skerry.console.views import node_view
@@ -286,6 +287,17 @@ async def test_pages_come_with_a_strict_policy_and_hashed_files_stay_cached(stag
     assert "unsafe" not in policy
     assert page.headers["Cache-Control"] == "no-cache"
     assert (script.headers["Content-Encoding"], "immutable" in script.headers["Cache-Control"]) == ("gzip", True)
+
+
+def test_the_built_pages_are_of_the_present_sources() -> None:
+    web = Path(__file__).parents[3] / "web"
+    files = [p for p in (web / "src").rglob("*") if p.is_file() and ".test." not in p.name]
+    files += [web / name for name in ("index.html", "package-lock.json", "public/skerry.svg", "vite.config.ts")]
+    hashed = hashlib.sha256()
+    for name in sorted(p.relative_to(web).as_posix() for p in files):
+        hashed.update(f"{name}\n".encode() + (web / name).read_bytes())
+
+    assert (FOLDER / "sources.sha256").read_text().strip() == hashed.hexdigest(), "the pages are older than web/: run `make console`"
 
 
 async def test_the_bare_address_leads_to_the_console(stage: Stage) -> None:
