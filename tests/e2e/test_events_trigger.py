@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -32,6 +35,14 @@ spec:
     - exact: {devicename: probe-3}
   subscriber: {uri: "http://127.0.0.1:%d/alarms"}
   delivery: {retry: 20, backoffPolicy: linear, backoffDelay: PT0.2S}
+---
+apiVersion: eventing.knative.dev/v1
+kind: Trigger
+metadata: {name: orders, namespace: default}
+spec:
+  broker: default
+  filter: {attributes: {type: com.example.order}}
+  subscriber: {uri: "http://127.0.0.1:%d/orders"}
 """
 
 
@@ -72,7 +83,7 @@ def webhook() -> Iterator[Webhook]:
     made.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def edge() -> Iterator[Edge]:
     made = Edge()
     try:
@@ -98,7 +109,7 @@ def one_more(probe: Source, webhook: Webhook) -> bool:
 
 def test_a_trigger_delivers_with_no_hub_and_after_a_restart(edge: Edge, webhook: Webhook) -> None:
     stage = edge.stage
-    stage.kubectl("apply", "-f", "-", stdin=EVENTING % webhook.server.server_port)
+    stage.kubectl("apply", "-f", "-", stdin=EVENTING % (webhook.server.server_port, webhook.server.server_port))
     stage.kubectl("wait", "trigger", "alarms", "--for=condition=Ready", "--timeout=20s")
     address = (PLACE.address, stage.ports[f"mqtt-{PLACE.name}"])
     probe, other = Source("default/probe-3", address), Source("default/probe-4", address)
@@ -130,3 +141,37 @@ def test_a_trigger_delivers_with_no_hub_and_after_a_restart(edge: Edge, webhook:
     assert (headers["ce-type"], headers["ce-devicename"], headers["ce-sequence"]) == ("dev.skerry.device.sample", "probe-3", str(last))
     assert {h["ce-devicename"] for h, _ in webhook.told} == {"probe-3"}
     assert [int(json.loads(line)["event"]["sequence"]) for line in printed.splitlines()] == list(range(1, last + 1))
+
+
+def broker_address(edge: Edge) -> str:
+    """Return where the node's Brokers take events, as its log says."""
+    said = re.findall(r"brokers take events address=(\S+)", edge.stage.log_of(PLACE.name).read_text())
+    assert said
+    return str(said[-1])
+
+
+def test_an_app_on_the_node_sends_an_event_into_a_broker(edge: Edge, webhook: Webhook) -> None:
+    edge.stage.kubectl("apply", "-f", "-", stdin=EVENTING % (webhook.server.server_port, webhook.server.server_port))
+    edge.stage.kubectl("wait", "trigger", "orders", "--for=condition=Ready", "--timeout=20s")
+    headers = {
+        "ce-specversion": "1.0",
+        "ce-id": "o-1",
+        "ce-source": "/shop",
+        "ce-type": "com.example.order",
+        "content-type": "application/json",
+    }
+
+    def send() -> bool:
+        request = urllib.request.Request(f"http://{broker_address(edge)}/default/default", b'{"apples":3}', headers)
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                assert answer.status == 202
+        except urllib.error.HTTPError as error:
+            assert error.code == 404, "the Broker is on the node a moment after it is Ready at the hub"
+        time.sleep(0.1)
+        return bool(webhook.told)
+
+    until("the delivery", send)
+
+    got, data = webhook.told[0]
+    assert (got["ce-id"], got["ce-source"], data) == ("o-1", "/shop", {"apples": 3})
