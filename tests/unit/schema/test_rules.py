@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from skerry.apiserver.schema import table_format
+from skerry.model.kinds import all_definitions
 from skerry.model.objects import Object
-from tests.unit.schema.pipeline import a_crd, a_deployment, a_pod, a_wi, complaints, custom, kind, texts
+from tests.unit.schema.pipeline import a_crd, a_deployment, a_pod, a_wi, catalogue, complaints, custom, kind, texts
 
 
 def _pod(**spec: Any) -> list[str]:
@@ -335,3 +337,12 @@ def test_conversion_by_webhook_is_refused_by_name() -> None:
     crd["spec"]["conversion"] = {"strategy": "Webhook"}
 
     assert texts(complaints(CRD, crd)) == ['spec.conversion.strategy: Unsupported value: "Webhook": supported values: "None"']
+
+
+def test_the_kinds_that_skerry_brings_pass_the_rules_for_crds() -> None:
+    for definition in all_definitions():
+        crd = definition.to_crd()
+
+        assert texts(complaints(CRD, crd)) == [], definition.resource.key
+        table_format(definition.resource.key, crd["spec"]["versions"][0].get("additionalPrinterColumns") or [])
+        catalogue().compile_crd_version(crd, definition.resource.version)

@@ -173,7 +173,7 @@ def pattern(schema: Schema) -> Validate | None:
     text = schema.get("pattern")
     if not text:
         return None
-    search = compile_pattern(text).search
+    search = compile_pattern(text)
 
     def validate(value: Any, path: Path, causes: list[Cause]) -> None:
         if value.__class__ is str and not search(value):
