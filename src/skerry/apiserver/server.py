@@ -156,7 +156,8 @@ class ApiServer:
         return {"Skerry-Cluster": decode(system.value)["metadata"]["uid"], "Skerry-Epoch": self.store.epoch}
 
     def _own_routes(self) -> list[Route]:
-        health = [Route(("GET",), p, Access.PUBLIC, self._healthy) for p in ("/healthz", "/livez", "/readyz")]
+        health = [Route(("GET",), p, Access.PUBLIC, self._healthy) for p in ("/healthz", "/livez")]
+        health.append(Route(("GET",), "/readyz", Access.PUBLIC, self._ready))
         discovery, documents = Discovery(self.kinds), OpenApiRoutes(self.registry)
         return [
             *health,
@@ -178,6 +179,11 @@ class ApiServer:
 
     async def _healthy(self, request: Request) -> Response:
         return text_answer("ok")
+
+    async def _ready(self, request: Request) -> Response:
+        """Not ready once the store takes no writes: then only a restart helps."""
+        failed = self.store.failed
+        return text_answer("ok") if failed is None else text_answer(f"store: {failed}", 503)
 
     def operations(self) -> list[Operation]:
         """Return everything that can be asked: every route, and every verb of every kind."""

@@ -68,7 +68,7 @@ class Dispatcher:
             if candidates:
                 raise no_such_method()
             return page_not_found()
-        if route.access is Access.PATH:
+        if route.access not in (Access.PUBLIC, Access.OWN):
             self._authoriser.require(Attributes(request.user, request.method.lower(), path=path))
         return await route.handler(request)
 

@@ -22,12 +22,13 @@ from skerry.apiserver.registry import update as _update
 from skerry.apiserver.registry import watch as _watch
 from skerry.apiserver.registry.body import read_object, read_options
 from skerry.apiserver.registry.kind import Kind
-from skerry.apiserver.registry.options import list_options, write_options
+from skerry.apiserver.registry.options import list_options, read_revision, write_options
 from skerry.apiserver.registry.patch import refuse_apply, transform_of
 from skerry.apiserver.registry.registry import Registry
 from skerry.model.errors import not_found
 
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
+_NEEDS_NAME = {"POST": False, "PUT": True, "PATCH": True}
 CONNECT = frozenset(("exec", "attach", "portforward"))
 """Authorised as `create` whatever the method: these run something."""
 
@@ -54,6 +55,16 @@ class Resources:
         self._registry, self._authoriser, self._renderer = registry, authoriser, renderer
         self._subresources: dict[tuple[str, str], SubresourceHandler] = {}
         self._special: dict[str, SubresourceHandler] = {}
+        self._verbs: dict[str, SubresourceHandler] = {
+            "get": self._get,
+            "list": self._list,
+            "watch": self._watch,
+            "create": self._create,
+            "update": self._update,
+            "patch": self._patch,
+            "delete": self._delete,
+            "deletecollection": self._deletecollection,
+        }
 
     def add(self, key: str, subresource: str, handler: SubresourceHandler) -> None:
         """Serve `plural.group` *key*'s *subresource* with *handler*; with "" the whole resource (a review, a live view)."""
@@ -103,7 +114,7 @@ class Resources:
             if kind.custom:
                 return None
             raise no_such_resource()
-        if not target.subresource and bool(target.name) != (method in ("PUT", "PATCH")) and method in ("PUT", "PATCH", "POST"):
+        if not target.subresource and method in _NEEDS_NAME and bool(target.name) is not _NEEDS_NAME[method]:
             raise no_such_method()
         if kind.namespaced and not target.namespace and (target.name or verb not in ("list", "watch")):
             raise no_such_resource() if target.name else no_such_method()
@@ -114,7 +125,7 @@ class Resources:
             raise no_such_method()
         if special is not None:
             return special
-        return getattr(self, f"_{verb}")  # type: ignore[no-any-return]
+        return self._verbs[verb]
 
     def _subresource(self, kind: Kind, target: Target, verb: str) -> SubresourceHandler:
         name = target.subresource
@@ -129,12 +140,8 @@ class Resources:
         if verb not in sub.verbs:
             raise no_such_method()
         if name in ("status", "finalize", "ephemeralcontainers"):
-            return {"get": self._get, "update": self._update, "patch": self._patch}.get(verb, self._refuse)
-        if name == "scale":
-            scale = self._subresources.get(("*", "scale"))
-            if scale is not None:
-                return scale
-        return self._refuse
+            return self._verbs[verb]
+        return self._subresources.get(("*", name), self._refuse)
 
     @staticmethod
     async def _refuse(call: Call) -> Response:
@@ -142,11 +149,7 @@ class Resources:
         raise BareError(501, "NotImplemented", f"{call.verb} of {what} is not supported by skerry")
 
     async def _get(self, call: Call) -> Response:
-        revision = (
-            list_options({"resourceVersion": call.query["resourceVersion"]}, watch=False).revision
-            if call.query.get("resourceVersion")
-            else None
-        )
+        revision = read_revision(call.query.get("resourceVersion")) if call.query else None
         value = await _read.get(self._registry, call.kind, call.target.namespace, call.target.name, revision)
         return self._renderer.object(call, value)
 
@@ -210,6 +213,4 @@ def _verb(method: str, target: Target, query: Query) -> str:
     verb = _VERBS.get(method)
     if verb is None:
         raise no_such_method()
-    if verb == "create" and target.name and not target.subresource:
-        return "create"
     return verb

@@ -80,8 +80,8 @@ class CustomKinds:
                 self._due.discard(name)
                 try:
                     await self._settle(name)
-                except ApiError as error:
-                    log.warning("custom kind waits", extra={"crd": name, "cause": error.message})
+                except Exception as error:
+                    log.warning("custom kind waits", extra={"crd": name, "cause": repr(error)})
                     asyncio.get_running_loop().call_later(RETRY_S, self._again, name)
 
     def _again(self, name: str) -> None:

@@ -51,7 +51,7 @@ def list_options(query: Query, *, watch: bool) -> ListOptions:
     """Read the options of a list or watch; ApiError 400 for what cannot be read, 422 for what does not go together."""
     if not query:
         return ANY
-    revision = _revision(query.get("resourceVersion"))
+    revision = read_revision(query.get("resourceVersion"))
     match = query.get("resourceVersionMatch", "")
     initial = flag(query, "sendInitialEvents") if "sendInitialEvents" in query else None
     causes = _watch_causes(match, initial) if watch else _list_causes(query, revision, match, initial)
@@ -76,7 +76,8 @@ def list_options(query: Query, *, watch: bool) -> ListOptions:
     )
 
 
-def _revision(text: str | None) -> int | None:
+def read_revision(text: str | None) -> int | None:
+    """Return a resourceVersion as a number; None when it is not given."""
     if not text:
         return None
     if not (text.isascii() and text.isdigit()):
