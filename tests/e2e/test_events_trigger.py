@@ -153,21 +153,17 @@ def broker_address(edge: Edge) -> str:
 def test_an_app_on_the_node_sends_an_event_into_a_broker(edge: Edge, webhook: Webhook) -> None:
     edge.stage.kubectl("apply", "-f", "-", stdin=EVENTING % (webhook.server.server_port, webhook.server.server_port))
     edge.stage.kubectl("wait", "trigger", "orders", "--for=condition=Ready", "--timeout=20s")
-    headers = {
-        "ce-specversion": "1.0",
-        "ce-id": "o-1",
-        "ce-source": "/shop",
-        "ce-type": "com.example.order",
-        "content-type": "application/json",
-    }
+    headers = {"ce-specversion": "1.0", "ce-id": "o-1", "ce-source": "/shop", "ce-type": "com.example.order"}
+    answers: list[int] = []
 
     def send() -> bool:
-        request = urllib.request.Request(f"http://{broker_address(edge)}/default/default", b'{"apples":3}', headers)
+        url = f"http://{broker_address(edge)}/default/default"
+        request = urllib.request.Request(url, b'{"apples":3}', {**headers, "content-type": "application/json"})
         try:
             with urllib.request.urlopen(request, timeout=5) as answer:
-                assert answer.status == 202
+                answers.append(answer.status)
         except urllib.error.HTTPError as error:
-            assert error.code == 404, "the Broker is on the node a moment after it is Ready at the hub"
+            answers.append(error.code)
         time.sleep(0.1)
         return bool(webhook.told)
 
@@ -175,3 +171,4 @@ def test_an_app_on_the_node_sends_an_event_into_a_broker(edge: Edge, webhook: We
 
     got, data = webhook.told[0]
     assert (got["ce-id"], got["ce-source"], data) == ("o-1", "/shop", {"apples": 3})
+    assert set(answers) <= {404, 202}, "the Broker is on the node a moment after it is Ready at the hub"
