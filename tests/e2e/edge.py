@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -200,7 +201,8 @@ def a_pod(edge: Edge, name: str, **spec: Any) -> dict[str, Any]:
     }
 
 
-def edges(folder: Path) -> Iterator[Edge]:
+@contextlib.contextmanager
+def an_edge(folder: Path) -> Iterator[Edge]:
     """Bring one up, and down again whatever happened."""
     edge = Edge(folder)
     try:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.edge import Edge, a_pod, config, edges, until
+from tests.e2e.edge import SKERRY, Edge, a_pod, an_edge, config, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")]
 
@@ -24,7 +24,8 @@ PODS = 10
 
 @pytest.fixture(scope="module")
 def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
-    yield from edges(tmp_path_factory.mktemp("edge"))
+    with an_edge(tmp_path_factory.mktemp("edge")) as found:
+        yield found
 
 
 @pytest.fixture
@@ -154,7 +155,7 @@ def test_an_empty_hub_in_its_place_takes_nothing_away(running: Edge) -> None:
 
 
 def test_two_nodes_cannot_share_a_state_folder(running: Edge) -> None:
-    command = [*_skerry(), "node", "run", "--state", str(running.state)]
+    command = [*SKERRY, "node", "run", "--state", str(running.state)]
 
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
@@ -173,9 +174,3 @@ def test_deleted_while_the_node_was_away_means_ended_when_it_is_back(running: Ed
 
     until(lambda: len(edge.processes()) == 2 * (PODS - 1), "its processes to end")
     nobody_ran_twice(edge)
-
-
-def _skerry() -> list[str]:
-    from tests.e2e.edge import SKERRY
-
-    return SKERRY
