@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from typing import Any
 
 import pytest
@@ -170,3 +171,15 @@ def _container_patch(old: Object, new: Object) -> Object:
     elif "env" in old:
         patch["env"] = None
     return patch
+
+
+def test_long_lists_merge_in_time_that_grows_with_their_length() -> None:
+    old = [{"name": f"v{i}", "value": "1"} for i in range(9_000)]
+    start = time.process_time()
+
+    found = _patched(
+        {"containers": [{"name": "c", "env": old}]}, {"containers": [{"name": "c", "env": [{**e, "value": "2"} for e in old]}]}
+    )
+
+    assert {e["value"] for e in found["containers"][0]["env"]} == {"2"}
+    assert time.process_time() - start < 2.0

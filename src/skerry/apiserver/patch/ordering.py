@@ -21,18 +21,18 @@ def in_order(
     """
     if not isinstance(order, list):
         raise bad_request("$setElementOrder must be a list")
-    places = {_hashable(wanted_identity(v)): i for i, v in enumerate(order)}
-    named = [v for v in merged if _hashable(identity(v)) in places]
-    named.sort(key=lambda v: places[_hashable(identity(v))])
-    others = [v for v in merged if _hashable(identity(v)) not in places]
-    return _interleaved(named, others, {_hashable(identity(v)): i for i, v in enumerate(server)}, identity)
+    places = {hashable(wanted_identity(v)): i for i, v in enumerate(order)}
+    named = [v for v in merged if hashable(identity(v)) in places]
+    named.sort(key=lambda v: places[hashable(identity(v))])
+    others = [v for v in merged if hashable(identity(v)) not in places]
+    return _interleaved(named, others, {hashable(identity(v)): i for i, v in enumerate(server)}, identity)
 
 
 def _interleaved(named: list[Any], others: list[Any], server: dict[Any, int], identity: Callable[[Any], Any]) -> list[Any]:
     found: list[Any] = []
     i = j = 0
     while i < len(named) and j < len(others):
-        here, there = server.get(_hashable(identity(named[i]))), server.get(_hashable(identity(others[j])))
+        here, there = server.get(hashable(identity(named[i]))), server.get(hashable(identity(others[j])))
         if here is not None and there is not None and there < here:
             found.append(others[j])
             j += 1
@@ -42,5 +42,8 @@ def _interleaved(named: list[Any], others: list[Any], server: dict[Any, int], id
     return [*found, *named[i:], *others[j:]]
 
 
-def _hashable(value: Any) -> Any:
-    return value if isinstance(value, (str, int, float, bool, type(None))) else repr(value)
+def hashable(value: Any) -> Any:
+    """Return what stands for a merge key in sets and maps; true is not 1."""
+    return (
+        value if isinstance(value, (str, type(None))) else (type(value) is bool, repr(value) if isinstance(value, (dict, list)) else value)
+    )

@@ -12,14 +12,14 @@ from typing import Any
 import msgspec
 
 from skerry.apiserver.patch.copying import copied
-from skerry.apiserver.patch.ordering import in_order
+from skerry.apiserver.patch.ordering import hashable, in_order
 from skerry.apiserver.schema.kind import KindSchema
 from skerry.apiserver.schema.shape import Shape
 from skerry.model.errors import ApiError, bad_request
 from skerry.model.objects import Object
 
 MAX_LIST = 20_000
-"""Elements of one merging list; the work is their product at worst."""
+"""Elements of one merging list, stored and patched together."""
 
 _PATCH = "$patch"
 _RETAIN = "$retainKeys"
@@ -111,8 +111,10 @@ def _list(old: Any, change: list[Any], shape: Shape | None, patch: Object, name:
 
 
 def _primitives(existing: list[Any], change: list[Any], removed: list[Any], order: Any) -> list[Any]:
-    kept = [v for v in existing if v not in removed]
-    new = list(dict.fromkeys(v for v in change if v not in kept))
+    gone = set(map(hashable, removed))
+    kept = [v for v in existing if hashable(v) not in gone]
+    known = set(map(hashable, kept))
+    new = list({hashable(v): v for v in change if hashable(v) not in known}.values())
     return in_order([*kept, *new], kept, change if order is None else order, lambda v: v, lambda v: v)
 
 
@@ -121,28 +123,37 @@ def _objects(existing: list[Any], change: list[Any], shape: Shape, order: Any) -
     directives = [v for v in change if isinstance(v, dict) and _PATCH in v]
     if any(v[_PATCH] == "replace" for v in directives):
         return [_without_directives(v, shape.element) for v in change if not (isinstance(v, dict) and v.get(_PATCH) == "replace")]
-    doomed = [_key_of(v, key) for v in directives if v[_PATCH] == "delete"]
-    server = [v for v in existing if not (isinstance(v, dict) and v.get(key) in doomed)]
+    doomed = {hashable(_key_of(v, key)) for v in directives if v[_PATCH] == "delete"}
+    server = [v for v in existing if not (isinstance(v, dict) and hashable(v.get(key)) in doomed)]
     result = list(server)
     new: list[Any] = []
+    where = _places(result, key)
+    where_new: dict[Any, int] = {}
     for wanted in change:
         if isinstance(wanted, dict) and wanted.get(_PATCH) == "delete":
             continue
-        value = _key_of(wanted, key)
+        value = hashable(_key_of(wanted, key))
         if isinstance(wanted.get(_PATCH), str) and wanted[_PATCH] != "merge":
             raise _failure(f"unknown patch type: {wanted[_PATCH]} in map: {_go_map(wanted)}")
-        at = next((i for i, v in enumerate(result) if isinstance(v, dict) and v.get(key) == value), None)
-        if at is not None:
-            result[at] = _map(result[at], wanted, shape.element)
+        if value in where:
+            result[where[value]] = _map(result[where[value]], wanted, shape.element)
+        elif value in where_new:
+            new[where_new[value]] = _map(new[where_new[value]], wanted, shape.element)
         else:
-            at = next((i for i, v in enumerate(new) if v.get(key) == value), None)
-            if at is not None:
-                new[at] = _map(new[at], wanted, shape.element)
-            else:
-                new.append(_without_directives(wanted, shape.element))
+            where_new[value] = len(new)
+            new.append(_without_directives(wanted, shape.element))
     if order is None:
         order = [v for v in change if v.get(_PATCH) != "delete"]
     return in_order([*new, *result], server, order, lambda v: v.get(key), lambda v: _key_of(v, key))
+
+
+def _places(elements: list[Any], key: str) -> dict[Any, int]:
+    """Return where each key stands first."""
+    found: dict[Any, int] = {}
+    for i, element in enumerate(elements):
+        if isinstance(element, dict):
+            found.setdefault(hashable(element.get(key)), i)
+    return found
 
 
 def _key_of(element: Any, key: str) -> Any:
