@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from skerry.apiserver.local import LocalApi
+from skerry.apiserver.registry.streams import Frames, frame
 from skerry.model.resources import NODES
 from tests.conformance.test_conformance import _cluster
 
@@ -86,9 +87,51 @@ class Kubectl:
         return err
 
 
+class Echo:
+    """A node that prints its command, repeats its input, and ends with exit code 3."""
+
+    def __init__(self, kind: str, params: Mapping[str, Any]) -> None:
+        self._kind, self._params = kind, params
+        self._out: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._in = Frames()
+        if kind == "logs":
+            for part in (b"first\n", f"of {params['container']}\n".encode(), None):
+                self._out.put_nowait(part)
+        else:
+            self._out.put_nowait(frame(1, " ".join(params["command"]).encode() + b"\n"))
+            if not params["stdin"]:
+                self._end()
+
+    def _end(self) -> None:
+        causes = {"causes": [{"reason": "ExitCode", "message": "3"}]}
+        status = {"metadata": {}, "status": "Failure", "reason": "NonZeroExitCode", "message": "exit code 3", "details": causes}
+        self._out.put_nowait(frame(2, b"bye\n"))
+        self._out.put_nowait(frame(3, json.dumps(status).encode()))
+
+    async def send(self, data: bytes) -> None:
+        for channel, payload in self._in.feed(data):
+            if channel == 0 and payload:
+                self._out.put_nowait(frame(1, payload.upper()))
+            elif (channel, payload) == (255, b"\x00"):
+                self._end()
+
+    async def receive(self) -> bytes | None:
+        return await self._out.get()
+
+    async def finish(self) -> None: ...
+
+    def reset(self) -> None: ...
+
+
+class EchoNodes:
+    async def open(self, node: str, kind: str, params: Mapping[str, Any]) -> Echo:
+        return Echo(kind, params)
+
+
 @pytest.fixture
 async def kubectl(tmp_path: Path) -> AsyncIterator[Kubectl]:
     async with _cluster(tmp_path) as server:
+        server.server.streams.use(EchoNodes())
         api = LocalApi(server.server.registry)
         ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": server.server.registry.timestamp()}
         status: dict[str, Any] = {"capacity": {"cpu": "2", "memory": "1Gi", "pods": "10"}, "conditions": [ready]}
@@ -170,3 +213,17 @@ async def test_a_watch_shows_what_happens(kubectl: Kubectl) -> None:
     _, seen, _ = await watching
 
     assert [line.split()[0] for line in seen.splitlines() if " later " in line] == ["ADDED", "DELETED"]
+
+
+async def test_logs_and_commands_reach_the_node(kubectl: Kubectl) -> None:
+    await kubectl("run p --image=host.skerry.invalid/x")
+    await kubectl("wait --for=jsonpath={.spec.nodeName}=n1 pod/p --timeout=20s")
+
+    logs = await kubectl("logs -f p")
+    told = await kubectl.run("exec", "p", "--", "say", "hello world")
+    fed = await kubectl.run("exec", "-i", "p", "--", "cat", stdin="some input\n")
+
+    assert logs == "first\nof p\n"
+    assert told == (3, "say hello world\n", "bye\ncommand terminated with exit code 3\n")
+    assert fed[:2] == (3, "cat\nSOME INPUT\n")
+    assert "not supported" in await kubectl.refused("attach p")

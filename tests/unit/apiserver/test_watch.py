@@ -103,3 +103,41 @@ async def test_two_forms_of_one_change_do_not_mix(ask: Asker) -> None:
 
     assert (one["object"]["kind"], other["object"]["kind"]) == ("ConfigMap", "PartialObjectMetadata")
     assert "data" not in other["object"]
+
+
+async def test_a_watch_resumed_again_and_again_misses_and_repeats_nothing(ask: Asker) -> None:
+    _, made = await ask("POST", CONFIGMAPS, configmap("a", n="0"))
+
+    async def write() -> None:
+        for i in range(1, 101):
+            await ask("PATCH", f"{CONFIGMAPS}/a", {"data": {"n": str(i)}}, content_type=MERGE)
+
+    writing = asyncio.create_task(write())
+    seen: list[str] = []
+    revision = made["metadata"]["resourceVersion"]
+    while len(seen) < 100:
+        events = await ask.watch(f"{CONFIGMAPS}?watch=true&resourceVersion={revision}")
+        for event in await take(events, min(7, 100 - len(seen))):
+            seen.append(event["object"]["data"]["n"])
+            revision = event["object"]["metadata"]["resourceVersion"]
+        await events.aclose()
+    await writing
+
+    assert seen == [str(i) for i in range(1, 101)]
+
+
+async def test_a_page_that_is_too_old_offers_to_go_on_without_a_snapshot(server: ApiServer, ask: Asker) -> None:
+    for name in ("a", "b", "c"):
+        await ask("POST", CONFIGMAPS, configmap(name))
+    _, first = await ask("GET", f"{CONFIGMAPS}?limit=1")
+    for i in range(5):
+        await ask("PATCH", f"{CONFIGMAPS}/b", {"data": {"k": str(i)}}, content_type=MERGE)
+    ring = server.store._history.ring("configmaps")
+    while len(ring) > 1:
+        ring.drop_oldest()
+
+    status, gone = await ask("GET", f"{CONFIGMAPS}?limit=1&continue={first['metadata']['continue']}")
+    _, rest = await ask("GET", f"{CONFIGMAPS}?continue={gone['metadata']['continue']}")
+
+    assert (status, gone["reason"]) == (410, "Expired")
+    assert [o["metadata"]["name"] for o in rest["items"]] == ["b", "c"]
