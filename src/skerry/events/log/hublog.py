@@ -72,9 +72,9 @@ class HubLog:
         self._early: dict[tuple[str, str], int] = {}
 
     @classmethod
-    async def open(cls, path: Path, *, limits: HubLogLimits | None = None) -> Self:
-        """Open or create the log at *path*."""
-        writer = await Writer.open(path, sql.MIGRATIONS)
+    async def open(cls, path: Path, *, limits: HubLogLimits | None = None, vfs: str | None = None) -> Self:
+        """Open or create the log at *path*, through SQLite's VFS *vfs* if not the usual one."""
+        writer = await Writer.open(path, sql.MIGRATIONS, vfs=vfs)
         return cls(writer, await writer.read(sql.newest), limits or HubLogLimits())
 
     @property

@@ -10,20 +10,23 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+import apsw
 import msgspec
 
-from skerry.durable import Writer
+from skerry.durable import StoreError, Writer
 from skerry.durable.failpoints import reach
 from skerry.events.cloudevents import Event, EventError
 from skerry.events.log import _outbox_sql as sql
 from skerry.events.log.batch import MAX_EVENT_BYTES
 
 log = logging.getLogger(__name__)
+
+_RECOVER_S = 5.0
 
 Done = Callable[[Exception | None], None]
 
@@ -57,9 +60,11 @@ class _Group:
 class Outbox:
     """One node's events, in order. One process opens it at a time."""
 
-    def __init__(self, writer: Writer, facts: sql.Facts, limits: OutboxLimits) -> None:
+    def __init__(self, writer: Writer, facts: sql.Facts, limits: OutboxLimits, open_again: Callable[[], Awaitable[Writer]]) -> None:
         """Use `Outbox.open`."""
         self._writer = writer
+        self._open_again = open_again
+        self._recovering: asyncio.Task[None] | None = None
         self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._stream = facts.stream
@@ -76,15 +81,19 @@ class Outbox:
         self._closed = False
 
     @classmethod
-    async def open(cls, path: Path, *, limits: OutboxLimits | None = None) -> Self:
-        """Open or create the outbox at *path*."""
-        writer = await Writer.open(path, sql.MIGRATIONS)
+    async def open(cls, path: Path, *, limits: OutboxLimits | None = None, vfs: str | None = None) -> Self:
+        """Open or create the outbox at *path*, through SQLite's VFS *vfs* if not the usual one."""
+
+        async def open_writer() -> Writer:
+            return await Writer.open(path, sql.MIGRATIONS, vfs=vfs)
+
+        writer = await open_writer()
         try:
             facts = await writer.write(sql.load)
         except BaseException:
             await writer.close()
             raise
-        return cls(writer, facts, limits or OutboxLimits())
+        return cls(writer, facts, limits or OutboxLimits(), open_writer)
 
     @property
     def stream(self) -> str:
@@ -165,6 +174,7 @@ class Outbox:
         try:
             newest, dropped = await self._writer.write(lambda db: sql.append(db, group.offers, bound))
         except Exception as error:
+            self._recover_if_failed()
             return error
         reach("outbox.after_commit")
         self._newest = newest
@@ -173,6 +183,27 @@ class Outbox:
             log.warning("events dropped for the outbox's bound", extra={"dropped": dropped, "max_bytes": self._limits.max_bytes})
         self._wake()
         return None
+
+    def _recover_if_failed(self) -> None:
+        """After a failed fsync nothing is believed until the file was opened again, which writes and syncs what the log still holds."""
+        if self._writer.failed is not None and self._recovering is None and not self._closed:
+            self._recovering = self._loop.create_task(self._recover(), name="outbox recovers")
+
+    async def _recover(self) -> None:
+        log.error("the outbox failed: no event is taken until it is open again", extra={"cause": str(self._writer.failed)})
+        try:
+            while self._writer.failed is not None:
+                await self._writer.close()
+                try:
+                    self._writer = await self._open_again()
+                    self._newest = await self._writer.read(sql.newest)
+                except (StoreError, apsw.Error, OSError) as error:
+                    log.warning("the outbox cannot be opened", extra={"cause": str(error), "again_in_s": _RECOVER_S})
+                    await asyncio.sleep(_RECOVER_S)
+            log.info("the outbox takes events again", extra={"newest": self._newest})
+            self._wake()
+        finally:
+            self._recovering = None
 
     def _wake(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
@@ -252,6 +283,9 @@ class Outbox:
         self._closed = True
         if self._pump is not None:
             await self._pump
+        if self._recovering is not None:
+            self._recovering.cancel()
+            await asyncio.gather(self._recovering, return_exceptions=True)
         if self._settle_timer is not None:
             self._settle_timer.cancel()
             await (self._settling if self._settling is not None and not self._settling.done() else self._settle())
