@@ -258,3 +258,22 @@ async def test_who_writes_a_role_must_hold_what_it_grants(ask: Asker) -> None:
 
     assert [r[0] for r in (held, more, bound)] == [201, 403, 403]
     assert "is attempting to grant RBAC permissions not currently held" in more[1]["message"]
+
+
+async def test_who_writes_the_status_writes_nothing_else(ask: Asker) -> None:
+    draft = pod("p", node="n1")
+    draft["metadata"]["finalizers"] = ["example.com/hold"]
+    await ask("POST", PODS, draft)
+    owner = {"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": "1"}
+    patch = {
+        "metadata": {"finalizers": None, "ownerReferences": [owner]},
+        "spec": {"nodeName": "n2", "activeDeadlineSeconds": 5},
+        "status": {"phase": "Running"},
+    }
+
+    status, found = await ask("PATCH", f"{PODS}/p/status", patch, content_type=MERGE)
+
+    assert (status, found["status"]["phase"], found["spec"]["nodeName"]) == (200, "Running", "n1")
+    assert "activeDeadlineSeconds" not in found["spec"]
+    assert found["metadata"]["finalizers"] == ["example.com/hold"]
+    assert "ownerReferences" not in found["metadata"]

@@ -22,6 +22,7 @@ from skerry.model.objects import dig
 
 REFUSED = {
     ("pods", "attach"): "kubectl attach is not supported: use kubectl logs -f to follow what a container prints",
+    ("pods", "ephemeralcontainers"): "kubectl debug is not supported: containers cannot join a Pod that runs",
     ("pods", "portforward"): "kubectl port-forward is not supported: a Pod's declared ports are on its node's address",
     ("pods", "proxy"): "the Pod proxy is not supported: a Pod's declared ports are on its node's address",
     ("services", "proxy"): "the Service proxy is not supported",

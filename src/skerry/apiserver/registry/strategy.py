@@ -27,7 +27,7 @@ CREATE_ON_UPDATE = frozenset(
         "clusterrolebindings.rbac.authorization.k8s.io", "runtimeclasses.node.k8s.io",
     )
 )  # fmt: skip
-_STATUS_KEEPS_LABELS = frozenset(("nodes", "pods"))
+_STATUS_TAKES_LABELS = frozenset(("nodes", "pods"))
 
 
 def prepare_for_create(kind: Kind, obj: Object) -> None:
@@ -44,7 +44,9 @@ def prepare_for_update(kind: Kind, obj: Object, old: Object, subresource: str) -
     if subresource == "status":
         _keep_all_but_status(kind, obj, old)
         return
-    if kind.key == "namespaces" and subresource != "finalize":
+    if subresource == "finalize":
+        obj["metadata"] = {k: v for k, v in old["metadata"].items() if k != "resourceVersion"}
+    elif kind.key == "namespaces":
         obj["spec"] = old.get("spec") or {}
     if kind.has_status and subresource in ("", "finalize"):
         if "status" in old:
@@ -63,11 +65,13 @@ def _keep_all_but_status(kind: Kind, obj: Object, old: Object) -> None:
         if "resourceVersion" in meta:
             kept["resourceVersion"] = meta["resourceVersion"]
         obj["metadata"] = kept
-    elif kind.key not in _STATUS_KEEPS_LABELS:
-        if "labels" in before:
-            meta["labels"] = before["labels"]
-        else:
-            meta.pop("labels", None)
+    else:
+        # Who may write the status may not so hold an object back, let it go, or give it away.
+        for key in ("finalizers", "ownerReferences", *(() if kind.key in _STATUS_TAKES_LABELS else ("labels",))):
+            if key in before:
+                meta[key] = before[key]
+            else:
+                meta.pop(key, None)
     for key in [k for k in obj if k not in ("apiVersion", "kind", "metadata", "status")]:
         del obj[key]
     for key, value in old.items():
