@@ -77,7 +77,7 @@ class Hub:
                 stdout=log,
                 stderr=log,
             )
-        while self.process.poll() is None:
+        while self.process.poll() is None and time.perf_counter() - began < 60:
             if (self.folder / "hub" / "admin.kubeconfig").exists():
                 self.write_credentials()
                 with contextlib.suppress(RuntimeError):

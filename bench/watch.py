@@ -13,14 +13,14 @@ WATCHES, BURST, PACED = 200, 200, 100
 
 
 def main() -> None:
-    report = Report(f"Watch: {WATCHES} watches of one object")
+    report = Report(f"Watch: {WATCHES} watches of a collection")
     with a_hub() as (hub, _):
-        hub.load([post(CONFIGMAPS, configmap(0))])
+        hub.load([post(CONFIGMAPS, configmap(i, 256)) for i in range(BURST)], 8)
         plan = {
             "host": "127.0.0.1",
             "port": hub.port,
-            "watch": f"{CONFIGMAPS}?watch=true&fieldSelector=metadata.name%3Dc-0",
-            "object": f"{CONFIGMAPS}/c-0",
+            "watch": f"{CONFIGMAPS}?watch=true",
+            "objects": f"{CONFIGMAPS}/c-",
             "watches": WATCHES,
             "burst": BURST,
             "paced": PACED,
@@ -33,5 +33,5 @@ def main() -> None:
         result, cpu = json.loads(done.stdout), clock.read()[1]
         delivered = WATCHES * (BURST + PACED)
         report.row("burst of 200 updates", result["events_per_s"], "events/s", 60_000, more_is_better=True)
-        report.row("paced: p99 from the writer's answer", result["p99_ms"], "ms", 10)
+        report.row("paced: p99 from the writer's answer", max(0.0, result["p99_ms"]), "ms", 10, note="an event may come before the answer")
         report.row("hub CPU per delivered event", cpu / delivered * 1e6, "us", note=f"client {result['cpu_s'] / delivered * 1e6:.1f} us")
