@@ -160,6 +160,9 @@ async def test_no_page_is_wider_than_its_window(chromium: Browser, hub: FakeHub,
         hub.step(3)
         await asyncio.sleep(0.5)
         assert await page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), path
+    sign_out = await page.get_by_role("button", name="Sign out").bounding_box()
+    assert sign_out is not None
+    assert sign_out["x"] + sign_out["width"] <= WIDTHS[width][0]
     if width == "phone":
         await page.get_by_role("button", name="Navigation").click()
         await page.get_by_role("link", name="Devices", exact=True).click()

@@ -1,8 +1,8 @@
 import "@patternfly/react-core/dist/styles/base.css";
-import "./style.css";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./app";
+import "./style.css"; // last, so that it has the last word
 
 // Light or dark as the system says, also when it changes its mind.
 const dark = window.matchMedia("(prefers-color-scheme: dark)");

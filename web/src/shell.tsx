@@ -133,7 +133,7 @@ function Head({ user, onSignOut, open, onToggle }: { user: string; onSignOut: ()
 function LinkState() {
   const { link } = useLive();
   if (link === "live") return <Label status="success">Live</Label>;
-  if (link === "lost") return <Label status="danger">Connection lost</Label>;
+  if (link === "lost") return <Label status="danger">Hub lost</Label>;
   return <Label>Connecting</Label>;
 }
 
