@@ -19,6 +19,7 @@ from skerry.model.errors import ApiError, unavailable
 from skerry.node.connection.answering import AnsweringStream
 from skerry.node.connection.backoff import retry_delay_s
 from skerry.node.connection.refusals import refusal_of
+from skerry.node.identity.dialing import dial
 from skerry.node.identity.folder import Identity, StateFolder
 from skerry.node.identity.hub_address import HubAddress
 from skerry.node.identity.joining import RefusedError, ask
@@ -174,13 +175,9 @@ class HubLink:
         context = client_context(
             self._identity.ca, certificate=self._folder.certificate, key=self._folder.key, protocols=[ALPN], dates=False
         )
+        connected = await dial(self._address.host, self._address.port, remembered=self._folder.path / "hub-address")
         transport, link = await asyncio.get_running_loop().create_connection(
-            lambda: LinkConnection(client=True, limits=NODE_LIMITS),
-            self._address.host,
-            self._address.port,
-            ssl=context,
-            server_hostname=self._address.host,
-            happy_eyeballs_delay=0.25,
+            lambda: LinkConnection(client=True, limits=NODE_LIMITS), sock=connected, ssl=context, server_hostname=self._address.host
         )
         tls = transport.get_extra_info("ssl_object")
         if tls is None or tls.selected_alpn_protocol() != ALPN:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from skerry.node.identity.dialing import dial
+
 MAX_ANSWER = 256 * 1024
 
 
@@ -62,9 +64,8 @@ async def exchange(
 async def _exchange(address: HubAddress, context: ssl.SSLContext, method: str, path: str, body: bytes) -> Reply:
     import h11  # only here: a node that has joined seldom needs it
 
-    reader, writer = await asyncio.open_connection(
-        address.host, address.port, ssl=context, server_hostname=address.host, happy_eyeballs_delay=0.25, limit=MAX_ANSWER
-    )
+    connected = await dial(address.host, address.port)
+    reader, writer = await asyncio.open_connection(sock=connected, ssl=context, server_hostname=address.host, limit=MAX_ANSWER)
     try:
         peer = h11.Connection(h11.CLIENT, max_incomplete_event_size=32 * 1024)
         headers = [("host", f"{address.host}:{address.port}"), ("accept", "application/json"), ("connection", "close")]
