@@ -117,6 +117,7 @@ class _Node:
         self._own_mirror = Mirror(self._api, memory, NODES, fields=f"metadata.name={name}", connected=connected)
         self._pods = PodReconciler(self.pods_mirror, self._references, self._pod_tools())
         self._registration = Registration(self._api, self._presence, connected=connected)
+        self._own_mirror.subscribe(lambda name: self._registration.again() if name not in self._own_mirror.items() else None)
         self._site = SiteWatch(name, self._own_mirror, self._at_site, self._registration.registered.wait)
         streams = PodStreams(runtime, self._pods.pod)
         link.handle("logs", streams.logs)
@@ -179,6 +180,7 @@ class _Node:
             enforcement=self._runtime.enforcement,
             doubt=self.pods_mirror.doubt,
             trouble=self._memory.trouble,
+            problems={self._runtime.name: self._runtime.problem},
         )
 
     # ------------------------------------------------------------ devices and events
@@ -209,7 +211,9 @@ class _Node:
                 mqtt_certificate=self._settings.mqtt_certificate,
                 mqtt_key=self._settings.mqtt_key,
             )
-            devices = DeviceSubsystem(self._api, self._memory, outbox, settings, connected=self._link.wait_connected)
+            devices = DeviceSubsystem(
+                self._api, self._memory, outbox, settings, connected=self._link.wait_connected, record=self._recorder.record
+            )
             stack.push_async_callback(devices.stop)
             await devices.start()
             self._twins = devices.twin_handler

@@ -48,6 +48,10 @@ class Site:
         self.subsystem: DeviceSubsystem
         self.outbox: Outbox
         self.now = 1_800_000_000.0
+        self.told: list[tuple[str, str, str, bool]] = []
+
+    def record(self, about: Object, reason: str, message: str, *, warning: bool = False) -> None:
+        self.told.append((f"{about['kind']}/{about['metadata']['name']}", reason, message, warning))
 
     def plugin(self, protocol: str) -> Plugin:
         return FakePlugin({"fake": self.device})
@@ -56,7 +60,9 @@ class Site:
         self.memory = await Memory.open(self.folder)
         self.outbox = await Outbox.open(self.folder / "events.sqlite")
         settings = DeviceSettings(NODE, self.folder, site="dock-3")
-        self.subsystem = DeviceSubsystem(self.api, self.memory, self.outbox, settings, plugins=self.plugin, clock=lambda: self.now)
+        self.subsystem = DeviceSubsystem(
+            self.api, self.memory, self.outbox, settings, plugins=self.plugin, clock=lambda: self.now, record=self.record
+        )
         await self.subsystem.start()
 
     async def stop(self) -> None:
@@ -107,6 +113,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
 async def test_a_device_is_connected_and_in_sync_with_its_values_in_status(site: Site) -> None:
     await until(lambda: site.condition("InSync")[:2] == ("True", "AllAccepted"))
 
+    assert site.told == [("Device/meter-1", "Answers", "the device answers node gw-1", False)]
     status = site.stored()["status"]
     assert site.condition("Connected") == ("True", "Answers", 1)
     assert status["observedGeneration"] == 1
@@ -150,6 +157,8 @@ async def test_what_the_device_refuses_is_rejected_and_not_tried_again(site: Sit
 
     await until(lambda: site.condition("InSync")[1] == "Rejected")
 
+    told = [t for t in site.told if t[1] == "Rejected"]
+    assert told == [("Device/meter-1", "Rejected", "desired mode='manual': the device refused mode='manual'", True)]
     ack = site.stored()["status"]["properties"]["mode"]["ack"]
     assert (ack["code"], ack["message"]) == ("Rejected", "the device refused mode='manual'")
 

@@ -10,12 +10,14 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import Protocol
 
 import msgspec
 
 from skerry.drivers import Quality, Sample
 from skerry.model.objects import Object, dig, metadata, name_of
 from skerry.model.profiles import Profile, Scalar
+from skerry.model.resources import DEVICES
 from skerry.model.times import parse_duration
 from skerry.node.devices.cloudevents import Identity
 from skerry.node.devices.journal import Done, Journal
@@ -26,6 +28,12 @@ from skerry.node.devices.twin import Ack, Reported, Twin, adopt, in_sync
 log = logging.getLogger(__name__)
 
 DEFAULT_SUMMARY_S = 60.0
+
+
+class Record(Protocol):
+    """Writes an Event about a device (`EventRecorder.record`); it never waits."""
+
+    def __call__(self, about: Object, reason: str, message: str, *, warning: bool = False) -> None: ...
 
 
 class ManagedDevice:
@@ -41,6 +49,7 @@ class ManagedDevice:
         site: str,
         clock: Callable[[], float],
         changed: Callable[[ManagedDevice, bool], None],
+        record: Record | None = None,
     ) -> None:
         self.object = obj
         self.twin = twin
@@ -53,6 +62,7 @@ class ManagedDevice:
         self._site = site
         self._clock = clock
         self._changed = changed
+        self._record = record
         self._told: dict[str, Reported] = {}
         self._profile_condition = Condition("ProfileFound", None, "NotRead")
         self._connection = Condition("Connected", None, "Starting")
@@ -113,6 +123,7 @@ class ManagedDevice:
         self.connected = connected
         if was.status != connected:
             log.info("device connected" if connected else "device not connected", extra={"device": self.name, "reason": reason})
+            self._tell_people(reason, message or f"the device answers node {self._node}", warning=connected is False)
         if was != self._connection:
             self.touch(urgent=True)
 
@@ -181,7 +192,14 @@ class ManagedDevice:
         """Take down what became of a wish."""
         if self.twin.acks.get(name) != ack:
             self.twin.acks[name] = ack
+            if ack.code == "Rejected":
+                self._tell_people("Rejected", f"desired {name}={ack.wanted!r}: {ack.message}", warning=True)
             self.touch(urgent=True)
+
+    def _tell_people(self, reason: str, message: str, *, warning: bool) -> None:
+        if self._record is not None:
+            about = {"apiVersion": DEVICES.api_version, "kind": DEVICES.kind, "metadata": self.object["metadata"]}
+            self._record(about, reason, message, warning=warning)
 
     # ------------------------------------------------------------ what is shown
 

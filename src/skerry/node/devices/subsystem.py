@@ -20,7 +20,7 @@ from skerry.kube.api import Api
 from skerry.model.objects import Name, Object, dig, metadata, name_of, uid_of
 from skerry.model.profiles import Profile, ProfileError, load_profile
 from skerry.model.resources import DEVICEPROFILES, DEVICES, SECRETS, Resource
-from skerry.node.devices.device import ManagedDevice
+from skerry.node.devices.device import ManagedDevice, Record
 from skerry.node.devices.journal import Journal, Outbox
 from skerry.node.devices.live import TwinHandler
 from skerry.node.devices.polled import PolledDevice
@@ -75,7 +75,7 @@ class _Driven:
 class DeviceSubsystem:
     """Drives the Devices whose `status.nodeName` is this node.
 
-    `connected` waits for the hub, so that the copies are not asked for in vain.
+    `connected` waits for the hub, so that the copies are not asked for in vain; `record` writes Kubernetes Events about devices.
     """
 
     def __init__(
@@ -86,6 +86,7 @@ class DeviceSubsystem:
         settings: DeviceSettings,
         *,
         connected: Callable[[], Awaitable[object]] | None = None,
+        record: Record | None = None,
         plugins: Callable[[str], Plugin] = load_plugin,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -95,6 +96,7 @@ class DeviceSubsystem:
         self._outbox = outbox
         self._settings = settings
         self._load_plugin = plugins
+        self._record = record
         self.mqtt = MqttListener() if settings.mqtt else None
         self._clock = clock
         self._devices = watch(DEVICES, "", f"status.nodeName={settings.node}")
@@ -236,7 +238,9 @@ class DeviceSubsystem:
         assert self._journal is not None
         twin = self._known.pop(uid_of(obj), None) or Twin(uid_of(obj))
         s = self._settings
-        return ManagedDevice(obj, twin, self._journal, node=s.node, site=s.site, clock=self._clock, changed=self._changed)
+        return ManagedDevice(
+            obj, twin, self._journal, node=s.node, site=s.site, clock=self._clock, changed=self._changed, record=self._record
+        )
 
     def _recipe(self, obj: Object) -> tuple[object, Profile | ProfileError, Target]:
         """Return what a runner is made of; it is made anew when that changes."""
