@@ -239,6 +239,27 @@ class TestSandbox:
         assert list(settings.pods.iterdir()) == []
 
 
+async def test_a_host_without_bubblewrap_says_what_to_install(settings: ProcessSettings) -> None:
+    runtime = ProcessRuntime(replace(settings, bwrap="/usr/bin/no-bwrap"), detect(f"skerry-test-{os.getpid()}"))
+    await runtime.open()
+
+    assert "apt-get install bubblewrap" in runtime.problem
+    await runtime.close()
+
+
+async def test_bubblewrap_that_may_not_make_namespaces_says_so(settings: ProcessSettings, tmp_path: Path) -> None:
+    forbidden = tmp_path / "bwrap"
+    forbidden.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n")
+    forbidden.chmod(0o755)
+    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
+        folder.chmod(0o755)
+    runtime = ProcessRuntime(replace(settings, bwrap=str(forbidden)), detect(f"skerry-test-{os.getpid()}"))
+    await runtime.open()
+
+    assert "No permissions to create new namespace" in runtime.problem
+    await runtime.close()
+
+
 class TestOciImage:
     async def test_an_image_by_digest_runs_on_its_own_files(
         self, settings: ProcessSettings, lives: list[ProcessRuntime], tmp_path: Path

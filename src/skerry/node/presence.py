@@ -6,7 +6,7 @@ Nothing here decides over work: a full disk or a doubtful hub is told, and stops
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -44,6 +44,8 @@ class Presence:
     enforcement: Enforcement
     doubt: str = ""
     trouble: str = ""
+    problems: Mapping[str, str] = field(default_factory=dict)
+    """Why a runtime cannot be used here, by its name; it is then not offered."""
 
 
 def node_labels(p: Presence) -> dict[str, str]:
@@ -52,7 +54,7 @@ def node_labels(p: Presence) -> dict[str, str]:
         "kubernetes.io/hostname": p.name,
         "kubernetes.io/os": "linux",
         "kubernetes.io/arch": p.facts.architecture,
-        **{f"runtime.skerry.dev/{r}": "true" for r in p.runtimes},
+        **{f"runtime.skerry.dev/{r}": "true" for r in p.runtimes if not p.problems.get(r)},
     }
     return {**{k: v for k, v in p.labels.items() if not k.startswith("skerry.dev/")}, **own}
 
@@ -104,6 +106,7 @@ def node_conditions(p: Presence, before: Sequence[Mapping[str, Any]], *, now: da
             "PIDPressure", s.processes > s.processes_max * PIDS_PRESSURE_SHARE, "PID", f"{s.processes} of {s.processes_max} processes"
         ),
         ("ProcessLimitsEnforced", e.complete, "CgroupsUsable" if e.complete else "CgroupsMissing", e.message),
+        *((f"{r.capitalize()}RuntimeUsable", not p.problems.get(r), *_why(p.problems.get(r, ""))) for r in p.runtimes),
         ("HubTrusted", not p.doubt, "SameClusterAndEpoch" if not p.doubt else "HubDoubted", p.doubt),
         ("MemoryIntact", not p.trouble, "Readable" if not p.trouble else "Damaged", p.trouble),
         ("Ready", True, "KubeletReady", "skerry node is ready"),
@@ -112,6 +115,10 @@ def node_conditions(p: Presence, before: Sequence[Mapping[str, Any]], *, now: da
     for kind, holds, reason, message in rows:
         found = with_condition(found, kind, holds, reason=reason, message=message, now=now)
     return [{**c, "lastHeartbeatTime": rfc3339(now)} for c in found]
+
+
+def _why(problem: str) -> tuple[str, str]:
+    return ("SandboxImpossible", problem) if problem else ("SandboxTried", "")
 
 
 def _pressure(kind: str, pressed: bool, what: str, message: str) -> tuple[str, bool, str, str]:

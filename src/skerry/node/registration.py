@@ -6,6 +6,7 @@ Waits are monotonic; a wrong clock changes what the times read and nothing else.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -46,7 +47,13 @@ class Registration:
         self._lease: Object | None = None
         self._written: dict[str, Any] = {}
         self._written_at = 0.0
+        self._again = asyncio.Event()
         self.registered = asyncio.Event()
+
+    def again(self) -> None:
+        """Our Node was removed: register as if for the first time."""
+        self._written = {}
+        self._again.set()
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -67,7 +74,10 @@ class Registration:
                 wait = RETRY_S
             except Exception:  # a filesystem that is gone, say: everything else goes on
                 log.exception("the node could not be told of")
-            await asyncio.sleep(wait)
+            self._again.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._again.wait()
 
     async def _renew(self) -> None:
         name = self._presence().name
@@ -91,7 +101,7 @@ class Registration:
     async def _tell(self) -> None:
         """Write the status when it changed, or when its time has come."""
         presence, clock = self._presence(), asyncio.get_running_loop().time()
-        due = not self.registered.is_set() or clock - self._written_at >= HEARTBEAT_S
+        due = not self._written or clock - self._written_at >= HEARTBEAT_S
         status = node_status(presence, self._written.get("conditions") or (), now=self._now())
         if not due and without_heartbeat(status) == without_heartbeat(self._written):
             return

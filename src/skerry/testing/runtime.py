@@ -74,6 +74,7 @@ class FakeRuntime:
     def __init__(self, host: FakeHost, *, enforcement: Enforcement | None = None) -> None:
         self.host = host
         self.enforcement = enforcement or Enforcement(memory=True, cpu=True, pids=True)
+        self.problem = ""
         self.images = {"host.skerry.invalid/busy"}
         self.fail_next: list[RuntimeFailedError] = []
         """Errors that the next starts raise."""

@@ -41,6 +41,7 @@ def test_a_well_node() -> None:
         "DiskPressure": "False",
         "PIDPressure": "False",
         "ProcessLimitsEnforced": "True",
+        "ProcessRuntimeUsable": "True",
         "HubTrusted": "True",
         "MemoryIntact": "True",
         "Ready": "True",
@@ -51,13 +52,16 @@ def test_each_trouble_is_a_condition_and_the_node_stays_ready() -> None:
     state = HostState(10 * 2**20, 16 * GIB, 2**20, 32768, 32768)
     none = Enforcement(memory=False, cpu=False, pids=False, message="no cgroups")
 
-    found = conditions(replace(PRESENCE, state=state, enforcement=none, doubt="another cluster", trouble="damaged"))
+    found = conditions(
+        replace(PRESENCE, state=state, enforcement=none, doubt="another cluster", trouble="damaged", problems={"process": "no bwrap"})
+    )
 
     assert found == {
         "MemoryPressure": "True",
         "DiskPressure": "True",
         "PIDPressure": "True",
         "ProcessLimitsEnforced": "False",
+        "ProcessRuntimeUsable": "False",
         "HubTrusted": "False",
         "MemoryIntact": "False",
         "Ready": "True",
@@ -80,6 +84,12 @@ def test_this_machine_can_be_described(tmp_path: Any) -> None:
     assert facts.kernel
     assert 0 < state.disk_available <= state.disk_bytes
     assert node_status(replace(PRESENCE, facts=facts, state=state), [], now=NOW)["capacity"]["cpu"] == str(facts.cpus)
+
+
+def test_a_runtime_that_cannot_be_used_is_not_offered() -> None:
+    labels = node_labels(replace(PRESENCE, problems={"process": "no bubblewrap"}))
+
+    assert "runtime.skerry.dev/process" not in labels
 
 
 class Hub:
@@ -163,5 +173,22 @@ def test_an_absent_hub_and_its_refusals_end_nothing() -> None:
 
         assert dig(hub.api.peek(NODES, "", "node-a"), "status", "conditions")
         assert dig(hub.api.peek(LEASES, "kube-node-lease", "node-a"), "spec", "holderIdentity") == "node-a"
+
+    run_virtually(main())
+
+
+def test_a_node_that_was_deleted_registers_again() -> None:
+    async def main() -> None:
+        hub = Hub()
+        registration = hub.registration()
+        task = asyncio.create_task(registration.run())
+        await asyncio.sleep(5)
+        hub.api.erase(NODES, "", "node-a")
+        registration.again()
+        await asyncio.sleep(1)
+        task.cancel()
+        await asyncio.wait([task])
+
+        assert dig(hub.api.peek(NODES, "", "node-a"), "status", "addresses")
 
     run_virtually(main())

@@ -219,7 +219,7 @@ def memory_folder(state: Path) -> Path | None:
             continue
         folder = Path(base) / f"skerry-{os.geteuid()}-{tag}"
         try:
-            folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             seen = folder.lstat()
         except OSError:
             continue

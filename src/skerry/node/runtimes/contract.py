@@ -183,6 +183,11 @@ class Runtime(Protocol):
     @property
     def enforcement(self) -> Enforcement: ...
 
+    @property
+    def problem(self) -> str:
+        """Why this host cannot run anything with this runtime and what to do about it; "" when it can."""
+        ...
+
     async def open(self) -> None:
         """Find everything that an earlier life started; must be called first."""
         ...

@@ -102,6 +102,8 @@ class ProcessRuntime:
         self._changed: list[Callable[[str], None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._opened = False
+        self._began = asyncio.Event()
+        self.problem = ""
 
     @property
     def enforcement(self) -> Enforcement:
@@ -126,6 +128,8 @@ class ProcessRuntime:
             else:
                 self._end(attempt, record)
         self._opened = True
+        self.problem = await find_problem(self._settings.bwrap)
+        self._began.set()
         self._spawn_task(self._keep_logs())
 
     async def close(self) -> None:
@@ -201,6 +205,7 @@ class ProcessRuntime:
             attempt.forget()
             raise RuntimeFailedError("CreateContainerError", f"cannot start container {spec.key.name}: {error}") from error
         self._living[spec.key] = living
+        self._began.set()
         self._known[spec.key, spec.attempt] = _running(attempt, record)
         self._watch(living)
         await self._until_begun(living)
@@ -415,6 +420,9 @@ class ProcessRuntime:
     async def _keep_logs(self) -> None:
         """Once a second note how long the logs are, and give back what is too old."""
         while True:
+            if not self._living:  # an idle node sleeps
+                self._began.clear()
+                await self._began.wait()
             for living in list(self._living.values()):
                 with contextlib.suppress(OSError):
                     size = living.attempt.log.stat().st_size
@@ -437,6 +445,29 @@ def exit_of(status: journal.Status, *, oom: bool, output: str, now: float) -> Ex
         return Exit(exit_code=137, finished_at=at, reason="OOMKilled")
     message = "nobody saw how it ended: it was killed from outside, or the machine restarted"
     return Exit(exit_code=137, finished_at=at, reason="ContainerStatusUnknown", message=message)
+
+
+async def find_problem(bwrap: str) -> str:
+    """Try an empty sandbox, as a user without rights; return why it cannot be had, "" when it can."""
+    if not os.access(bwrap, os.X_OK):
+        return f"{bwrap} is not there: install bubblewrap (apt-get install bubblewrap)"
+    command = [bwrap, "--unshare-user", "--unshare-pid", "--disable-userns", "--cap-drop", "ALL", "--ro-bind", "/", "/", "--proc", "/proc"]
+    who: dict[str, Any] = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+    quiet = asyncio.subprocess.DEVNULL
+    tried = await asyncio.create_subprocess_exec(
+        *command, "/usr/bin/true", stdin=quiet, stdout=quiet, stderr=asyncio.subprocess.PIPE, cwd="/", env={}, **who
+    )
+    try:
+        async with asyncio.timeout(START_TIMEOUT_S):
+            _, said = await tried.communicate()
+    except TimeoutError:
+        tried.kill()
+        await tried.wait()
+        return f"bubblewrap made no sandbox within {START_TIMEOUT_S:.0f} s"
+    if tried.returncode == 0:
+        return ""
+    why = said.decode(errors="replace").strip()[:500] or f"exit code {tried.returncode}"
+    return f"bubblewrap cannot make a sandbox here ({why}): allow user namespaces (sysctl user.max_user_namespaces) to every user"
 
 
 def host_layout() -> HostLayout:
