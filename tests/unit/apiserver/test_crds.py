@@ -140,3 +140,15 @@ async def test_custom_kinds_and_their_selectors_outlive_a_restart(tmp_path: Path
     await second.close()
 
     assert [o["metadata"]["name"] for o in found["items"]] == ["a"]
+
+
+async def test_a_spec_may_be_anything_and_finalizers_in_it_mean_nothing(ask: Asker) -> None:
+    await ask("POST", CRDS, crd(spec={"x-kubernetes-preserve-unknown-fields": True}))
+    await until(ask, boxes(), 200)
+
+    for i, spec in enumerate(([1, 2], "text", {"finalizers": ["x"]})):
+        draft: dict[str, Any] = {**box(f"b{i}"), "spec": spec}
+        assert (await ask("POST", boxes(), draft))[0] == 201
+        assert (await ask("PATCH", f"{boxes()}/b{i}", {"metadata": {"labels": {"a": "b"}}}, content_type=MERGE))[0] == 200
+        assert (await ask("DELETE", f"{boxes()}/b{i}"))[0] == 200
+        assert (await ask("GET", f"{boxes()}/b{i}"))[0] == 404

@@ -17,6 +17,8 @@ from skerry.model.selectors import SelectorError, from_label_selector
 MASTERS = "system:masters"
 MAX_ANSWERS = 20_000
 """Remembered answers; all are forgotten when one role or binding changes, or when there are this many."""
+MAX_REMEMBERED = 512
+"""A question of more characters is not remembered: what strangers send must not fill the memory."""
 
 ROLES = "roles.rbac.authorization.k8s.io"
 CLUSTER_ROLES = "clusterroles.rbac.authorization.k8s.io"
@@ -52,13 +54,18 @@ class Rbac:
         """Answer one question, from memory when it was asked before."""
         if MASTERS in asked.user.groups:
             return True
+        if len(asked.name) + len(asked.path) + len(asked.resource) + len(asked.namespace) > MAX_REMEMBERED:
+            return self._answer(asked)
         key = (asked.user.name, asked.user.groups, *asked[1:8])
         answer = self._answers.get(key)
         if answer is None:
             if len(self._answers) >= MAX_ANSWERS:
                 self._answers.clear()
-            answer = self._answers[key] = any(r.grants(asked) for r in self.rules_for(asked.user, asked.namespace))
+            answer = self._answers[key] = self._answer(asked)
         return answer
+
+    def _answer(self, asked: Attributes) -> bool:
+        return any(r.grants(asked) for r in self.rules_for(asked.user, asked.namespace))
 
     def rules_for(self, user: User, namespace: str = "") -> Iterable[Rule]:
         """Yield every rule that binds *user* at the cluster scope, and in *namespace* when one is given."""

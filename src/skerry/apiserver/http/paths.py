@@ -9,6 +9,9 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote
 
+MAX_REMEMBERED = 512
+"""Longer paths are split anew each time: what strangers send must not fill the memory. Characters."""
+
 
 class Target(NamedTuple):
     """A collection (`name` is ""), an object, or a subresource of one; `rest` is what follows a subresource."""
@@ -42,9 +45,12 @@ def normalise(raw: str) -> str | None:
     return None if any(part in (".", "..") for part in path.split("/")) else path
 
 
-@lru_cache(maxsize=4096)
 def parse(path: str) -> Target | None:
-    """Return what a path names, or None when it is no resource's path."""
+    """Return what a path names, or None when it is no resource's path. Short paths are remembered."""
+    return _remembered(path) if len(path) <= MAX_REMEMBERED else _parse(path)
+
+
+def _parse(path: str) -> Target | None:
     parts = path.split("/")
     if parts[-1] == "":
         return None
@@ -66,3 +72,4 @@ def parse(path: str) -> Target | None:
 
 
 _OF_NAMESPACE = ("status", "finalize")
+_remembered = lru_cache(maxsize=4096)(_parse)

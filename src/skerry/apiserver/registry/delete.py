@@ -114,7 +114,7 @@ def marked(kind: Kind, old: Object, asked: DeleteOptions, *, now: Any) -> Object
     if kind.key == CRDS and CLEANUP not in finalizers:
         finalizers.append(CLEANUP)
     grace = _grace(kind, old, asked)
-    if not finalizers and not grace and not (old.get("spec") or {}).get("finalizers"):
+    if not finalizers and not grace and not held_by_spec(kind, old):
         return None
     already = meta.get("deletionTimestamp")
     if not already or grace < int(meta.get("deletionGracePeriodSeconds") or 0):
@@ -132,6 +132,11 @@ def marked(kind: Kind, old: Object, asked: DeleteOptions, *, now: Any) -> Object
     if kind.key == "namespaces":
         new["status"] = {**(old.get("status") or {}), "phase": "Terminating"}
     return new
+
+
+def held_by_spec(kind: Kind, obj: Object) -> bool:
+    """Say whether a Namespace still has the finalizers of its spec; no other kind has such."""
+    return kind.key == "namespaces" and bool((obj.get("spec") or {}).get("finalizers"))
 
 
 def _finalizers(meta: Object, asked: DeleteOptions) -> list[str]:

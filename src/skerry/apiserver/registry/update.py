@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from skerry.apiserver.registry.admission import Admission
 from skerry.apiserver.registry.create import create
+from skerry.apiserver.registry.delete import held_by_spec
 from skerry.apiserver.registry.encoding import decode
 from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.meta import prepare_changed
@@ -136,7 +137,7 @@ class _Attempt:
         if self._options.dry_run:
             return kind.encoding.at(tail, record.revision)
         key = Key(kind.key, self._change.namespace, self._change.name)
-        if _released(new):
+        if _released(kind, new):
             last = kind.encoding.tail_of(registry.value_of(kind, record))  # a watcher sees what was there before, finalizers and all
             await registry.store.delete(key, registry.stored_as(kind).later(last), expected=record.revision)
             return kind.encoding.at(tail, record.revision)
@@ -169,11 +170,11 @@ def _same(new: Object, old: Object) -> bool:
 _HEAD = ("apiVersion", "kind", "metadata")
 
 
-def _released(new: Object) -> bool:
+def _released(kind: Kind, new: Object) -> bool:
     """Say whether the object is being deleted and its last finalizer, and its grace, are gone."""
     meta = new["metadata"]
     if not meta.get("deletionTimestamp") or meta.get("finalizers"):
         return False
-    if (new.get("spec") or {}).get("finalizers") and new.get("kind") == "Namespace":
+    if held_by_spec(kind, new):
         return False
     return not meta.get("deletionGracePeriodSeconds")
