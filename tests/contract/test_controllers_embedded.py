@@ -77,7 +77,8 @@ async def test_a_rollout_and_its_end(api: LocalApi) -> None:
     image = {"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "host.skerry.invalid/app:2"}]}}}}
     await api.patch(DEPLOYMENTS, SPACE, "web", image, form="strategic")
     second = await until(lambda d: annotations_of(d).get("deployment.kubernetes.io/revision") == "2" and complete(d), api)
-    images = {p["spec"]["containers"][0]["image"] for p in (await api.list(PODS, SPACE)).items}
+    living = [p for p in (await api.list(PODS, SPACE)).items if not metadata(p).get("deletionTimestamp")]
+    images = {p["spec"]["containers"][0]["image"] for p in living}
     await api.delete(DEPLOYMENTS, SPACE, "web", propagation="Foreground")
     await _gone(api, DEPLOYMENTS, REPLICASETS, PODS)
 
