@@ -108,10 +108,11 @@ class ManagedDevice:
         self._profile_condition = Condition("ProfileFound", True, "Found")
         self.touch(urgent=True)
 
-    def without_profile(self, reason: str, message: str) -> None:
+    def without_profile(self, status: bool | None, reason: str, message: str) -> None:
+        """There is no profile to drive the device by: False, or None while the hub has not said so."""
         self.profile = None
-        self._profile_condition = Condition("ProfileFound", False, reason, message)
-        self.connection(False, reason, message)
+        self._profile_condition = Condition("ProfileFound", status, reason, message)
+        self.connection(status, reason, message)
 
     # ------------------------------------------------------------ what the device says
 

@@ -17,6 +17,11 @@ from skerry.model.resources import DEVICEPROFILES, SECRETS, Resource
 class Watched(Protocol):
     """A persisted copy of one list (`skerry.node.memory.Mirror`)."""
 
+    @property
+    def synced(self) -> bool: ...
+
+    async def wait_synced(self) -> None: ...
+
     def items(self) -> Mapping[Name, Object]: ...
 
     def subscribe(self, subscriber: Callable[[Name], None], /) -> None: ...
@@ -42,17 +47,23 @@ class References:
         followed = self._followed.get((resource, name))
         return followed[0].items().get(name) if followed else None
 
+    def is_missing(self, resource: Resource, name: Name) -> bool:
+        """Say whether the hub has said that there is none; what was never asked is not missing."""
+        followed = self._followed.get((resource, name))
+        return followed is not None and followed[0].synced and name not in followed[0].items()
+
     def follow(self, devices: Mapping[Name, Object]) -> None:
         """Follow exactly what *devices* refer to, as far as it can be seen now; called again when more is seen."""
         wanted: set[Reference] = set()
         for device in devices.values():
-            wanted |= self._of(device)
+            wanted |= self.of(device)
         for reference in wanted - self._followed.keys():
             self._begin(reference)
         for reference in self._followed.keys() - wanted:
             self._followed.pop(reference)[1].cancel()
 
-    def _of(self, device: Object) -> set[Reference]:
+    def of(self, device: Object) -> set[Reference]:
+        """Return what *device* refers to, as far as it can be seen now."""
         namespace = name_of(device).namespace
         found: set[Reference] = set()
         secret = dig(device, "spec", "connection", "credentials", "secretRef", "name")
@@ -71,9 +82,20 @@ class References:
         resource, name = reference
         copy = self._watch(resource, name.namespace, f"metadata.name={name.name}")
         copy.subscribe(lambda _: self._changed())
-        self._followed[reference] = (copy, asyncio.create_task(copy.run(), name=f"follow {resource.plural} {name}"))
+        self._followed[reference] = (copy, asyncio.create_task(self._run(copy), name=f"follow {resource.plural} {name}"))
         if copy.items():
             self._changed()
+
+    async def _run(self, copy: Watched) -> None:
+        following = asyncio.create_task(copy.run())
+        try:
+            await copy.wait_synced()
+            if not copy.items():
+                self._changed()  # that there is none is news, too
+            await following
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
 
     async def close(self) -> None:
         tasks = [task for _, task in self._followed.values()]

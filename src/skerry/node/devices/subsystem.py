@@ -256,16 +256,22 @@ class DeviceSubsystem:
             profile = load_profile(own, find) if own else ProfileError("ProfileNotFound", f"DeviceProfile {wanted} does not exist")
         except ProfileError as error:
             profile = error
+        if isinstance(profile, ProfileError) and profile.reason == "ProfileNotFound" and not self._missing(obj):
+            profile = ProfileError("ProfileNotRead", f"the hub has not told DeviceProfile {wanted}, or one that it extends, yet")
         secret = dig(obj, "spec", "connection", "credentials", "secretRef", "name")
         values = secret_values(self._references.get(SECRETS, Name(namespace, secret)) if secret else None)
         protocol = profile.protocol if isinstance(profile, Profile) else ""
         target = Target(dig(obj, "spec", "connection", protocol, default={}), str(name_of(obj)), values)
         return (_versions(own, find), str(profile) if isinstance(profile, ProfileError) else "", target), profile, target
 
+    def _missing(self, device: Object) -> bool:
+        """Say whether the hub told that one of the device's profiles does not exist."""
+        return any(self._references.is_missing(r, n) for r, n in self._references.of(device) if r == DEVICEPROFILES)
+
     def _employ(self, driven: _Driven, profile: Profile | ProfileError, target: Target) -> None:
         device = driven.device
         if isinstance(profile, ProfileError):
-            device.without_profile(profile.reason, str(profile))
+            device.without_profile(None if profile.reason == "ProfileNotRead" else False, profile.reason, str(profile))
             return
         device.use_profile(profile)
         try:
