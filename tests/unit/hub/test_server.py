@@ -146,6 +146,27 @@ async def test_a_certificate_that_lapsed_during_an_outage_is_renewed_without_a_v
     await workshop.close()
 
 
+async def test_a_node_cannot_ask_in_the_name_of_somebody_else(hub: Hub, tmp_path: Path) -> None:
+    folder, workshop = StateFolder(tmp_path / "node"), Workshop()
+    folder.prepare()
+    folder.save_settings(NodeSettings(name="node-a", hub=hub.url))
+    folder.save_ca(hub.pki.ca_pem())
+    await ask(folder, folder.load_settings(), hub.pki.ca_pem(), workshop)
+    name = (await hub.api.list(ENROLLMENTS)).items[0]["metadata"]["name"]
+    await hub.api.patch(ENROLLMENTS, "", name, {"spec": {"decision": "Approved"}})
+    await ask(folder, folder.load_settings(), hub.pki.ca_pem(), workshop)
+    link = HubLink(folder, folder.load(), workshop)
+    running = asyncio.create_task(link.run())
+    await asyncio.wait_for(link.wait_connected(), 10)
+
+    for claim in ({}, {"impersonate-user": "skerry-admin", "impersonate-group": "system:masters"}, {"authorization": "Bearer x"}):
+        assert (await link.request("GET", "/api/v1/namespaces/kube-system/secrets", headers=claim)).status == 403
+
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await workshop.close()
+
+
 async def test_a_node_whose_clock_runs_behind_renews_when_the_hub_refuses_it(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
