@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from skerry.node.runtimes.contract import ImageError
 from skerry.node.runtimes.process.archive import ArchiveError, Budget, Caps, unpack
 from skerry.node.runtimes.process.oci import open_image
+from skerry.node.runtimes.process.runtime import forget_images
 
 
 def a_tar(
@@ -88,6 +89,15 @@ def test_without_a_digest_nothing_is_looked_for(layout: Layout) -> None:
     with pytest.raises(ImageError, match="NAME@sha256:DIGEST") as caught:
         opened(layout, "example.org/app:latest")
     assert caught.value.reason == "InvalidImageName"
+
+
+def test_images_that_nothing_runs_from_are_forgotten(layout: Layout) -> None:
+    kept, other = (opened(layout, layout.image(a_tar((name, b"x")))) for name in ("kept", "other"))
+
+    forget_images(layout.folder.parent.parent / "images", {kept.digest})
+
+    assert Path(kept.root).exists()
+    assert not Path(other.root).exists()
 
 
 def test_an_image_that_is_not_there_says_where_to_put_it(layout: Layout) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -29,13 +30,14 @@ def test_limits_become_files_of_either_version() -> None:
     assert limit_files(1, Limits(), pids=9) == {"pids": {"pids.max": "9"}}
 
 
-def a_v2_host(root: Path, *, controllers: str) -> Path:
-    """A folder that looks like a version 2 hierarchy; the kernel's part (subtree_control) is played by plain files."""
-    group = root / "unit"
-    for folder in (root, group, group / "skerry"):
-        folder.mkdir(exist_ok=True)
-        (folder / "cgroup.controllers").write_text(controllers)
-        (folder / "cgroup.subtree_control").write_text("")
+def a_v2_host(root: Path, *, delegated: bool = True) -> Path:
+    """A folder that looks like a version 2 hierarchy; the kernel's files are played by plain ones."""
+    for group in (root, root / "unit", root / "skerry", root / "unit" / "skerry"):
+        group.mkdir(exist_ok=True)
+        (group / "cgroup.controllers").write_text("cpuset cpu io memory pids")
+        (group / "cgroup.procs").write_text("1\n2\n")
+        if group == root / "unit" and not delegated:
+            (group / "cgroup.subtree_control").mkdir()  # cannot be written
     own = root / "own"
     own.write_text("0::/unit\n")
     return own
@@ -53,12 +55,24 @@ def test_a_host_without_control_groups_says_what_to_do(tmp_path: Path) -> None:
     assert not found.out_of_memory("x")
 
 
-def test_version_2_is_told_apart_by_its_files(tmp_path: Path) -> None:
-    own = a_v2_host(tmp_path, controllers="cpu memory pids")
+def test_version_2_in_a_unit_that_delegates(tmp_path: Path) -> None:
+    found = detect("skerry", root=tmp_path, own=a_v2_host(tmp_path))
 
-    found = detect("skerry", root=tmp_path, own=own)
+    assert found.enforcement.complete
+    assert set(found.parents.values()) == {tmp_path / "unit" / "skerry"}
+    assert found.create("x", Limits(memory_bytes=4096), pids=7) == [str(tmp_path / "unit" / "skerry" / "x" / "cgroup.procs")]
+    assert (tmp_path / "unit" / "skerry" / "x" / "memory.max").read_text() == "4096"
+    assert (tmp_path / "unit" / "skerry" / "x" / "pids.max").read_text() == "7"
+    (tmp_path / "unit" / "skerry" / "x" / "memory.events").write_text("low 0\noom 1\noom_kill 1\n")
+    assert found.out_of_memory("x")
 
-    assert found.version == 2
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may make groups beside the others")
+def test_version_2_in_a_session_that_does_not_delegate(tmp_path: Path) -> None:
+    found = detect("skerry", root=tmp_path, own=a_v2_host(tmp_path, delegated=False))
+
+    assert found.enforcement.complete
+    assert set(found.parents.values()) == {tmp_path / "skerry"}
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b'{"child-pid": 7', b"\xff\xfe\n", b"[1]\n", b"null\n"])
@@ -103,8 +117,6 @@ def test_an_attempt_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_a_lock_says_who_lives(tmp_path: Path) -> None:
-    import os
-
     attempt = Attempt(tmp_path / "u" / "containers" / "app" / "0", ContainerKey("u", "app"), 0)
     attempt.create(RECORD)
     assert not attempt.lives()

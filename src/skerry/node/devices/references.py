@@ -1,12 +1,13 @@
 """Follows what this node's devices refer to: their profiles with all bases, and their credentials. Each by its own name.
 
-What must stay true: a node asks only for what its devices refer to; what it has on disk is there at once, with no hub.
+What must stay true: a node asks only for what its devices refer to; what it has on disk is there at once, with no hub; what no
+device refers to any more leaves the disk.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from skerry.model.objects import Name, Object, dig, name_of
@@ -16,6 +17,8 @@ from skerry.model.resources import DEVICEPROFILES, SECRETS, Resource
 
 class Watched(Protocol):
     """A persisted copy of one list (`skerry.node.memory.Mirror`)."""
+
+    key: str
 
     @property
     def synced(self) -> bool: ...
@@ -29,6 +32,15 @@ class Watched(Protocol):
     async def run(self) -> None: ...
 
 
+class Copies(Protocol):
+    """Where the copies are on disk (`skerry.node.memory.Memory`)."""
+
+    def mirrors(self) -> Iterable[str]: ...
+
+    async def forget(self, mirror: str) -> None: ...
+
+
+PURPOSE = "devices"
 Watch = Callable[[Resource, str, str], Watched]
 """Makes the copy of one resource in a namespace with a field selector."""
 
@@ -38,8 +50,9 @@ Reference = tuple[Resource, Name]
 class References:
     """The profiles and secrets that are referred to; `changed` is called when one of them moves."""
 
-    def __init__(self, watch: Watch, changed: Callable[[], None]) -> None:
+    def __init__(self, watch: Watch, copies: Copies, changed: Callable[[], None]) -> None:
         self._watch = watch
+        self._copies = copies
         self._changed = changed
         self._followed: dict[Reference, tuple[Watched, asyncio.Task[None]]] = {}
 
@@ -52,15 +65,24 @@ class References:
         followed = self._followed.get((resource, name))
         return followed is not None and followed[0].synced and name not in followed[0].items()
 
-    def follow(self, devices: Mapping[Name, Object]) -> None:
+    async def follow(self, devices: Mapping[Name, Object]) -> None:
         """Follow exactly what *devices* refer to, as far as it can be seen now; called again when more is seen."""
-        wanted: set[Reference] = set()
-        for device in devices.values():
-            wanted |= self.of(device)
-        for reference in wanted - self._followed.keys():
-            self._begin(reference)
+        wanted = self._of_all(devices)
+        while new := wanted - self._followed.keys():
+            for reference in new:
+                self._begin(reference)
+            wanted = self._of_all(devices)  # a profile that was on disk may have shown its bases
         for reference in self._followed.keys() - wanted:
-            self._followed.pop(reference)[1].cancel()
+            task = self._followed.pop(reference)[1]
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        used = {copy.key for copy, _ in self._followed.values()}
+        for key in self._copies.mirrors():
+            if key.endswith(f"|{PURPOSE}") and key not in used:
+                await self._copies.forget(key)
+
+    def _of_all(self, devices: Mapping[Name, Object]) -> set[Reference]:
+        return {r for device in devices.values() for r in self.of(device)}
 
     def of(self, device: Object) -> set[Reference]:
         """Return what *device* refers to, as far as it can be seen now."""

@@ -25,7 +25,7 @@ from skerry.node.devices.journal import Journal, Outbox
 from skerry.node.devices.live import TwinHandler
 from skerry.node.devices.polled import PolledDevice
 from skerry.node.devices.pushed import PushedDevice
-from skerry.node.devices.references import References, Watched
+from skerry.node.devices.references import PURPOSE, References, Watched
 from skerry.node.devices.reporter import Reporter, must_tell
 from skerry.node.devices.secrets import secret_values
 from skerry.node.devices.store import TwinStore
@@ -91,7 +91,7 @@ class DeviceSubsystem:
         clock: Callable[[], float] = time.time,
     ) -> None:
         def watch(resource: Resource, namespace: str, fields: str) -> Watched:
-            return Mirror(api, memory, resource, namespace, fields=fields, connected=connected)
+            return Mirror(api, memory, resource, namespace, fields=fields, connected=connected, purpose=PURPOSE)
 
         self._outbox = outbox
         self._settings = settings
@@ -99,8 +99,8 @@ class DeviceSubsystem:
         self._record = record
         self.mqtt = MqttListener() if settings.mqtt else None
         self._clock = clock
-        self._devices = watch(DEVICES, "", f"status.nodeName={settings.node}")
-        self._references = References(watch, self._wake)
+        self._devices = Mirror(api, memory, DEVICES, fields=f"status.nodeName={settings.node}", connected=connected)
+        self._references = References(watch, memory, self._wake)
         self._reporter = Reporter(api, clock=clock, told=self._stored)
         self._plugins: dict[str, Plugin] = {}
         self._driven: dict[Name, _Driven] = {}
@@ -201,7 +201,7 @@ class DeviceSubsystem:
         if not wanted and self._store is None:
             return
         await self._open_store()
-        self._references.follow(wanted)
+        await self._references.follow(wanted)
         for name in self._driven.keys() - wanted.keys():
             await self._drop(name)
         for name, obj in wanted.items():

@@ -1,7 +1,8 @@
 """Limits through the kernel's control groups, version 1 and 2, by hand: folders and small files.
 
-`detect` finds out by trying what this host lets us do; nobody is told that a limit holds when it does not. Every group
-is a child of the group the node itself runs in, so that what contains the node contains its Pods.
+`detect` finds out by trying what this host lets us do; nobody is told that a limit holds when it does not. Where it can
+be, every group is a child of the group the node itself runs in, so that what contains the node contains its Pods; a unit
+of systemd then needs `Delegate=yes` and `KillMode=process`, or stopping the node would end its Pods.
 """
 
 from __future__ import annotations
@@ -60,11 +61,14 @@ class Cgroups:
         counts = dict(zip(words[::2], words[1::2], strict=False))
         return int(counts.get("oom_kill", "0")) > 0
 
-    def remove(self, name: str) -> None:
-        """Remove the groups; they must be empty."""
+    def remove(self, name: str) -> bool:
+        """Remove the groups; return whether they are gone. A process that has just ended may hold one for a moment."""
+        gone = True
         for parent in dict.fromkeys(self.parents.values()):
             with contextlib.suppress(OSError):
                 (parent / name).rmdir()
+            gone = gone and not (parent / name).exists()
+        return gone
 
 
 def limit_files(version: int, limits: Limits, *, pids: int) -> dict[str, dict[str, str]]:
@@ -125,29 +129,38 @@ def _try(group: Path) -> None:
 
 
 def _detect_v2(name: str, root: Path, own: str) -> Cgroups:
-    base = root / own.lstrip("/")
-    try:
-        _try(base / name)
-        _delegate(base)
-        _delegate(base / name)
-    except OSError as error:
-        return Cgroups(2, {}, _missing([f"{c} ({error.strerror})" for c in _NEEDED]))
-    offered = (base / name / "cgroup.subtree_control").read_text().split()
-    return Cgroups(2, {c: base / name for c in _NEEDED if c in offered}, _missing([c for c in _NEEDED if c not in offered]))
+    """Prefer a child of our own group (a unit with Delegate=yes); as root, a group beside the others is the second best."""
+    problem = OSError(0, "not tried")
+    for base in dict.fromkeys((root / own.lstrip("/"), *((root,) if os.geteuid() == 0 else ()))):
+        try:
+            _try(base / name)
+            _delegate(base)
+            _delegate(base / name)
+            offered = (base / name / "cgroup.controllers").read_text().split()
+        except OSError as error:
+            problem = error
+            continue
+        return Cgroups(2, {c: base / name for c in _NEEDED if c in offered}, _missing([c for c in _NEEDED if c not in offered]))
+    return Cgroups(2, {}, _missing([f"{c} ({problem.strerror})" for c in _NEEDED]))
 
 
 def _delegate(group: Path) -> None:
-    """Hand the controllers to the children of *group*; its own processes move to a leaf, as the kernel demands."""
+    """Hand the controllers to the children of *group*.
+
+    The kernel refuses while processes are in it (but for its root): if we are the only one, we move to a leaf.
+    """
     offered = (group / "cgroup.controllers").read_text().split()
-    wanted = [f"+{c}" for c in _NEEDED if c in offered]
+    wanted = " ".join(f"+{c}" for c in _NEEDED if c in offered)
     control = group / "cgroup.subtree_control"
     try:
-        control.write_text(" ".join(wanted))
+        control.write_text(wanted)
     except OSError:
+        if (group / "cgroup.procs").read_text().split() != [str(os.getpid())]:
+            raise
         leaf = group / "skerry-node"
         leaf.mkdir(exist_ok=True)
         (leaf / "cgroup.procs").write_text(str(os.getpid()))
-        control.write_text(" ".join(wanted))
+        control.write_text(wanted)
 
 
 def _missing(problems: list[str]) -> str:

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -51,6 +52,7 @@ SHIM = str(Path(__file__).with_name("_shim.py"))
 START_TIMEOUT_S = 30.0
 """From the fork to a sandbox: 0.1 s here, more on a small board under load."""
 _POLL_S = 0.01
+_GROUP_TRIES = 100
 _POD_UID = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
@@ -127,6 +129,8 @@ class ProcessRuntime:
                 self._spawn_task(self._adopt(living))
             else:
                 self._end(attempt, record)
+        used = {c.image_id for c in self._known.values()}
+        await asyncio.to_thread(forget_images, self._settings.pods.parent / "images", used)
         self._opened = True
         self.problem = await find_problem(self._settings.bwrap)
         self._began.set()
@@ -322,6 +326,10 @@ class ProcessRuntime:
         with contextlib.suppress(OSError):
             living.times.note(living.attempt.log.stat().st_size, time.time())
         self._end(living.attempt, living.record)
+        for _ in range(_GROUP_TRIES):
+            if self._cgroups.remove(living.record.id):
+                break
+            await asyncio.sleep(_POLL_S)
         self._living.pop(living.attempt.key, None)
         living.ended.set()
         for changed in self._changed:
@@ -387,8 +395,6 @@ class ProcessRuntime:
         for key, number in [k for k in self._known if k[0].pod_uid == pod_uid]:
             await self.remove(key, number)
         _check_name(ContainerKey(pod_uid, "x"))
-        import shutil
-
         await asyncio.to_thread(shutil.rmtree, self._settings.pods / pod_uid, ignore_errors=True)
         self._owners.forget(pod_uid)
 
@@ -445,6 +451,13 @@ def exit_of(status: journal.Status, *, oom: bool, output: str, now: float) -> Ex
         return Exit(exit_code=137, finished_at=at, reason="OOMKilled")
     message = "nobody saw how it ended: it was killed from outside, or the machine restarted"
     return Exit(exit_code=137, finished_at=at, reason="ContainerStatusUnknown", message=message)
+
+
+def forget_images(store: Path, used: set[str]) -> None:
+    """Remove the unpacked images that no attempt was started from, and what was left half unpacked."""
+    for folder in store.iterdir() if store.is_dir() else ():
+        if f"sha256:{folder.name}" not in used:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 async def find_problem(bwrap: str) -> str:
