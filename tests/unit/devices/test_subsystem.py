@@ -227,6 +227,24 @@ async def test_devices_are_driven_from_memory_with_no_hub_at_all(site: Site) -> 
     assert [int(e["sequence"]) for e in events] == list(range(1, len(events) + 1)), "numbers go on after a restart"
 
 
+async def test_a_profile_with_bases_is_read_from_memory_with_no_hub(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    for name, spec in (("root", fast()), ("middle", {"extends": ["root"]}), ("flow-meter-x2", {"extends": ["middle"]})):
+        site.api.seed(DEVICEPROFILES, a_profile(spec, name=name))
+    site.api.seed(DEVICES, ours())
+    await site.start()
+    await until(lambda: site.condition("Connected")[0] == "True")
+    await site.stop()
+
+    for _ in range(2):  # the second life shows that the first forgot nothing
+        site.api = FakeApi()
+        for _ in range(50):
+            site.api.fail_next(ConnectionError("no hub"))
+        await site.start()
+        await until(lambda: any(d.connected for d in site.subsystem.devices))
+        await site.stop()
+
+
 async def test_a_device_without_its_profile_waits_and_says_so(tmp_path: Path) -> None:
     site = Site(tmp_path)
     site.api.seed(DEVICES, ours())
@@ -247,6 +265,7 @@ async def test_a_device_that_goes_elsewhere_is_no_longer_driven(site: Site) -> N
 
     await until(lambda: site.device.connections == 0)
     assert site.subsystem.devices == []
+    await until(lambda: [k for k in site.memory.mirrors() if "deviceprofiles" in k] == [])
 
 
 async def test_the_twin_stream_gives_the_live_values_and_goes_on_when_they_change(site: Site) -> None:
