@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 3 << 20
 MAX_LINE_BYTES = 64 << 10
-MAX_HEADERS = 100
+MAX_HEADERS = 64
+MAX_FIELD_BYTES = 16 << 10
 BODY_TIMEOUT_S = 60.0
 KEEPALIVE_S = 180.0
 FIRST_REQUEST_S = 30.0
@@ -65,7 +66,7 @@ class ApiHttp:
                 keepalive_timeout=KEEPALIVE_S,
                 access_log=None,
                 max_line_size=MAX_LINE_BYTES,
-                max_field_size=MAX_LINE_BYTES,
+                max_field_size=MAX_FIELD_BYTES,
                 max_headers=MAX_HEADERS,
                 lingering_time=2.0,
                 auto_decompress=False,
