@@ -96,6 +96,8 @@ class LinkCore:
                 header_encoding=None,
                 validate_outbound_headers=False,
                 normalize_outbound_headers=False,
+                validate_inbound_headers=not client,  # a node trusts its hub's headers; a hub checks everybody's
+                normalize_inbound_headers=False,  # joins cookie headers, which nobody sends here
             )
         )
         self._connection_read = 0
