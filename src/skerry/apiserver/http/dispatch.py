@@ -20,6 +20,9 @@ from skerry.model.errors import ApiError, internal, unavailable
 log = logging.getLogger(__name__)
 
 
+_IMPERSONATION = frozenset(("impersonate-user", "impersonate-group", "impersonate-uid"))
+
+
 class Authoriser(Protocol):
     """Says who may do what."""
 
@@ -48,7 +51,7 @@ class Dispatcher:
     async def handle(self, request: Request) -> Response:
         """Return the answer; never raises but for cancellation."""
         try:
-            if any(k.startswith("impersonate-") for k in request.headers):
+            if not _IMPERSONATION.isdisjoint(request.headers):
                 request = Request(*_parts(request), impersonated(request.user, request.headers, self._authoriser))
             response = await self._route(request)
         except ApiError as error:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 from aiohttp import WSMsgType, web
 from aiohttp.web_protocol import RequestHandler
@@ -145,12 +146,18 @@ def _drop_silent(connection: RequestHandler) -> None:
         connection.transport.abort()
 
 
+_named: WeakKeyDictionary[Any, User | None] = WeakKeyDictionary()
+"""Whom the certificates of open connections name: a certificate never changes while its connection lasts."""
+
+
 def user_of_certificate(ssl_object: Any) -> User | None:
     """Return the user that a verified client certificate names: CN the name, each O a group."""
-    certificate = ssl_object.getpeercert()
-    if not certificate:
-        return None
-    return user_of_subject(certificate.get("subject") or ())
+    try:
+        return _named[ssl_object]
+    except KeyError:
+        certificate = ssl_object.getpeercert()
+    user = _named[ssl_object] = user_of_subject(certificate.get("subject") or ()) if certificate else None
+    return user
 
 
 def user_of_subject(subject: Any) -> User | None:
