@@ -43,6 +43,8 @@ def refused(pod: Object, *, enforcement: Enforcement = ALL, allow: bool = False)
         (a_pod(ports=[{"containerPort": 80, "hostPort": 8080}]), "hostPort 8080"),
         (a_pod(volumeDevices=[{"name": "x"}]), "volumeDevices"),
         (a_pod(lifecycle={"postStart": {"exec": {}}}), "lifecycle.postStart"),
+        (a_pod(livenessProbe={"grpc": {"port": 1}}), "livenessProbe.grpc"),
+        (a_pod({"activeDeadlineSeconds": 5}), "spec.activeDeadlineSeconds"),
         (a_pod(resources={"limits": {"memory": "1Zi"}}), "resources.limits"),
         (a_pod({"containers": [{"name": f"c{i}"} for i in range(10_000)]}), "10000 containers"),
         (a_pod(env=[{"name": f"E{i}"} for i in range(10_000)]), "more than 4096 variables"),

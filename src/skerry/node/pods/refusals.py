@@ -69,6 +69,9 @@ def _of_container(container: Mapping[str, Any], enforcement: Enforcement, allow_
             yield f"{where}: hostPort {outside}: Pods use the node's network, so it must equal containerPort {inside}"
     if dig(container, "lifecycle", "postStart"):
         yield f"{where}: lifecycle.postStart: not supported by the process runtime; use an init container or a startup probe"
+    for kind in ("startupProbe", "livenessProbe", "readinessProbe"):
+        if dig(container, kind, "grpc"):
+            yield f"{where}: {kind}.grpc: not supported by this node; use httpGet, tcpSocket or exec"
     try:
         limits = limits_of(container)
     except quantity.QuantityError as error:
