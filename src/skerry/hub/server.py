@@ -42,6 +42,8 @@ from skerry.trust.tls import hub_context
 
 log = logging.getLogger(__name__)
 
+LAST_ANSWERS_S = 0.5
+"""Seconds for answers that are being written when the hub stops."""
 MAX_FILES = 16384
 LOOK_AT_CERTIFICATE_EVERY_S = 6 * 3600.0
 
@@ -103,7 +105,7 @@ class Hub:
         )
         await self._start_controllers()
         host, port = await self.door.start()
-        self._closers.append(self.door.stop)
+        self._closers.append(self._stop_serving)
         self.url = _url(settings, host, port)
         text = kubeconfig(url=self.url, ca_pem=self.pki.ca_pem(), identity_pem=self.pki.admin.read_text())
         write_kubeconfig(self.kubeconfig, text)
@@ -190,6 +192,11 @@ class Hub:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         while self._closers:
             await self._closers.pop()()
+
+    async def _stop_serving(self) -> None:
+        """Let nobody in any more, and end what is open; watches and followed logs would go on for ever."""
+        await self.door.stop()
+        await self.server.http.close(LAST_ANSWERS_S)
 
     async def _keep_certificate(self, context: Any) -> None:
         """Renew the hub's own certificate in time; connections that are open go on with the old one."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from skerry.controllers.informers import Informers
 from skerry.hub.enrollment import EnrollmentReconciler
-from skerry.hub.enrollment.plan import LABELS_ANNOTATION, node_labels_patch, status_for, status_patch, superseded
+from skerry.hub.enrollment.plan import LABELS_ANNOTATION, needs_certificate, node_labels_patch, status_for, status_patch, superseded
 from skerry.hub.frontdoor import Roster
 from skerry.model.objects import Object, dig
 from skerry.model.resources import ENROLLMENTS, NODES
@@ -35,6 +35,15 @@ def test_a_status_that_is_right_is_left_alone() -> None:
     assert first is not None
     assert first["status"]["phase"] == "Approved"
     assert status_patch(then, status_for(then, certificate="PEM", now=NOW)) is None
+
+
+def test_the_certificate_of_a_token_is_issued_once_at_the_desk() -> None:
+    by_hand = an_enrollment("node-a", KEY)
+    by_token = an_enrollment("node-a", KEY, token="abc")
+
+    assert (needs_certificate(by_hand), needs_certificate(by_token)) == (True, False)
+    assert not needs_certificate({**by_hand, "status": {"certificate": "PEM"}})
+    assert not needs_certificate(an_enrollment("node-a", KEY, "Pending"))
 
 
 def test_a_denial_takes_the_certificate_out_of_the_status() -> None:

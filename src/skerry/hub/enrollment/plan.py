@@ -18,8 +18,9 @@ _REASONS = {APPROVED: "Approved", DENIED: "Denied", PENDING: "WaitsForDecision"}
 
 
 def needs_certificate(enrollment: Object) -> bool:
-    """Whether the certificate that the status should carry must still be issued."""
-    return bool(dig(enrollment, "spec", "decision") == APPROVED and not dig(enrollment, "status", "certificate"))
+    """Whether the certificate that the status should carry must still be issued; who brought a token is given it at the desk."""
+    by_hand = not dig(enrollment, "spec", "token")
+    return bool(by_hand and dig(enrollment, "spec", "decision") == APPROVED and not dig(enrollment, "status", "certificate"))
 
 
 def status_for(enrollment: Object, *, certificate: str, now: datetime) -> dict[str, Any]:
