@@ -27,6 +27,7 @@ FLOW = Property("flow", "number", range=(0, 120), deadband=0.5)
         ("number", math.nan, None, Quality.BAD),
         ("number", math.inf, None, Quality.BAD),
         ("number", 1e308, None, Quality.BAD),
+        ("number", 2**53, 2.0**53, Quality.BAD),
         ("number", "42", None, Quality.BAD),
         ("number", True, None, Quality.BAD),
         ("integer", 42.0, 42, Quality.GOOD),

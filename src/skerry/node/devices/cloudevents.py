@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 
 from skerry.events.cloudevents import DEVICE_EVENT_TYPE, SAMPLE_TYPE, Event
 from skerry.model.profiles import Scalar
 from skerry.model.times import rfc3339_micro
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Identity:
     """Who an event comes from."""
 
@@ -25,11 +26,12 @@ class Identity:
     name: str
     profile: str
 
-    @property
+    @cached_property
     def source(self) -> str:
         return f"/nodes/{self.node}/devices/{self.namespace}/{self.name}"
 
-    def extensions(self) -> dict[str, str | int | bool]:
+    @cached_property
+    def extensions(self) -> Mapping[str, str | int | bool]:
         found: dict[str, str | int | bool] = {
             "devicenamespace": self.namespace,
             "devicename": self.name,
@@ -49,7 +51,7 @@ def time_text(at: float) -> str:
 
 def sample_event(identity: Identity, number: int, sequence: str, values: Mapping[str, Scalar], *, at: float, quality: str) -> Event:
     """Return the event of one or more values that were read at one time."""
-    extensions = {**identity.extensions(), "quality": quality, **({"sequence": sequence} if sequence else {})}
+    extensions = {**identity.extensions, "quality": quality, **({"sequence": sequence} if sequence else {})}
     subject = next(iter(values)) if len(values) == 1 else ""
     return _event(identity, number, SAMPLE_TYPE, subject, values, at, extensions)
 
@@ -58,7 +60,7 @@ def device_event(
     identity: Identity, number: int, sequence: str, name: str, data: Mapping[str, object], *, at: float, severity: int
 ) -> Event:
     """Return the event *name* of the profile, or one that the device told by itself."""
-    extensions = {**identity.extensions(), "severity": severity, **({"sequence": sequence} if sequence else {})}
+    extensions = {**identity.extensions, "severity": severity, **({"sequence": sequence} if sequence else {})}
     return _event(identity, number, DEVICE_EVENT_TYPE, name, data, at, extensions)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -52,6 +52,8 @@ class ManagedDevice:
         record: Record | None = None,
     ) -> None:
         self.object = obj
+        self.identity = _identity(obj, node, site)
+        self.broker = _broker(obj)
         self.twin = twin
         self.profile: Profile | None = None
         self.connected: bool | None = None
@@ -76,15 +78,6 @@ class ManagedDevice:
         return str(name_of(self.object))
 
     @property
-    def identity(self) -> Identity:
-        namespace, name = name_of(self.object)
-        return Identity(self._node, self._site, namespace, name, str(dig(self.object, "spec", "profile", default="")))
-
-    @property
-    def broker(self) -> str:
-        return f"{name_of(self.object).namespace}/{dig(self.object, 'spec', 'telemetry', 'broker', default='default')}"
-
-    @property
     def summary_every_s(self) -> float:
         try:
             return parse_duration(dig(self.object, "spec", "telemetry", "summaryEvery", default="60s"))
@@ -94,6 +87,7 @@ class ManagedDevice:
     def update(self, obj: Object) -> bool:
         """Take over the object; returns whether there are new wishes."""
         self.object = obj
+        self.identity, self.broker = _identity(obj, self._node, self._site), _broker(obj)
         new = adopt(self.twin, generation=int(metadata(obj).get("generation") or 0), desired=dig(obj, "spec", "desired", default={}))
         self.touch(urgent=True)
         return new
@@ -145,31 +139,34 @@ class ManagedDevice:
         judged = {n: judge(profile.properties[n], s) for n, s in samples.items() if n in profile.properties}
         self.seen()
         done = done or _nobody
-        if own is not None and self._journal.is_repetition(self.identity, own, _first_part(judged), done):
+        parts = _parts(judged)
+        if own is not None and parts and self._journal.is_repetition(self.identity, own, _values(parts[0]), done):
             return
-        self._send(judged, pushed, own, done)
+        self._send(parts, pushed, own, done)
         self.twin.reported |= judged
         self._events(judged)
         self.touch(urgent=False)
 
-    def _send(self, judged: Mapping[str, Reported], pushed: bool, own: int | None, done: Done) -> None:
-        """Send what is news: good values in one event, what is out of range in another. What the device numbered goes out whole."""
-        assert self.profile is not None
-        props = self.profile.properties
-        whole = {n for n in judged if pushed and (own is not None or props[n].deadband == 0)}
-        news = {n: r for n, r in judged.items() if r.value is not None and (n in whole or is_news(props[n], self._told.get(n), r))}
+    def _send(self, parts: Sequence[Mapping[str, Reported]], pushed: bool, own: int | None, done: Done) -> None:
+        """Send what is news, good values and bad ones apart. What the device numbered goes out whole."""
         waiting = _Join(done)
-        for part in _parts(news):
-            self._send_part(part, own, waiting.one())
+        for part in parts:
+            news = part if own is not None else self._news(part, pushed)
+            if news:
+                self._send_part(news, own, waiting.one())
+                self._told |= news
             own = None
-        self._told |= news
         waiting.begin()
 
+    def _news(self, part: Mapping[str, Reported], pushed: bool) -> Mapping[str, Reported]:
+        assert self.profile is not None
+        props = self.profile.properties
+        return {n: r for n, r in part.items() if (pushed and props[n].deadband == 0) or is_news(props[n], self._told.get(n), r)}
+
     def _send_part(self, part: Mapping[str, Reported], own: int | None, done: Done) -> None:
-        values = {n: r.value for n, r in part.items() if r.value is not None}
         worst = next((r.quality for r in part.values() if r.quality is not Quality.GOOD), Quality.GOOD)
         at = max(r.at for r in part.values())
-        self._journal.sample(self.identity, self.broker, values, at=at, quality=worst.value, own=own, done=done)
+        self._journal.sample(self.identity, self.broker, _values(part), at=at, quality=worst.value, own=own, done=done)
 
     def _events(self, judged: Mapping[str, Reported]) -> None:
         assert self.profile is not None
@@ -249,14 +246,22 @@ class _Join:
 
 def _parts(judged: Mapping[str, Reported]) -> list[dict[str, Reported]]:
     """Return good values and bad ones apart, without empty parts; what has no value is in neither."""
-    shown = {n: r for n, r in judged.items() if r.value is not None}
-    both = [{n: r for n, r in shown.items() if (r.quality is Quality.BAD) is bad} for bad in (False, True)]
-    return [part for part in both if part]
+    good = {n: r for n, r in judged.items() if r.value is not None and r.quality is not Quality.BAD}
+    bad = {n: r for n, r in judged.items() if r.value is not None and n not in good} if len(good) < len(judged) else {}
+    return [part for part in (good, bad) if part]
 
 
-def _first_part(judged: Mapping[str, Reported]) -> dict[str, Scalar]:
-    """Return the values that carry the device's own number."""
-    return {n: r.value for n, r in next(iter(_parts(judged)), {}).items() if r.value is not None}
+def _values(part: Mapping[str, Reported]) -> dict[str, Scalar]:
+    return {n: r.value for n, r in part.items() if r.value is not None}
+
+
+def _identity(obj: Object, node: str, site: str) -> Identity:
+    namespace, name = name_of(obj)
+    return Identity(node, site, namespace, name, str(dig(obj, "spec", "profile", default="")))
+
+
+def _broker(obj: Object) -> str:
+    return f"{name_of(obj).namespace}/{dig(obj, 'spec', 'telemetry', 'broker', default='default')}"
 
 
 def _nobody(error: Exception | None) -> None:

@@ -24,7 +24,7 @@ def judge(prop: Property, sample: Sample) -> Reported:
 
 def _typed(prop: Property, value: Scalar) -> Scalar:
     """JSON and registers do not tell 3 from 3.0: the profile does."""
-    if prop.type == "number" and type(value) is int and abs(value) < 2**53:
+    if prop.type == "number" and type(value) is int and abs(value) < 2**1000:
         return float(value)
     if prop.type == "integer" and type(value) is float and value.is_integer() and abs(value) < 2**53:
         return int(value)
