@@ -54,7 +54,7 @@ async def test_a_board_tells_its_values_and_takes_what_is_desired(node: DevicesA
     await until(lambda: node.condition("sensor-1", "InSync")[:2] == ("True", "AllAccepted"))
     generation = await node.want("sensor-1", interval=3)
     await until(lambda: node.condition("sensor-1", "InSync") == ("True", "AllAccepted", generation))
-    await until(lambda: "interval 3" in log.read_text())
+    await until(lambda: "interval 3" in log.read_text() and "heap free" in log.read_text())
 
     status = node.status("sensor-1")
     assert status["properties"]["interval"]["value"] == 3

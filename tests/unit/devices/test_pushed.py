@@ -209,7 +209,10 @@ async def test_what_is_no_message_is_answered_and_stores_nothing(board: Board, p
     assert board.outbox.events == []
 
 
-@pytest.mark.parametrize(("value", "events"), [(142.0, [("1", {"flow": 142.0}, "Bad")]), (1e308, []), ("42", []), (True, []), (2**64, [])])
+@pytest.mark.parametrize(
+    ("value", "events"),
+    [(142.0, [("1", {"flow": 142.0}, "Bad")]), (1e308, []), ("42", []), (True, []), (2**64, [("1", {"flow": 2.0**64}, "Bad")])],
+)
 async def test_a_value_that_cannot_be_is_shown_as_bad_or_not_at_all(board: Board, value: Any, events: Any) -> None:
     board.say({"flow": value})
 
