@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry.drivers import Quality, Sample
@@ -50,6 +50,7 @@ def test_a_value_is_judged_by_the_profile(kind: str, value: Any, shown: Any, qua
     assert bool(found.detail) is (quality is Quality.BAD)
 
 
+@settings(deadline=None)
 @given(
     st.one_of(st.floats(), st.integers(), st.text(max_size=20), st.booleans(), st.none()),
     st.sampled_from(["number", "integer", "boolean", "string", "enum"]),

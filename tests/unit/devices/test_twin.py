@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry.drivers import Quality
@@ -38,6 +38,7 @@ def carry_out(twin: Twin, *, obey: bool = True) -> list[Write]:
     return writes
 
 
+@settings(deadline=None)
 @given(desires, st.booleans())
 def test_after_the_steps_there_is_nothing_left_to_do(desired: dict[str, Any], obey: bool) -> None:
     twin = a_twin(desired)
@@ -48,6 +49,7 @@ def test_after_the_steps_there_is_nothing_left_to_do(desired: dict[str, Any], ob
     assert set(twin.acks) == set(desired)
 
 
+@settings(deadline=None)
 @given(desires)
 def test_in_sync_is_true_only_when_every_wish_was_accepted(desired: dict[str, Any]) -> None:
     twin = a_twin(desired)

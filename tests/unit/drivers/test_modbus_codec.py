@@ -7,7 +7,7 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from skerry.drivers.frames import MAX_FRAME, FrameError, FrameReader, frame
@@ -31,6 +31,7 @@ def a_property(kind: str, **more: Any) -> Property:
     return Property("x", kind, access="readWrite", **more)
 
 
+@settings(deadline=None)
 @given(points, st.floats(-1e9, 1e9))
 def test_what_is_written_reads_back_as_settled_says(point: ModbusPoint, value: float) -> None:
     prop = a_property("number")
@@ -48,6 +49,7 @@ def test_what_is_written_reads_back_as_settled_says(point: ModbusPoint, value: f
     assert abs(held - value) <= step
 
 
+@settings(deadline=None)
 @given(points, st.lists(st.integers(0, 65_535), min_size=4, max_size=4), st.sampled_from(["number", "integer", "enum", "boolean"]))
 def test_any_registers_are_a_value_or_a_value_error(point: ModbusPoint, raw: list[int], kind: str) -> None:
     assume(kind == "number" or not point.format.startswith("float"))
@@ -59,6 +61,7 @@ def test_any_registers_are_a_value_or_a_value_error(point: ModbusPoint, raw: lis
     assert not isinstance(value, float) or math.isfinite(value)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 65_535), st.sampled_from(ORDERS))
 def test_an_integer_stays_one(raw: int, order: str) -> None:
     point = ModbusPoint("input", 0, "uint16", order)
@@ -105,6 +108,7 @@ places = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(places, st.integers(0, 16))
 def test_every_point_lies_whole_in_exactly_one_block_that_the_protocol_allows(found: dict[str, ModbusPoint], gap: int) -> None:
     planned = blocks(found, gap=gap)
@@ -131,6 +135,7 @@ def test_neighbours_share_a_request_and_far_points_do_not() -> None:
     assert len(blocks(found, gap=0)) == 4
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=50), max_size=8), st.integers(1, 7))
 def test_frames_come_out_as_they_went_in_however_they_are_cut(sent: list[bytes], size: int) -> None:
     stream, reader = b"".join(frame(p) for p in sent), FrameReader()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry.drivers import PeerError
@@ -48,6 +48,7 @@ packets = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(packets, max_size=8), st.data())
 def test_what_is_encoded_reads_back_however_it_is_cut(sent: list[Packet], data: st.DataObject) -> None:
     stream = b"".join(encode(p) for p in sent)
@@ -59,6 +60,7 @@ def test_what_is_encoded_reads_back_however_it_is_cut(sent: list[Packet], data: 
     assert found == sent
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_any_bytes_are_packets_or_a_peers_error(data: bytes) -> None:
     reader = PacketReader(limit=256)

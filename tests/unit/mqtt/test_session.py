@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry.drivers.mqtt import (
@@ -166,6 +166,7 @@ def test_a_will_is_said_of_who_vanished_and_not_of_who_said_goodbye() -> None:
     assert admitted(other).session.end("gone").will is None
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.booleans())
 def test_any_bytes_are_events_and_nothing_is_sent_after_the_end(data: bytes, inside: bool) -> None:
     peer = admitted() if inside else Peer()

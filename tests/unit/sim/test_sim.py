@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry.cli.sim import sim
@@ -27,6 +27,7 @@ spec: {extends: [base]}
 """
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1e6), st.sampled_from(["sine", "ramp"]), st.integers(-100, 100), st.integers(0, 100), st.floats(0.01, 1000))
 def test_a_signal_stays_between_its_ends_and_is_the_same_each_time(t: float, shape: Any, low: int, width: int, period: float) -> None:
     signal = Signal(shape, low, low + width, period)
