@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from skerry.node.runtimes.contract import ImageError
 from skerry.node.runtimes.process.archive import ArchiveError, Budget, Caps, unpack
+from skerry.node.runtimes.process.host import forget_images
 from skerry.node.runtimes.process.oci import open_image
-from skerry.node.runtimes.process.runtime import forget_images
 
 
 def a_tar(

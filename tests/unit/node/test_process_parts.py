@@ -10,10 +10,10 @@ import pytest
 from skerry.node.runtimes.contract import ContainerKey, ImageError, Limits, RuntimeFailedError
 from skerry.node.runtimes.process import Program, detect
 from skerry.node.runtimes.process.cgroups import limit_files
+from skerry.node.runtimes.process.ended import exit_of
 from skerry.node.runtimes.process.journal import Attempt, Record, Status, attempts, read_status
 from skerry.node.runtimes.process.owners import Owners, choose_uid
 from skerry.node.runtimes.process.programs import parse_program, program_image
-from skerry.node.runtimes.process.runtime import exit_of
 
 RECORD = Record(id="i", namespace="d", pod="p", image="x", image_id="y", workdir="/", uid=1, gid=1, started_at=1.0)
 

@@ -15,11 +15,8 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -36,43 +33,26 @@ from skerry.node.runtimes.contract import (
     Image,
     ImageError,
     LogOptions,
-    Mount,
     RuntimeFailedError,
 )
 from skerry.node.runtimes.process import journal, logs
 from skerry.node.runtimes.process.cgroups import Cgroups
-from skerry.node.runtimes.process.journal import Attempt, Exit, Record
+from skerry.node.runtimes.process.ended import exit_of, exited_container, running_container, tail_of
+from skerry.node.runtimes.process.host import find_problem, forget_images, host_layout
+from skerry.node.runtimes.process.journal import Attempt, Record
+from skerry.node.runtimes.process.launch import SHIM, launch
 from skerry.node.runtimes.process.owners import Owners
-from skerry.node.runtimes.process.programs import HOST, Program, program_image, program_name
-from skerry.node.runtimes.process.sandbox import HOST_READABLE, HostLayout, bwrap_arguments
+from skerry.node.runtimes.process.processes import begun, kill_sandbox, kill_titled, signal_command
+from skerry.node.runtimes.process.programs import HOST, program_image, program_name
+from skerry.node.runtimes.process.settings import ProcessSettings
 
 log = logging.getLogger(__name__)
 
-SHIM = str(Path(__file__).with_name("_shim.py"))
 START_TIMEOUT_S = 30.0
-"""From the fork to a sandbox: 0.1 s here, more on a small board under load."""
+"""From the fork to a program that runs: 0.1 s here, more on a small board under load."""
 _POLL_S = 0.01
 _GROUP_TRIES = 100
 _POD_UID = re.compile(r"[A-Za-z0-9-]{1,64}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProcessSettings:
-    """`pods` is the folder of all Pods. Every bound has its reason beside it."""
-
-    pods: Path
-    programs: Mapping[str, Program] = field(default_factory=dict)
-    layouts: Path | None = None
-    bwrap: str = "/usr/bin/bwrap"
-    first_uid: int = 2_000_000_000
-    """Above what people, systemd (to 1,879,048,191) and subuid ranges usually use."""
-    uids: int = 1_000_000
-    log_keep_bytes: int = 10 * 2**20
-    """Kept of each log; twice this on disk at most. What the kubelet keeps in one file."""
-    pids: int = 1024
-    """Processes and threads of one container: a fork bomb stays small."""
-    files: int = 65_536
-    """Open files of one process."""
 
 
 class _Living:
@@ -122,9 +102,9 @@ class ProcessRuntime:
                 continue
             ended = attempt.exit()
             if ended is not None:
-                self._known[attempt.key, attempt.number] = _exited(attempt, record, ended)
+                self._known[attempt.key, attempt.number] = exited_container(attempt, record, ended)
             elif attempt.lives():
-                self._known[attempt.key, attempt.number] = _running(attempt, record)
+                self._known[attempt.key, attempt.number] = running_container(attempt, record)
                 living = self._living[attempt.key] = _Living(attempt, record)
                 self._spawn_task(self._adopt(living))
             else:
@@ -202,86 +182,30 @@ class ProcessRuntime:
             started_at=time.time(),
             message_from_log=spec.message_from_log,
         )
-        arguments = bwrap_arguments(replace(spec, mounts=self._mounts(spec, attempt)), host=self._host, uid=inside[0], gid=inside[1])
+        living = _Living(attempt, record)
         try:
-            living = self._launch(spec, attempt, record, arguments, (uid, gid))
+            living.child = launch(spec, attempt, record, (uid, gid), settings=self._settings, cgroups=self._cgroups, host=self._host)
         except OSError as error:
             attempt.forget()
             raise RuntimeFailedError("CreateContainerError", f"cannot start container {spec.key.name}: {error}") from error
+        living.pid = living.child.pid
         self._living[spec.key] = living
         self._began.set()
-        self._known[spec.key, spec.attempt] = _running(attempt, record)
+        self._known[spec.key, spec.attempt] = running_container(attempt, record)
         self._watch(living)
         await self._until_begun(living)
         return self._known[spec.key, spec.attempt]
-
-    def _mounts(self, spec: ContainerSpec, attempt: Attempt) -> tuple[Mount, ...]:
-        found = (*(Mount(str(attempt.folder / _file_name(p)), p) for p in self._files(spec)), *spec.mounts)
-        if not spec.termination_path:
-            return found
-        return (*found, Mount(str(attempt.termination), spec.termination_path, read_only=False))
-
-    def _files(self, spec: ContainerSpec) -> dict[str, str]:
-        """Return the small files of the container by path; an image with an /etc of its own keeps it."""
-        if spec.image.root and "etc" in spec.image.binds:
-            return {}
-        uid, gid = self._inside(spec)
-        passwd = f"root:x:0:0:root:/root:/usr/sbin/nologin\npod:x:{uid}:{gid}:{spec.pod}:/tmp:/bin/sh\n"
-        return {"/etc/passwd": passwd, "/etc/group": f"root:x:0:\npod:x:{gid}:\n", **spec.files}
 
     def _inside(self, spec: ContainerSpec) -> tuple[int, int]:
         """Return (uid, gid) that the container's processes see."""
         uid, gid = self._owners.of(spec.key.pod_uid)
         return (uid if spec.run_as_user is None else spec.run_as_user, gid if spec.run_as_group is None else spec.run_as_group)
 
-    def _launch(self, spec: ContainerSpec, attempt: Attempt, record: Record, arguments: list[Any], owner: tuple[int, int]) -> _Living:
-        try:
-            attempt.create(record)
-        except FileExistsError as error:
-            raise RuntimeFailedError("CreateContainerError", f"attempt {spec.attempt} of {spec.key.name} was made before") from error
-        failpoints.reach("runtime.after_intent")
-        with contextlib.ExitStack() as files:
-            lock = attempt.take_lock()
-            assert lock is not None, "nobody else can hold the lock of a folder that was just made"
-            files.callback(os.close, lock)
-            output = _new_file(files, attempt.log, owner, os.O_APPEND)
-            status = _new_file(files, attempt.folder / "status", (-1, -1), os.O_APPEND)
-            _new_file(files, attempt.termination, owner, 0)
-            for path, text in self._files(spec).items():
-                made = attempt.folder / _file_name(path)
-                made.write_text(text)
-                made.chmod(0o644)
-            request = {
-                "mode": "start",
-                "root": os.geteuid() == 0,
-                "lock": lock,
-                "status": status,
-                "bwrap": self._settings.bwrap,
-                "title": f"skerry:{record.id}",
-                "arguments": arguments,
-                "command": spec.argv,
-                "uid": owner[0],
-                "gid": owner[1],
-                "cgroups": self._cgroups.create(record.id, spec.limits, pids=self._settings.pids),
-                "rlimits": self._rlimits(),
-            }
-            living = _Living(attempt, record)
-            living.child = _run_shim(files, request, keep=(lock, status), output=output)
-            living.pid = living.child.pid
-            failpoints.reach("runtime.after_fork")
-            return living
-
-    def _rlimits(self) -> dict[str, int]:
-        found = {"RLIMIT_CORE": 0, "RLIMIT_NOFILE": self._settings.files}
-        if os.geteuid() == 0:  # a user of its own: the limit counts this Pod's processes only
-            found["RLIMIT_NPROC"] = self._settings.pids
-        return found
-
     async def _until_begun(self, living: _Living) -> None:
         """Wait until the container's own program runs in its sandbox, or the attempt ended."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(START_TIMEOUT_S):
-                while not living.ended.is_set() and not _begun(living):  # noqa: ASYNC110  # the kernel does not tell
+                while not living.ended.is_set() and not begun(living.attempt, living.record.id):  # noqa: ASYNC110  # the kernel does not tell
                     await asyncio.sleep(_POLL_S)
 
     # ------------------------------------------------------------ watching
@@ -321,7 +245,7 @@ class ProcessRuntime:
         if living.child is not None:
             living.child.poll()
         while living.attempt.lives():
-            _kill_titled(f"skerry:{living.record.id}")
+            kill_titled(living.record.id)
             await asyncio.sleep(_POLL_S)
         with contextlib.suppress(OSError):
             living.times.note(living.attempt.log.stat().st_size, time.time())
@@ -337,17 +261,17 @@ class ProcessRuntime:
 
     def _end(self, attempt: Attempt, record: Record) -> None:
         status = attempt.status()
-        found = exit_of(status, oom=self._cgroups.out_of_memory(record.id), output=_tail(attempt.log), now=time.time())
+        found = exit_of(status, oom=self._cgroups.out_of_memory(record.id), output=tail_of(attempt.log), now=time.time())
         if not found.message:
-            found = msgspec.structs.replace(found, message=_tail(attempt.termination, 4096))
+            found = msgspec.structs.replace(found, message=tail_of(attempt.termination, 4096))
         if not found.message and record.message_from_log and found.exit_code:
-            found = msgspec.structs.replace(found, message=_tail(attempt.log, 2048))
+            found = msgspec.structs.replace(found, message=tail_of(attempt.log, 2048))
         failpoints.reach("runtime.before_exit_record")
         with contextlib.suppress(OSError):  # a full disk: the next life will judge by what bubblewrap wrote
             attempt.write_exit(found)
         failpoints.reach("runtime.after_exit_record")
         self._cgroups.remove(record.id)
-        self._known[attempt.key, attempt.number] = _exited(attempt, record, found)
+        self._known[attempt.key, attempt.number] = exited_container(attempt, record, found)
 
     # ------------------------------------------------------------ ending
 
@@ -356,33 +280,15 @@ class ProcessRuntime:
         if living is None:
             return
         if grace_s > 0:
-            self._signal_command(living, signal.SIGTERM)
+            signal_command(living.attempt, living.record.id, signal.SIGTERM)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace_s):
                     await living.ended.wait()
         while not living.ended.is_set():
-            self._kill(living)
+            kill_sandbox(living.attempt, living.record.id)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.2):
                     await living.ended.wait()
-
-    def _signal_command(self, living: _Living, number: int) -> None:
-        """Signal the container's own program, as Kubernetes signals process 1."""
-        sandbox = living.attempt.status().child
-        if sandbox and journal.title(sandbox) == f"skerry:{living.record.id}":
-            command = journal.command_pid(sandbox)
-            if command:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(command, number)
-
-    def _kill(self, living: _Living) -> None:
-        """Kill the sandbox's first process: the kernel takes everything else in it along."""
-        sandbox, name = living.attempt.status().child, f"skerry:{living.record.id}"
-        if sandbox and journal.title(sandbox) == name:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(sandbox, signal.SIGKILL)
-        else:
-            _kill_titled(name)
 
     async def remove(self, key: ContainerKey, attempt: int) -> None:
         living = self._living.get(key)
@@ -438,62 +344,6 @@ class ProcessRuntime:
             await asyncio.sleep(1.0)
 
 
-def exit_of(status: journal.Status, *, oom: bool, output: str, now: float) -> Exit:
-    """Return how an attempt ended, from what bubblewrap wrote and what the log's end says."""
-    at = status.finished_at or now
-    if status.exit_code is not None:
-        reason = "OOMKilled" if oom and status.exit_code else "Error" if status.exit_code else "Completed"
-        return Exit(exit_code=status.exit_code, finished_at=at, reason=reason)
-    last = output.strip().rpartition("\n")[2]
-    if last.startswith(("bwrap: ", "skerry: ")):
-        return Exit(exit_code=128, finished_at=at, reason="StartError", message=last[:1024])
-    if oom:
-        return Exit(exit_code=137, finished_at=at, reason="OOMKilled")
-    message = "nobody saw how it ended: it was killed from outside, or the machine restarted"
-    return Exit(exit_code=137, finished_at=at, reason="ContainerStatusUnknown", message=message)
-
-
-def forget_images(store: Path, used: set[str]) -> None:
-    """Remove the unpacked images that no attempt was started from, and what was left half unpacked."""
-    for folder in store.iterdir() if store.is_dir() else ():
-        if f"sha256:{folder.name}" not in used:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-async def find_problem(bwrap: str) -> str:
-    """Try an empty sandbox, as a user without rights; return why it cannot be had, "" when it can."""
-    if not os.access(bwrap, os.X_OK):
-        return f"{bwrap} is not there: install bubblewrap (apt-get install bubblewrap)"
-    command = [bwrap, "--unshare-user", "--unshare-pid", "--disable-userns", "--cap-drop", "ALL", "--ro-bind", "/", "/", "--proc", "/proc"]
-    who: dict[str, Any] = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
-    quiet = asyncio.subprocess.DEVNULL
-    tried = await asyncio.create_subprocess_exec(
-        *command, "/usr/bin/true", stdin=quiet, stdout=quiet, stderr=asyncio.subprocess.PIPE, cwd="/", env={}, **who
-    )
-    try:
-        async with asyncio.timeout(START_TIMEOUT_S):
-            _, said = await tried.communicate()
-    except TimeoutError:
-        tried.kill()
-        await tried.wait()
-        return f"bubblewrap made no sandbox within {START_TIMEOUT_S:.0f} s"
-    if tried.returncode == 0:
-        return ""
-    why = said.decode(errors="replace").strip()[:500] or f"exit code {tried.returncode}"
-    return f"bubblewrap cannot make a sandbox here ({why}): allow user namespaces (sysctl user.max_user_namespaces) to every user"
-
-
-def host_layout() -> HostLayout:
-    """Read what this host's root looks like."""
-    links, folders = {}, ["/usr"]
-    for path in ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"):
-        if Path(path).is_symlink():
-            links[path] = str(Path(path).readlink())
-        elif Path(path).is_dir():
-            folders.append(path)
-    return HostLayout(links, tuple(folders), tuple(p for p in HOST_READABLE if Path(p).exists()))
-
-
 def _check_name(key: ContainerKey) -> None:
     """These become names of folders and of control groups."""
     if not _POD_UID.fullmatch(key.pod_uid):
@@ -501,78 +351,3 @@ def _check_name(key: ContainerKey) -> None:
     wrong = dns_label_error(key.name)
     if wrong:
         raise RuntimeFailedError("CreateContainerError", f"container name {key.name!r}: {wrong}")
-
-
-def _begun(living: _Living) -> bool:
-    sandbox = living.attempt.status().child
-    command = journal.command_pid(sandbox) if sandbox else 0
-    return command > 0 and journal.title(command) not in ("", f"skerry:{living.record.id}")
-
-
-def _file_name(path: str) -> str:
-    return "file" + path.replace("/", "-")
-
-
-def _new_file(files: contextlib.ExitStack, path: Path, owner: tuple[int, int], flags: int) -> int:
-    fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC | flags, 0o600)
-    files.callback(os.close, fd)
-    if os.geteuid() == 0 and owner[0] >= 0:
-        os.fchown(fd, *owner)
-    return fd
-
-
-def _run_shim(files: contextlib.ExitStack, request: dict[str, Any], *, keep: tuple[int, ...], output: int) -> subprocess.Popen[bytes]:
-    fd = os.memfd_create("request", os.MFD_CLOEXEC)
-    files.callback(os.close, fd)
-    os.write(fd, msgspec.json.encode(request))
-    return subprocess.Popen(
-        [sys.executable, "-I", "-S", "-B", SHIM, str(fd)],
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
-        close_fds=True,
-        pass_fds=(fd, *keep),
-        start_new_session=True,
-        cwd="/",
-        env={},
-    )
-
-
-def _kill_titled(name: str) -> None:
-    """Kill every process that carries the title of one attempt; the title is unique and only we give it."""
-    wanted = name.encode()
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                if Path(entry.path, "cmdline").read_bytes().split(b"\0", 1)[0] == wanted:
-                    os.kill(int(entry.name), signal.SIGKILL)
-
-
-def _tail(path: Path, size: int = 1024) -> str:
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - size))
-            return file.read(size).decode(errors="replace")
-    except OSError:
-        return ""
-
-
-def _running(attempt: Attempt, record: Record) -> Container:
-    pid = 0
-    return Container(attempt.key, attempt.number, record.id, "running", record.started_at, record.image, record.image_id, pid)
-
-
-def _exited(attempt: Attempt, record: Record, ended: Exit) -> Container:
-    return Container(
-        attempt.key,
-        attempt.number,
-        record.id,
-        "exited",
-        record.started_at,
-        record.image,
-        record.image_id,
-        exit_code=ended.exit_code,
-        finished_at=ended.finished_at,
-        reason=ended.reason,
-        message=ended.message,
-    )
