@@ -1,4 +1,4 @@
-"""Every command of the tutorials is run, in order, and what it prints is compared with what the page shows."""
+"""Every command of the tutorials and how-to pages is run, in order, and what it prints is compared with what the page shows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from demo.stage import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted((ROOT / "docs" / "tutorial").glob("*.md"))
+PAGES = sorted([*(ROOT / "docs" / "tutorial").glob("*.md"), *(ROOT / "docs" / "how-to").glob("*.md")])
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PORTS = ("6443", "5020")
 

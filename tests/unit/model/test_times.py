@@ -32,7 +32,17 @@ def test_what_is_not_a_duration_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "want"),
-    [(5, "5s"), (119, "119s"), (120, "2m"), (125, "2m5s"), (3600, "60m"), (11000, "3h3m"), (90000, "25h"), (200000, "2d7h"), (86400 * 9, "9d")],
+    [
+        (5, "5s"),
+        (119, "119s"),
+        (120, "2m"),
+        (125, "2m5s"),
+        (3600, "60m"),
+        (11000, "3h3m"),
+        (90000, "25h"),
+        (200000, "2d7h"),
+        (86400 * 9, "9d"),
+    ],
 )
 def test_ages_read_as_in_kubectl(seconds: int, want: str) -> None:
     assert human_duration(timedelta(seconds=seconds)) == want
