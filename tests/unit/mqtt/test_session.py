@@ -101,7 +101,9 @@ def test_what_a_device_must_not_send_ends_the_session_unacknowledged(packet: Pac
     assert isinstance(ended, Ended)
     assert why in ended.why
     assert peer.said() == []
-    assert peer.say(Pingreq()) == [] or peer.session.state is State.CLOSED
+    assert peer.session.state is State.CLOSED
+    assert peer.say(Pingreq(), Publish(TELEMETRY, b"{}", 1, 3)) == []
+    assert peer.said() == []
 
 
 def test_nothing_but_connect_comes_first_and_nothing_before_the_answer() -> None:

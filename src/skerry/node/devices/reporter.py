@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from skerry.kube.api import Api
@@ -31,8 +31,16 @@ TOGETHER = 8
 class Reporter:
     """The one writer of this node's Devices' status."""
 
-    def __init__(self, api: Api, *, clock: Callable[[], float], told: Callable[[Object], None]) -> None:
+    def __init__(
+        self,
+        api: Api,
+        *,
+        clock: Callable[[], float],
+        told: Callable[[Object], None],
+        connected: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
         self._api = api
+        self._connected = connected
         self._clock = clock
         self._told = told
         self._due: dict[str, tuple[float, ManagedDevice]] = {}
@@ -63,6 +71,8 @@ class Reporter:
     async def run(self) -> None:
         """Tell what is due until cancelled."""
         while True:
+            if self._connected is not None:
+                await self._connected()
             self._something.clear()
             now = asyncio.get_running_loop().time()
             ready = sorted((at, name) for name, (at, _) in self._due.items() if at <= now)[:TOGETHER]

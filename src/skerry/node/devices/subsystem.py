@@ -101,7 +101,7 @@ class DeviceSubsystem:
         self._clock = clock
         self._devices = Mirror(api, memory, DEVICES, fields=f"status.nodeName={settings.node}", connected=connected)
         self._references = References(watch, memory, self._wake)
-        self._reporter = Reporter(api, clock=clock, told=self._stored)
+        self._reporter = Reporter(api, clock=clock, told=self._stored, connected=connected)
         self._plugins: dict[str, Plugin] = {}
         self._driven: dict[Name, _Driven] = {}
         self._known: dict[str, Twin] = {}

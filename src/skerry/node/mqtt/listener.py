@@ -30,6 +30,8 @@ UNSTORED_BYTES = 4 << 20
 """What may wait for the disk, of one client and of all: then no more is read."""
 REFUSED_AFTER_S = 0.5
 SWEEP_S = 1.0
+GOODBYE_S = 5.0
+"""A client that does not read its last bytes is cut off after this."""
 
 Done = Callable[[Exception | None], None]
 
@@ -280,6 +282,7 @@ class _Client(asyncio.Protocol):
         self._flush()
         if self._transport is not None:
             self._transport.close()
+            self._loop.call_later(GOODBYE_S, self._transport.abort)
         if self._handler is None:
             log.debug("MQTT client left", extra={"peer": self._peer(), "why": event.why})
             return

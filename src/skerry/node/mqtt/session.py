@@ -124,6 +124,8 @@ class Session:
 
     def receive(self, data: bytes, now: float) -> Iterator[Event]:
         """Yield what the bytes mean; a PeerError of the client is an Ended."""
+        if self.state is State.CLOSED:
+            return
         self._heard = now
         try:
             for packet in self._reader.feed(data):
