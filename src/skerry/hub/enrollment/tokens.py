@@ -127,7 +127,7 @@ def judge(record: TokenRecord | None, secret: str, *, node: str, key_hash: str, 
     if now >= record.expires:
         return Refused(f"the token expired at {rfc3339(record.expires)}; {_ANOTHER}")
     if record.node and record.node != node:
-        return Refused(f"the token is for node {record.node}, not for {node}")
+        return Refused(f"the token is for node {record.node}, not for {node}: join with --name {record.node}, or make another token")
     return Accepted(record, unused=True)
 
 
