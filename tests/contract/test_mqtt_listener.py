@@ -99,6 +99,7 @@ class Foreign:
     async def __aexit__(self, *_: object) -> None:
         await asyncio.to_thread(self.client.disconnect)
         await asyncio.to_thread(self.client.loop_stop)
+        self.client._reset_sockets()  # else paho leaves its own socket pair to the garbage collector
 
 
 async def until(holds: Callable[[], object], timeout_s: float = 5.0) -> None:

@@ -114,6 +114,10 @@ class Session:
         return len(self._waiting)
 
     @property
+    def closed(self) -> bool:
+        return self.state is State.CLOSED
+
+    @property
     def listens(self) -> bool:
         """Whether the device subscribed to its desired values."""
         return self._listens >= 0 and self.state is State.OPEN
@@ -124,7 +128,7 @@ class Session:
 
     def receive(self, data: bytes, now: float) -> Iterator[Event]:
         """Yield what the bytes mean; a PeerError of the client is an Ended."""
-        if self.state is State.CLOSED:
+        if self.closed:
             return
         self._heard = now
         try:
@@ -132,7 +136,7 @@ class Session:
                 event = self._on(packet)
                 if event is not None:
                     yield event
-                if self.state is State.CLOSED:
+                if self.closed:
                     return
         except PeerError as error:
             yield self.end(str(error))
