@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from skerry.drivers import Plugin
+from skerry.drivers import Plugin, RefusedError
 from skerry.events.log import Outbox
 from skerry.model.conditions import get_condition
 from skerry.model.objects import Name, Object
@@ -54,6 +54,8 @@ class Site:
         self.told.append((f"{about['kind']}/{about['metadata']['name']}", reason, message, warning))
 
     def plugin(self, protocol: str) -> Plugin:
+        if protocol != "modbus":
+            raise RefusedError(f"no driver for {protocol}")
         return FakePlugin({"fake": self.device})
 
     async def start(self) -> None:
@@ -256,6 +258,18 @@ async def test_a_device_without_its_profile_waits_and_says_so(tmp_path: Path) ->
 
     await until(lambda: site.condition("Connected")[0] == "True")
     await site.stop()
+
+
+async def test_a_device_whose_protocol_nobody_speaks_says_so_and_harms_no_other(site: Site) -> None:
+    spec = {"protocol": "opcua", "properties": {"x": {"type": "number"}}}
+    site.api.seed(DEVICEPROFILES, a_profile(spec, name="strange"))
+    site.api.seed(DEVICES, {**ours(name="other", profile="strange"), "status": {"nodeName": NODE}})
+
+    await until(lambda: "other" in str([d.name for d in site.subsystem.devices]))
+    await until(lambda: site.condition("Connected")[0] == "True")
+    other = site.subsystem.find(Name("default", "other"))
+    assert other is not None
+    await until(lambda: other.conditions()[0].reason == "NoDriver")
 
 
 async def test_a_device_that_goes_elsewhere_is_no_longer_driven(site: Site) -> None:
