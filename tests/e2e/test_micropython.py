@@ -68,6 +68,21 @@ async def test_a_board_tells_its_values_and_takes_what_is_desired(node: DevicesA
         print(f" [MicroPython: {free} of 65536 bytes of heap free while it runs]")
 
 
+async def test_the_example_of_the_readme_runs(node: DevicesAlone) -> None:
+    [program] = re.findall(r"```python\n(.*?)```", (ROOT / "micropython" / "README.md").read_text(), re.DOTALL)
+    for shown, real in (('"192.168.7.2", 1883', f'"127.0.0.1", {node.mqtt_port}'), ("the password in its Secret", "pepper")):
+        assert shown in program
+        program = program.replace(shown, real)
+    (node.folder / "readme.py").write_text(program)
+
+    command = (MICROPYTHON, "-X", "heapsize=64k", node.folder / "readme.py")
+    await node.run(*command, log=node.folder / "readme.log", MICROPYPATH=str(ROOT / "micropython"))
+
+    await until(lambda: node.condition("sensor-1", "InSync")[0] == "True")
+    await until(lambda: node.outbox.newest)
+    assert {"moisture": 41.5} in [e["data"] for e in await node.events()]
+
+
 async def test_what_the_board_itself_refuses_is_rejected_with_its_words(node: DevicesAlone) -> None:
     await a_sensor(node)
     await until(lambda: node.condition("sensor-1", "InSync")[0] == "True")
