@@ -226,3 +226,50 @@ async def test_bindings_give_a_node_nothing(server: ApiServer, ask: Asker, world
     assert (await ask("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding))[0] == 201
 
     assert (await world("GET", "/api/v1/secrets"))[0] == 403
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {"labels": {"node-restriction.kubernetes.io/tier": "secure"}},
+        {"labels": {"node-role.kubernetes.io/control-plane": ""}},
+        {"labels": {"kubernetes.io/hostname": "b"}},
+        {"annotations": {"skerry.dev/labels-from-enrollment": ""}},
+        {"finalizers": ["example.com/stay"]},
+    ],
+    ids=["restricted", "role", "another's name", "the hub's note", "finalizer"],
+)
+async def test_a_node_does_not_give_itself_trust_or_permanence(world: Asker, meta: dict[str, Any]) -> None:
+    """Pods are sent where labels say, Secrets go with them; a finalizer would keep a removed node (T7, CVE 2025-5187)."""
+    main = await world("PATCH", "/api/v1/nodes/a", {"metadata": meta}, content_type=MERGE)
+    await world("PATCH", "/api/v1/nodes/a/status", {"metadata": meta}, content_type=MERGE)
+    born = await world("POST", "/api/v1/nodes", {"metadata": {"name": "a", **meta}})
+
+    assert (main[0], born[0]) == (403, 403)
+    found = (await world("GET", "/api/v1/nodes/a"))[1]["metadata"]
+    assert not {**found.get("labels", {}), **found.get("annotations", {})}.keys() & {*meta.get("labels", {}), *meta.get("annotations", {})}
+    assert not found.get("finalizers")
+
+
+async def test_a_node_cannot_fill_the_hub_with_events(world: Asker) -> None:
+    """T7: 600 Events of 250 kB took 190 MB of the hub in five seconds."""
+
+    def event(name: str, note: str) -> dict[str, Any]:
+        about = {"kind": "Pod", "namespace": "default", "name": "pod-a", "apiVersion": "v1"}
+        meta = {"name": name, "namespace": "default", "annotations": {"note": note}}
+        return {"metadata": meta, "involvedObject": about, "reason": "Seen", "type": "Normal", "source": {"host": "a"}}
+
+    path = "/api/v1/namespaces/default/events"
+    assert (await world("POST", path, event("large", "x" * 20_000)))[0] == 413
+    answers = [(await world("POST", path, event(f"e{i}", "x" * 15_000)))[0] for i in range(80)]
+
+    assert answers[0] == 201
+    assert 429 in answers
+    assert answers.count(201) * 15_000 <= 1 << 20
+    assert (await world("PATCH", "/api/v1/nodes/a/status", {"status": {"phase": "Running"}}, content_type=MERGE))[0] == 200
+
+
+async def test_a_node_sends_no_megabytes(world: Asker) -> None:
+    images = {"status": {"images": [{"names": ["x" * 1000]}] * 1200}}
+
+    assert (await world("PATCH", "/api/v1/nodes/a/status", images, content_type=MERGE))[0] == 413

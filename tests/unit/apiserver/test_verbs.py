@@ -277,3 +277,13 @@ async def test_who_writes_the_status_writes_nothing_else(ask: Asker) -> None:
     assert "activeDeadlineSeconds" not in found["spec"]
     assert found["metadata"]["finalizers"] == ["example.com/hold"]
     assert "ownerReferences" not in found["metadata"]
+
+
+async def test_an_object_does_not_grow_past_its_limit(ask: Asker) -> None:
+    """Defaults made 13 MB of a patch of 3 MB, and a 500 (input 15)."""
+    assert (await ask("POST", "/api/v1/nodes", {"metadata": {"name": "n"}}))[0] == 201
+    empties = b'{"status":{"images":[' + b"{}," * 900_000 + b"{}]}}"
+
+    status, answer = await ask("PATCH", "/api/v1/nodes/n/status", empties, content_type=MERGE)
+
+    assert (status, answer["reason"]) == (413, "RequestEntityTooLarge")

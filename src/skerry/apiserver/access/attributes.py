@@ -11,7 +11,7 @@ from skerry.model.errors import ApiError, forbidden
 class Attributes(NamedTuple):
     """One question. `path` is set instead of a resource for everything that is not one.
 
-    `labels` and `fields` are the raw selectors of a list or watch: the node rule reads them.
+    `labels` and `fields` are the raw selectors of a list or watch: the node rule reads them. `size` is how many bytes were sent.
     """
 
     user: User
@@ -24,6 +24,7 @@ class Attributes(NamedTuple):
     path: str = ""
     labels: str = ""
     fields: str = ""
+    size: int = 0
 
     @property
     def full_resource(self) -> str:

@@ -5,10 +5,12 @@ A node gets nothing from RBAC, so a binding written by mistake cannot open anoth
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 
 from skerry.apiserver.access import node_rule
 from skerry.apiserver.access.attributes import Attributes, refusal
+from skerry.apiserver.access.node_quota import NodeQuota
 from skerry.apiserver.access.rbac import Rbac
 from skerry.apiserver.access.rules import Rule
 from skerry.apiserver.http.message import User
@@ -21,8 +23,9 @@ NODES, NODE_PREFIX = "system:nodes", "system:node:"
 class Access:
     """Both rules together."""
 
-    def __init__(self, rbac: Rbac, facts: node_rule.Facts) -> None:
+    def __init__(self, rbac: Rbac, facts: node_rule.Facts, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.rbac, self._facts = rbac, facts
+        self._quota, self._clock = NodeQuota(), clock
 
     def allowed(self, asked: Attributes) -> bool:
         user = asked.user
@@ -33,9 +36,13 @@ class Access:
         return self.rbac.allowed(asked)
 
     def require(self, asked: Attributes) -> None:
-        """Return when it is allowed; ApiError 403 otherwise."""
+        """Return when it is allowed; ApiError 403 otherwise, and 413 or 429 for a node that writes too much."""
         if not self.allowed(asked):
             raise refusal(asked)
+        if asked.user.node:
+            too_much = self._quota.refusal(asked, asked.size, self._clock())
+            if too_much is not None:
+                raise too_much
 
     def rules_for(self, user: User, namespace: str) -> Iterable[Rule]:
         """Return what RBAC grants a user in a namespace; for `kubectl auth can-i --list`."""

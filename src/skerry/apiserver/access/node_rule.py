@@ -11,13 +11,21 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from skerry.apiserver.access.attributes import Attributes
-from skerry.model.objects import Object, dig, labels_of
+from skerry.model.objects import Object, annotations_of, dig, labels_of
 from skerry.model.resources import SITE_LABEL
 from skerry.model.selectors import Selector, SelectorError, parse_fields, parse_labels
 
 LEASES_NAMESPACE = "kube-node-lease"
 HUB_LABELS = "skerry.dev/"
-"""Labels under this prefix are set by the hub only."""
+"""Labels and annotations under this prefix are set by the hub only."""
+HOSTNAME = "kubernetes.io/hostname"
+_KUBERNETES = ("kubernetes.io", "k8s.io")
+_NODES_OWN = ("node.kubernetes.io", "kubelet.kubernetes.io")
+_NODES_LABELS = frozenset((
+    HOSTNAME, "kubernetes.io/arch", "kubernetes.io/os", "topology.kubernetes.io/region", "topology.kubernetes.io/zone",
+    "beta.kubernetes.io/arch", "beta.kubernetes.io/os",
+))  # fmt: skip
+"""Of Kubernetes' own labels a node sets these, and those of its own prefixes, as with the NodeRestriction of Kubernetes."""
 MAX_EXTENDS = 16
 NOT_READY = "node.kubernetes.io/not-ready"
 
@@ -231,15 +239,24 @@ def _judge_node(node: str, new: Object | None, old: Object | None, facts: Facts)
         return "a node cannot delete its Node"
     if dig(new, "metadata", "name") != node:
         return f"node {node} cannot write the Node {dig(new, 'metadata', 'name', default='')!r}"
-    changed = changed_hub_labels(labels_of(old or {}), labels_of(new))
+    before, after = labels_of(old or {}), labels_of(new)
+    changed = changed_hub_labels(before, after) or changed_hub_labels(annotations_of(old or {}), annotations_of(new))
     if changed:
         return f"only the hub sets labels under {HUB_LABELS}: {', '.join(changed)}"
+    differ = changed_keys(before, after)
+    others = [k for k in differ if not _is_nodes_label(k)]
+    if others:
+        return f"a node does not set the labels {', '.join(others)}"
+    if HOSTNAME in differ and after.get(HOSTNAME) != node:
+        return f"the label {HOSTNAME} of node {node} can only be {node}"
     if _taints(new, born=old is None) != _taints(old, born=False):
         return "a node cannot change its taints"
     if old is not None and bool(dig(new, "spec", "unschedulable")) != bool(dig(old, "spec", "unschedulable")):
         return "a node cannot cordon or uncordon itself"
     if (dig(new, "metadata", "ownerReferences") or None) != (dig(old, "metadata", "ownerReferences") or None):
         return "a node cannot change its owners"
+    if (dig(new, "metadata", "finalizers") or None) != (dig(old, "metadata", "finalizers") or None):
+        return "a node cannot change its finalizers: it could keep itself from being deleted"
     return ""
 
 
@@ -251,7 +268,24 @@ def _taints(obj: Object | None, *, born: bool) -> list[Any]:
 
 def changed_hub_labels(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
     """Return the labels under `skerry.dev/` (not of its subdomains) that differ."""
-    return sorted(k for k in {*before, *after} if k.startswith(HUB_LABELS) and before.get(k) != after.get(k))
+    return [k for k in changed_keys(before, after) if k.startswith(HUB_LABELS)]
+
+
+def changed_keys(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """Return the keys whose values differ, sorted."""
+    return sorted(k for k in {*before, *after} if before.get(k) != after.get(k))
+
+
+def _is_nodes_label(key: str) -> bool:
+    """Say whether a node may set this label: not one of Kubernetes' that says what it is trusted with."""
+    prefix = key.rpartition("/")[0]
+    if key in _NODES_LABELS or not _is_of(prefix, _KUBERNETES):
+        return True
+    return _is_of(prefix, _NODES_OWN)
+
+
+def _is_of(prefix: str, domains: tuple[str, ...]) -> bool:
+    return any(prefix == d or prefix.endswith(f".{d}") for d in domains)
 
 
 def _judge_lease(node: str, new: Object | None, old: Object | None, facts: Facts) -> str:

@@ -91,6 +91,7 @@ class Resources:
                 target.name,
                 labels=query.get("labelSelector", "") if selectors else "",
                 fields=query.get("fieldSelector", "") if selectors else "",
+                size=len(request.body),
             )
         )
         kind = self._registry.kinds.find(target.group, target.version, target.plural)

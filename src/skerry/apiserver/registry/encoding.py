@@ -9,7 +9,11 @@ from typing import Any
 
 import msgspec
 
+from skerry.model.errors import too_large
 from skerry.model.objects import Object
+
+MAX_OBJECT_BYTES = 4 << 20
+"""One object as it is stored: what a request may carry, and what the server adds or a patch lets grow."""
 
 _encode = msgspec.json.Encoder().encode
 decode: Callable[[bytes], Any] = msgspec.json.Decoder().decode
@@ -31,7 +35,7 @@ class Encoding:
         self._skip = self._head.index(b'"metadata"')
 
     def tail(self, obj: Object) -> bytes:
-        """Return everything after the revision's digits."""
+        """Return everything after the revision's digits; ApiError 413 when that is more than an object may have."""
         meta = {"resourceVersion": ""}
         meta.update(obj["metadata"])
         meta["resourceVersion"] = ""
@@ -39,7 +43,10 @@ class Encoding:
         for key, value in obj.items():
             if key not in ordered:
                 ordered[key] = value
-        return _encode(ordered)[len(self._head) :]
+        encoded = _encode(ordered)
+        if len(encoded) > MAX_OBJECT_BYTES:
+            raise too_large(MAX_OBJECT_BYTES)
+        return encoded[len(self._head) :]
 
     def at(self, tail: bytes, revision: int) -> bytes:
         """Return the object's bytes at *revision*."""
