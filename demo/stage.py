@@ -232,6 +232,7 @@ class Stage:
                 process.kill()
                 process.wait()
         self.processes.clear()
+        pods = [pod.name for place in NODES for pod in (self.folder / place.name / "pods").glob("*")]
         for place in NODES:  # Pods outlive the node's software on purpose, so ending a demo takes this step
             if (self.folder / place.name).exists():
                 subprocess.run(
@@ -240,19 +241,19 @@ class Stage:
                     timeout=60,
                     check=False,
                 )
-        left = self.leftovers()
+        left = self.leftovers(str(self.folder), *(f"skerry:{uid}" for uid in pods))
         shutil.rmtree(self.folder, ignore_errors=True)
         return left
 
-    def leftovers(self) -> list[str]:
-        """Return command lines of processes that name the stage's folder."""
+    def leftovers(self, *marks: str) -> list[str]:
+        """Return the command lines of processes that carry one of the marks: the stage's folder, a Pod's UID."""
         found = []
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             try:
                 line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
             except OSError:
                 continue
-            if str(self.folder) in line and int(path.parent.name) != os.getpid():
+            if int(path.parent.name) != os.getpid() and any(mark in line for mark in marks):
                 found.append(line.strip())
         return found
 
