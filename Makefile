@@ -28,13 +28,13 @@ lint: setup-test  ## format, lint, types, layers
 	@.venv/bin/lint-imports
 
 check: lint  ## lint and the fast tests: under 2 minutes
-	@$(RUN) -m pytest -q -m "not slow and not soak"
+	@$(RUN) -m pytest -q -m "not slow"
 
 test: lint  ## everything that must be true of a commit
-	@$(RUN) -m pytest -q -m "not soak"
+	@$(RUN) -m pytest -q
 
 soak: setup-test  ## the long trials at their full counts; writes docs/reference/soak.md
-	@SKERRY_SOAK=1 $(RUN) -m pytest -q -m "slow or soak"
+	@$(RUN) scripts/soak.py
 
 bench: setup-test  ## every budget of docs/architecture.md beside what was measured
 	@$(RUN) -m bench
