@@ -27,7 +27,7 @@ TEST = {**DEMO, "chromium": ("chromium", "drives the console in the tests")}
 
 def main() -> int:
     purpose = sys.argv[1] if len(sys.argv) > 1 else "demo"
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - an older Python must be told, not crash
         print(f"skerry needs Python 3.11 or later, this is {sys.version.split()[0]}: install python3.11 and use it", file=sys.stderr)
         return 1
     missing = install_debian(TEST if purpose == "test" else DEMO)

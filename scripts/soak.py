@@ -10,7 +10,7 @@ import platform
 import subprocess
 import sys
 import tempfile
-import xml.etree.ElementTree as ElementTree
+import xml.etree.ElementTree as ET
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def main() -> int:
 def results(report: Path) -> list[tuple[str, str, float]]:
     """Return name, outcome and seconds of each test; the report is our own pytest's."""
     found = []
-    for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314
+    for case in ET.parse(report).iter("testcase"):
         outcome = next((tag for tag in ("failure", "error", "skipped") if case.find(tag) is not None), "passed")
         found.append((f"{case.get('classname')}: {case.get('name')}", outcome, float(case.get("time") or 0)))
     return found
@@ -45,13 +45,14 @@ def results(report: Path) -> list[tuple[str, str, float]]:
 
 def page(rows: list[tuple[str, str, float]], at: datetime) -> str:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    host = f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}"
+    passed = sum(1 for _, outcome, _ in rows if outcome == "passed")
     lines = [
         "# The long trials",
         "",
         "Written by `make soak`, which runs every trial at its full count. CI runs a fixed share of each with rotating seeds.",
         "",
-        f"Last run: {at:%Y-%m-%d %H:%M} UTC at commit {commit}, {os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}: "
-        f"{sum(1 for _, outcome, _ in rows if outcome == 'passed')} of {len(rows)} passed in {sum(s for _, _, s in rows):.0f} s.",
+        f"Last run: {at:%Y-%m-%d %H:%M} UTC at commit {commit}, {host}: {passed} of {len(rows)} passed in {sum(s for _, _, s in rows):.0f} s.",
         "",
         "| trial | outcome | seconds |",
         "|---|---|---|",
