@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -132,3 +133,22 @@ def test_times_and_offsets_round_to_the_notes() -> None:
 
     assert [offset_since(notes, t) for t in (9.0, 10.0, 15.0, 20.0)] == [0, 4, 4, 8]
     assert [time_at(notes, o, 99.0) for o in (0, 3, 4, 8)] == [10.0, 10.0, 20.0, 99.0]
+
+
+async def test_a_log_that_its_container_made_endless_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """A Pod that stretches its own log by ftruncate had the whole node search terabytes of nothing for a line (T11)."""
+    path = tmp_path / "log"
+    path.write_bytes(b"first\n")
+    os.truncate(path, 1 << 43)
+    with path.open("ab") as file:
+        file.write(b"the\nlast\n")
+    began = time.monotonic()
+
+    one = await read(path, tail_lines=1)
+    more = await read(path, tail_lines=100)
+    os.truncate(path, 1 << 43)  # nothing but a hole within reach
+    holes = await read(path, tail_lines=100, limit_bytes=1000)
+
+    assert (one, more) == (b"last\n", b"last\n")
+    assert holes == b"\0" * 1000
+    assert time.monotonic() - began < 2

@@ -22,6 +22,8 @@ from skerry.node.runtimes.contract import LogOptions
 
 CHUNK_BYTES = 64 * 1024
 MAX_LINE_BYTES = 1 << 20
+MAX_BACK_BYTES = 128 << 20
+"""How far back a log is read: several times what is kept of one."""
 FOLLOW_EVERY_S = 0.2
 MAX_NOTES = 1 << 16
 _NOTE = struct.Struct("<dQ")
@@ -76,25 +78,32 @@ def tail_offset(fd: int, start: int, end: int, lines: int) -> int:
     """Return where the last *lines* lines begin, not before *start*."""
     if lines <= 0:
         return end
-    position, found = end, 0
+    position, wanted = end - 1, lines  # the newline of the last line begins none
     while position > start:
         size = min(CHUNK_BYTES, position - start)
         position -= size
         block = os.pread(fd, size, position)
-        for i in range(len(block) - 1, -1, -1):
-            if block[i] == 10 and position + i != end - 1:
-                found += 1
-                if found == lines:
-                    return position + i + 1
+        there = block.count(b"\n")
+        if there < wanted:
+            wanted -= there
+            continue
+        at = len(block)
+        for _ in range(wanted):
+            at = block.rindex(b"\n", 0, at)
+        return position + at + 1
     return start
 
 
 def first_kept(fd: int) -> int:
-    """Return where the log begins that was not given back: the start of a whole line."""
+    """Return where the log begins that was not given back: the start of a whole line.
+
+    A container can make its log as long as it likes, of nothing: what is further back than `MAX_BACK_BYTES` is not looked for.
+    """
+    furthest = max(0, os.fstat(fd).st_size - MAX_BACK_BYTES)
     try:
-        start = os.lseek(fd, 0, os.SEEK_DATA)
+        start = max(os.lseek(fd, furthest, os.SEEK_DATA), furthest)
     except OSError:
-        return 0
+        return furthest
     if start == 0:
         return 0
     newline = os.pread(fd, CHUNK_BYTES, start).find(b"\n")
