@@ -26,7 +26,7 @@ def binding(role_name: str, *, kind: str = "ClusterRole", subject: str = "User",
     return {"roleRef": {"kind": kind, "name": role_name}, "subjects": [{"kind": subject, "name": name, **more}]}
 
 
-def asks(verb: str = "get", resource: str = "pods", *, user: User = BOB, **more: str) -> Attributes:
+def asks(verb: str = "get", resource: str = "pods", *, user: User = BOB, **more: Any) -> Attributes:
     return Attributes(user, verb, resource=resource, **more)
 
 

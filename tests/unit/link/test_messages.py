@@ -43,7 +43,7 @@ def test_a_claim_beyond_the_limit_and_an_unknown_channel_are_refused_at_once(raw
 
 @given(st.integers(1, 7))
 def test_messages_come_out_as_they_went_in_however_they_are_cut(step: int) -> None:
-    sent = [control.Ping(), control.Open("s1", "logs", {"pod": "a"}), control.Ping()]
+    sent: list[control.Message] = [control.Ping(), control.Open("s1", "logs", {"pod": "a"}), control.Ping()]
     raw = b"".join(control.encode(m) for m in sent)
     reader = control.Reader()
 
