@@ -271,3 +271,28 @@ async def test_nonsense_from_a_node_is_an_error_and_no_twin(ask: Asker, nodes: F
     stream.give(sent)
 
     assert (await ask("GET", f"{TWINS}/meter"))[0] == 500
+
+
+@pytest.mark.parametrize("wrong", [{"Sec-WebSocket-Version": "99"}, {"Sec-WebSocket-Key": "x"}], ids=["version", "key"])
+async def test_a_command_nobody_can_talk_to_is_given_up(over_tls: Running, wrong: dict[str, str]) -> None:
+    """Each such request left a process on the node for good, until the link had no stream left (input 8)."""
+    stream = FakeStream()
+    over_tls.server.streams.use(FakeNodes(n1=stream))
+    await Asker(over_tls.server)("POST", PODS, pod("p", node="n1"))
+    headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "A" * 22 + "=="}
+
+    async with _session(over_tls) as session:
+        url = f"{over_tls.url}{PODS}/p/exec?command=cat&stdout=true"
+        async with session.get(url, headers={**headers, **wrong}) as answer:
+            assert answer.status == 400
+
+    assert stream.was_reset
+
+
+async def test_a_log_nobody_began_to_read_is_given_up(ask: Asker, nodes: FakeNodes, stream: FakeStream) -> None:
+    await ask("POST", PODS, pod("p", node="n1"))
+    response = await ask.raw("GET", f"{PODS}/p/log?follow=true")
+
+    await response.body.aclose()  # type: ignore[union-attr]
+
+    assert stream.was_reset

@@ -10,6 +10,7 @@ from skerry.apiserver.access.attributes import Attributes
 from skerry.apiserver.access.rbac import BINDINGS, CLUSTER_BINDINGS, CLUSTER_ROLES, ROLES, Rbac
 from skerry.apiserver.access.rules import compile_rules, covers
 from skerry.apiserver.http.message import User
+from tests.unit.apiserver.asking import MERGE, Asker
 
 BOB = User("bob", ("team", "system:authenticated"))
 
@@ -130,3 +131,22 @@ def test_covering_names_what_would_be_gained() -> None:
     assert covers(held, [rule(resources="pods", verbs="get")]) == []
     assert covers(held, [rule(resources="pods,secrets", verbs="get")]) == [rule(resources="secrets")]
     assert covers(compile_rules([rule(resourceNames=["a"])]), [rule()]) == [rule()]
+
+
+async def test_whoever_relabels_a_role_must_hold_what_it_grants(ask: Asker) -> None:
+    """The label `aggregate-to-view` on cluster-admin made everybody who may look an admin."""
+    path = "/apis/rbac.authorization.k8s.io/v1"
+    rules = [{"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["clusterroles"], "verbs": ["get", "update", "patch"]}]
+    await ask("POST", f"{path}/clusterroles", {"metadata": {"name": "role-keeper"}, "rules": rules})
+    ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "role-keeper"}
+    subjects = [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "bob"}]
+    await ask("POST", f"{path}/clusterrolebindings", {"metadata": {"name": "bob"}, "roleRef": ref, "subjects": subjects})
+    labels = {"metadata": {"labels": {"rbac.authorization.k8s.io/aggregate-to-view": "true"}}}
+    bob = ask.as_user(BOB)
+
+    refused = await bob("PATCH", f"{path}/clusterroles/cluster-admin", labels, content_type=MERGE)
+    own = await bob("PATCH", f"{path}/clusterroles/role-keeper", labels, content_type=MERGE)
+    noted = await bob("PATCH", f"{path}/clusterroles/cluster-admin", {"metadata": {"annotations": {"a": "b"}}}, content_type=MERGE)
+
+    assert (refused[0], own[0], noted[0]) == (403, 200, 200)
+    assert "attempting to grant RBAC permissions not currently held" in refused[1]["message"]

@@ -14,7 +14,7 @@ from skerry.apiserver.access.rbac import BINDINGS, CLUSTER_BINDINGS, CLUSTER_ROL
 from skerry.apiserver.access.rules import covers
 from skerry.apiserver.http.message import User
 from skerry.model.errors import ApiError, forbidden
-from skerry.model.objects import Object
+from skerry.model.objects import Object, labels_of
 
 GROUP = "rbac.authorization.k8s.io"
 MAX_SHOWN = 5
@@ -28,8 +28,8 @@ def refusal_of_role(access: Access, user: User, key: str, new: Object, old: Obje
     name, namespace = str(meta.get("name")), str(meta.get("namespace") or "")
     plural = key.partition(".")[0]
     if key in (ROLES, CLUSTER_ROLES):
-        if old is not None and old.get("rules") == new.get("rules") and old.get("aggregationRule") == new.get("aggregationRule"):
-            return None
+        if old is not None and all(old.get(k) == new.get(k) for k in ("rules", "aggregationRule")) and labels_of(old) == labels_of(new):
+            return None  # labels count: they say into which other roles the rules are gathered
         if access.allowed(Attributes(user, "escalate", GROUP, plural, namespace=namespace, name=name)):
             return None
         wanted = list(new.get("rules") or ()) + ([_EVERYTHING] if new.get("aggregationRule") else [])

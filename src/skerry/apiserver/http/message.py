@@ -52,10 +52,14 @@ class WebSocket(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Upgrade:
-    """Instead of a body: become a WebSocket with the first of *protocols* that the client offers."""
+    """Instead of a body: become a WebSocket with the first of *protocols* that the client offers.
+
+    Either `serve` is called, or `abandon` when no WebSocket comes of it.
+    """
 
     protocols: tuple[str, ...]
     serve: Callable[[WebSocket], Awaitable[None]]
+    abandon: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from skerry.apiserver.http.answers import TEXT_HEADERS
@@ -17,7 +17,7 @@ from skerry.apiserver.http.query import flag, number, pairs
 from skerry.apiserver.http.resources import Call, Resources
 from skerry.apiserver.registry.encoding import decode, dumps
 from skerry.apiserver.registry.registry import Registry
-from skerry.apiserver.registry.streams import CLOSE_CHANNEL, Frames, NodeStream, NodeStreams, frame
+from skerry.apiserver.registry.streams import CLOSE_CHANNEL, Frames, Held, NodeStream, NodeStreams, frame
 from skerry.model.errors import ApiError, bad_request
 from skerry.model.objects import Object, dig
 from skerry.model.times import parse_time
@@ -46,7 +46,7 @@ class PodStreams:
         if not node:
             return Response(204)
         stream = await self._streams.open(node, "logs", {**_identity(pod), **params})
-        return Response(200, TEXT_HEADERS, _relay(stream))
+        return Response(200, TEXT_HEADERS, Held(_relay(stream), stream))
 
     async def exec(self, call: Call) -> Response:
         """GET or POST pods/NAME/exec: run a command, its streams as channels of a WebSocket."""
@@ -67,7 +67,7 @@ class PodStreams:
         flags = {name: flag(call.query, name) for name in ("stdin", "stdout", "stderr", "tty")}
         params = {**_identity(pod), "container": container, "command": command, **flags}
         stream = await self._streams.open(node, "exec", params)
-        return Response(101, upgrade=Upgrade(PROTOCOLS, lambda ws: _bridge(ws, stream)))
+        return Response(101, upgrade=Upgrade(PROTOCOLS, lambda ws: _bridge(ws, stream), stream.reset))
 
     def _pod(self, call: Call) -> Object:
         found: Object = decode(self._registry.find(call.kind, call.target.namespace, call.target.name).value)
@@ -115,7 +115,7 @@ def _log_options(call: Call) -> dict[str, Any]:
     return found
 
 
-async def _relay(stream: NodeStream) -> AsyncIterator[bytes]:
+async def _relay(stream: NodeStream) -> AsyncGenerator[bytes, None]:
     try:
         await stream.finish()
         while (data := await stream.receive()) is not None:

@@ -198,8 +198,8 @@ def _plain(response: Response) -> web.Response:
 async def _stream(raw: web.BaseRequest, response: Response, body: AsyncIterator[bytes]) -> web.StreamResponse:
     out = web.StreamResponse(status=response.status, headers=response.headers)
     out.enable_chunked_encoding()
-    await out.prepare(raw)
     try:
+        await out.prepare(raw)
         async for chunk in body:
             await out.write(chunk)
         await out.write_eof()
@@ -237,7 +237,11 @@ class _WebSocket:
 
 async def _websocket(raw: web.BaseRequest, upgrade: Upgrade) -> web.StreamResponse:
     ws = web.WebSocketResponse(protocols=upgrade.protocols, max_msg_size=MAX_MESSAGE_BYTES, compress=False, heartbeat=30.0)
-    await ws.prepare(raw)
+    try:
+        await ws.prepare(raw)
+    except BaseException:
+        upgrade.abandon()
+        raise
     try:
         await upgrade.serve(_WebSocket(ws))
     finally:

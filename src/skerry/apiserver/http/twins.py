@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from functools import partial
 
 from skerry.apiserver.http.answers import no_such_method
@@ -13,7 +13,7 @@ from skerry.apiserver.registry.encoding import decode, dumps
 from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.options import list_options
 from skerry.apiserver.registry.registry import Registry
-from skerry.apiserver.registry.streams import NodeStream, NodeStreams
+from skerry.apiserver.registry.streams import Held, NodeStream, NodeStreams
 from skerry.apiserver.registry.watch import Form, error_line
 from skerry.apiserver.schema import Catalogue, ServedResource
 from skerry.model.errors import ApiError, bad_request, internal, not_found, unavailable
@@ -69,7 +69,7 @@ class Twins:
                 raise bad_request("devicetwins can be watched one at a time: use fieldSelector=metadata.name=NAME and no other selector")
             form = self._renderer.watch_form(call)
             stream = await self._open(call, name, watch=True)
-            return Response(200, self._renderer.watch_headers(call), _events(stream, form))
+            return Response(200, self._renderer.watch_headers(call), Held(_events(stream, form), stream))
         raise no_such_method()
 
     async def _open(self, call: Call, name: str, *, watch: bool) -> NodeStream:
@@ -94,7 +94,7 @@ async def _one(stream: NodeStream) -> bytes:
     raise internal("the node ended the stream without sending the twin")
 
 
-async def _events(stream: NodeStream, form: Form) -> AsyncIterator[bytes]:
+async def _events(stream: NodeStream, form: Form) -> AsyncGenerator[bytes, None]:
     type_ = "ADDED"
     first = form.first
     try:

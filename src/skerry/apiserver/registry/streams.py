@@ -11,7 +11,7 @@ stdout, 2 stderr, 3 Status, 4 resize, 255 closes the channel that its payload na
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from typing import Any, Protocol
 
 from skerry.model.errors import unavailable
@@ -59,6 +59,23 @@ class SwitchedStreams:
         if self._streams is None:
             raise unavailable(f"node {node} is not connected to the hub", retry_after_s=5)
         return await self._streams.open(node, kind, params)
+
+
+class Held:
+    """A body that comes from a stream, which is given up with it, also when nobody ever began to read: the client had gone."""
+
+    def __init__(self, body: AsyncGenerator[bytes, None], stream: NodeStream) -> None:
+        self._body, self._stream = body, stream
+
+    def __aiter__(self) -> Held:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await self._body.__anext__()
+
+    async def aclose(self) -> None:
+        await self._body.aclose()
+        self._stream.reset()
 
 
 class Frames:

@@ -91,6 +91,10 @@ class NodeSession:
                 return await asked
         except TimeoutError as error:
             raise ApiError(504, "Timeout", f"node {self.node} did not open the {kind} stream within {timeout_s:.0f} s") from error
+        except asyncio.CancelledError:
+            if asked.done() and not asked.cancelled() and asked.exception() is None:
+                asked.result().reset()  # it came as whoever asked for it gave up
+            raise
         finally:
             self._asked.pop(stream_id, None)
 
