@@ -17,6 +17,7 @@ STATUS_HEADER = "skerry-status"
 OUTBOX_HEADER = "skerry-stream"
 NOT_ENROLLED = "the key has no approved enrollment"
 DENIED = "the key was denied"
+EXPIRED = "the certificate has expired"
 """With these words the hub closes a link that it does not want."""
 PING_EVERY_S = 10.0
 MAX_LINE = 256 * 1024

@@ -1,29 +1,42 @@
 """The TLS settings of both ends. TLS 1.3 only, our own CA only, names checked, no session is ever resumed.
 
 A node does not look at the dates of the hub's certificate: it has pinned the hub's CA, and its own clock may be decades
-off (a dead battery). The hub, whose clock is kept, looks at the dates of the nodes'.
+off (a dead battery). The hub looks at the dates of its clients' after the handshake (`has_expired`): whoever runs past the end
+is refused by name, and a beginning that is still to come says only that the hub's own clock is behind, since it made the certificate.
 """
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
+
+from skerry.trust.der import TrustError, facts_of
 
 _NO_CHECK_TIME = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME of OpenSSL; Python has no name for it."""
 
 
 def hub_context(ca_file: Path, identity_file: Path, protocols: Sequence[str]) -> ssl.SSLContext:
-    """Return the hub's settings: a client may show a certificate of our CA, and one that it shows must be good."""
+    """Return the hub's settings: a client may show a certificate of our CA; whether it has run out the caller asks `has_expired`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.load_cert_chain(identity_file)
     context.load_verify_locations(ca_file)
     context.verify_mode = ssl.CERT_OPTIONAL
+    context.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
     context.num_tickets = 0
     context.set_alpn_protocols(list(protocols))
     return context
+
+
+def has_expired(der: bytes, now: datetime) -> bool:
+    """Whether a certificate in DER has run out at *now*; one that cannot be read has."""
+    try:
+        return facts_of(der).not_after < now
+    except TrustError:
+        return True
 
 
 def client_context(

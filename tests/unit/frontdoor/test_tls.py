@@ -8,20 +8,24 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
 
+from skerry.hub.frontdoor import Roster, user_by_certificate
 from skerry.hub.frontdoor.door import PROTOCOLS
 from skerry.link import ALPN, CLOSED_UNHEARD
+from skerry.link.control import EXPIRED
 from skerry.node.connection import HubLink
 from skerry.node.connection.backoff import retry_delay_s
 from skerry.node.connection.hub_link import renewal_due
 from skerry.node.connection.refusals import Refusal, refusal_of
 from skerry.node.identity import NodeSettings, StateFolder
+from skerry.trust import facts_of_pem, pem_to_der
 from skerry.trust.authority import issue_client, issue_node, issue_server, make_ca, make_key, make_request
 from skerry.trust.tls import client_context, hub_context
-from tests.unit.frontdoor.stage import InProcessWorkshop, a_context, a_stage, settle, the_ca
+from tests.unit.frontdoor.stage import InProcessWorkshop, a_context, a_stage, an_enrollment, settle, the_ca
 
 NOW = datetime.now(UTC)
 
@@ -84,7 +88,7 @@ def _for_servers() -> tuple[str, str]:
     return issue_server(*the_ca(), ["localhost"], NOW)
 
 
-@pytest.mark.parametrize("identity", [_expired, _foreign, _self_signed, _for_servers])
+@pytest.mark.parametrize("identity", [_foreign, _self_signed, _for_servers])
 async def test_a_certificate_that_is_not_good_ends_the_connection(tmp_path: Path, identity: Callable[[], tuple[str, str]]) -> None:
     async with a_stage(tmp_path) as stage:
         try:
@@ -94,6 +98,48 @@ async def test_a_certificate_that_is_not_good_ends_the_connection(tmp_path: Path
 
         assert answer == b""
         assert await _shake_hands(stage.port, _client(tmp_path, _good())) == b"hello"
+
+
+async def test_a_node_whose_certificate_has_run_out_is_told_so(tmp_path: Path) -> None:
+    async with a_stage(tmp_path) as stage:
+        key, certificate = _expired()
+        folder = stage.a_node("node-a")
+        folder.key.write_text(key)
+        folder.save_certificate(certificate)
+        stage.door.roster.put(an_enrollment("node-a", facts_of_pem(certificate).key_hash))
+        context = client_context(the_ca()[1], certificate=folder.certificate, key=folder.key, protocols=[ALPN])
+
+        assert EXPIRED.encode() in await _shake_hands(stage.port, context)
+
+
+async def test_a_hub_whose_clock_is_behind_keeps_its_nodes(tmp_path: Path) -> None:
+    async with a_stage(tmp_path) as stage:
+        folder = stage.a_node("node-a")
+        request = make_request(folder.key.read_text(), "node-a")
+        folder.save_certificate(issue_node(*the_ca(), request, "node-a", NOW + timedelta(days=1)))
+
+        async with stage.a_link(folder) as link:
+            await asyncio.wait_for(link.wait_connected(), 5)
+
+
+@pytest.mark.parametrize(("days", "user"), [(-365 * 6, None), (0, "admin"), (1, "admin")])
+def test_over_http_a_certificate_names_its_user_until_it_has_run_out(days: int, user: str | None) -> None:
+    certificate = issue_client(*the_ca(), "admin", "system:masters", NOW + timedelta(days=days))[1]
+
+    found = user_by_certificate(Roster(), _Shown(pem_to_der(certificate)))
+
+    assert (found.name if found else None) == user
+
+
+class _Shown:
+    """The TLS side of a connection that shows the admin's certificate."""
+
+    def __init__(self, der: bytes) -> None:
+        self._der = der
+
+    def getpeercert(self, binary_form: bool = False) -> Any:
+        subject = ((("organizationName", "system:masters"),), (("commonName", "admin"),))
+        return self._der if binary_form else {"subject": subject}
 
 
 async def test_a_client_refuses_the_hub_of_another_ca_and_one_with_another_name(tmp_path: Path) -> None:
@@ -245,6 +291,7 @@ async def test_more_connections_than_the_limit_are_refused(tmp_path: Path) -> No
     [
         ("the connection was lost: [SSL: SSLV3_ALERT_CERTIFICATE_EXPIRED] sslv3 alert certificate expired", Refusal.CERTIFICATE),
         ("[SSL: TLSV1_ALERT_UNKNOWN_CA] tlsv1 alert unknown ca (_ssl.c:2580)", Refusal.CERTIFICATE),
+        ("the peer closed the link: the certificate has expired", Refusal.CERTIFICATE),
         ("the peer closed the link: the key was denied", Refusal.KEY),
         ("the peer closed the link: the key has no approved enrollment", Refusal.UNKNOWN),
         ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: Hostname mismatch", None),

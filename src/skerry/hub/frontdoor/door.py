@@ -1,7 +1,8 @@
 """One TLS listener for everything: after the handshake the link or HTTP/1.1 takes the connection over.
 
-What stays true: TLS 1.3 only; a certificate that is shown must be of our CA; a node's key is let in only as the roster says,
-on the link and over HTTP/1.1 alike; when the roster changes, open connections are closed at once.
+What stays true: TLS 1.3 only; a certificate that is shown must be of our CA and must not have run out; a node's key is let in only
+as the roster says, on the link and over HTTP/1.1 alike; when the roster changes, open connections are closed at once. A certificate
+whose time has not begun is taken: we made it, so it is our own clock that is behind, and that must not cost us the nodes.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from skerry.apiserver.http.message import User
@@ -20,8 +22,9 @@ from skerry.hub.frontdoor.roster import Roster
 from skerry.hub.frontdoor.session import EventSink, NodeSession, node_user
 from skerry.hub.frontdoor.sessions import Sessions
 from skerry.link import ALPN, LinkConnection
-from skerry.link.control import DENIED, NOT_ENROLLED
+from skerry.link.control import DENIED, EXPIRED, NOT_ENROLLED
 from skerry.trust import TrustError, facts_of
+from skerry.trust.tls import has_expired
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +108,7 @@ class Door:
             return None
         tls = transport.get_extra_info("ssl_object")
         if tls is not None and tls.selected_alpn_protocol() == ALPN:
-            return self._link(_key_hash(tls))
+            return _Refusing(EXPIRED) if _has_expired(tls) else self._link(_key_hash(tls))
         key_hash = _node_key(tls)
         if key_hash is None:
             return _Counted(self, self._http())
@@ -209,10 +212,18 @@ class _Guarded(_Counted):
 def user_by_certificate(roster: Roster, ssl_object: Any) -> User | None:
     """Return who shows this certificate over HTTP/1.1: a node by its key, anybody else by the subject."""
     user = user_of_certificate(ssl_object)
+    if user is not None and _has_expired(ssl_object):
+        return None
     if user is None or NODES_GROUP not in user.groups:
         return user
     node = roster.node_of(_key_hash(ssl_object))
     return node_user(node) if node is not None else None
+
+
+def _has_expired(tls: Any) -> bool:
+    """Whether the peer shows a certificate that has run out by our clock."""
+    der = tls.getpeercert(binary_form=True) if tls is not None else None
+    return der is not None and has_expired(der, datetime.now(UTC))
 
 
 def _key_hash(tls: Any) -> str:

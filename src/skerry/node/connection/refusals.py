@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 from skerry.link import CLOSED_UNHEARD
-from skerry.link.control import DENIED, NOT_ENROLLED
+from skerry.link.control import DENIED, EXPIRED, NOT_ENROLLED
 
 
 class Refusal(Enum):
@@ -22,6 +22,8 @@ def refusal_of(reason: str) -> Refusal | None:
         return Refusal.KEY
     if NOT_ENROLLED in reason:
         return Refusal.UNKNOWN
+    if EXPIRED in reason:
+        return Refusal.CERTIFICATE
     if reason == CLOSED_UNHEARD:
         return Refusal.CERTIFICATE  # perhaps: asking for the certificate again costs one request and tells
     upper = reason.upper()
