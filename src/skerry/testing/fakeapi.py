@@ -350,6 +350,8 @@ class FakeApi:
             return [_Change(self.revision, "ADDED", resource.key, found[n], None) for n in sorted(found)]
         if int(revision) < self._oldest:
             raise expired(f"too old resource version: {revision} ({self._oldest})")
+        if int(revision) > self.revision:
+            raise expired(f"too large resource version: {revision}, current: {self.revision}")
         return [c for c in self._history if c.revision > int(revision)]
 
 

@@ -66,6 +66,15 @@ async def test_a_revision_that_is_forgotten_is_an_error_in_the_stream(server: Ap
     assert [(e["type"], e["object"]["code"], e["object"]["reason"]) for e in found] == [("ERROR", 410, "Expired")]
 
 
+async def test_a_revision_that_was_never_given_out_is_an_error_in_the_stream(server: ApiServer, ask: Asker) -> None:
+    """It is of a time that we lost: going on from it would hide what is different now."""
+    events = await ask.watch(f"{CONFIGMAPS}?watch=true&resourceVersion={server.store.revision + 1}")
+    found = [e async for e in events]
+
+    assert [(e["type"], e["object"]["code"], e["object"]["reason"]) for e in found] == [("ERROR", 410, "Expired")]
+    assert "too large resource version" in found[0]["object"]["message"]
+
+
 async def test_every_watcher_gets_the_same_bytes(server: ApiServer, ask: Asker) -> None:
     responses = [await ask.raw("GET", f"{CONFIGMAPS}?watch=true") for _ in range(3)]
     streams = [cast("AsyncGenerator[bytes, None]", r.body) for r in responses]

@@ -114,6 +114,41 @@ async def test_a_restored_hub_adds_and_removes_only_once_its_epoch_is_accepted(m
         await until(mirror, "c")
 
 
+async def test_a_hub_that_went_back_adds_and_removes_only_once_that_is_accepted(memory: Memory, tmp_path: Path) -> None:
+    """Its files were put back by hand: the epoch is the same, and its revisions come a second time with other contents."""
+    api = FakeApi(origin=Origin("ours", "1"))
+    put(api, "a", "b", "c")
+    async with running(api, memory) as mirror:
+        await until(mirror, "a", "b", "c")
+    older = FakeApi(origin=Origin("ours", "1"))
+    put(older, "a")
+
+    async with running(older, memory) as mirror:
+        while "accept-epoch 1~1" not in mirror.doubt:
+            await asyncio.sleep(0.001)
+        put(older, "d", "e", "f", "g")  # its revisions are now higher than any that we saw
+        await until(mirror, "a", "b", "c", "d", "e", "f", "g")
+    async with running(older, memory) as mirror:  # as after a start of the node
+        await asyncio.sleep(0.05)
+        assert len(mirror.items()) == 7
+    (tmp_path / "accepted-epoch").write_text("1~1\n")
+    async with running(older, memory) as mirror:
+        await until(mirror, "a", "d", "e", "f", "g")
+        assert not mirror.doubt
+
+
+async def test_a_hub_that_went_back_twice_has_to_be_accepted_twice(memory: Memory, tmp_path: Path) -> None:
+    for names, accepted, doubt in (("abcd", "", ""), ("abc", "", "1~1"), ("abc", "1~1", ""), ("ab", "1~1", "1~2")):
+        (tmp_path / "accepted-epoch").write_text(accepted)
+        api = FakeApi(origin=Origin("ours", "1"))
+        put(api, *names)
+        async with running(api, memory) as mirror, asyncio.timeout(5):
+            while doubt not in mirror.doubt or not (doubt or mirror.synced):
+                await asyncio.sleep(0.001)
+
+    assert {n.name for n in mirror.items()} == set("abc")
+
+
 async def test_a_lost_connection_and_a_forgotten_history_are_overcome(memory: Memory) -> None:
     api = FakeApi()
     put(api, "a")

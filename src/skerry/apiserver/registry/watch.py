@@ -75,8 +75,11 @@ class _Watch:
             revision = snapshot.revision
         else:
             snapshot, revision = None, options.revision or store.revision
+        if revision > store.revision:
+            yield error_line(_from_a_lost_time(revision, store.revision))
+            return
         try:
-            watcher = store.watch(self._kind.key, self._namespace, after=min(revision, store.revision))
+            watcher = store.watch(self._kind.key, self._namespace, after=revision)
         except TooOldError as error:
             yield error_line(_expired(error))
             return
@@ -86,7 +89,7 @@ class _Watch:
                     yield chunk
                 if options.initial and options.bookmarks:
                     yield self._bookmark(revision, end=True)
-            async for chunk in self._live(watcher, deadline, floor=revision):
+            async for chunk in self._live(watcher, deadline, began=revision):
                 yield chunk
         finally:
             watcher.close()
@@ -103,10 +106,10 @@ class _Watch:
         first, self._first = self._first, None
         return _line(type_, first(value))
 
-    async def _live(self, watcher: Watcher, deadline: float, *, floor: int) -> AsyncIterator[bytes]:
-        """Yield batches until the deadline; *floor* is a revision of the future that a client asked to start after."""
+    async def _live(self, watcher: Watcher, deadline: float, *, began: int) -> AsyncIterator[bytes]:
+        """Yield batches until the deadline."""
         loop = asyncio.get_running_loop()
-        revision = floor
+        revision = began
         batches = aiter(watcher)
         while True:
             left = deadline - loop.time()
@@ -124,7 +127,7 @@ class _Watch:
                 return
             except StopAsyncIteration:
                 return
-            lines = [self._line(change) for change in batch if change.revision > floor]
+            lines = [self._line(change) for change in batch]
             revision = batch[-1].revision
             chunk = b"".join([line for line in lines if line])
             if chunk:
@@ -179,6 +182,11 @@ class _Watch:
 def error_line(error: ApiError) -> bytes:
     """Return the ERROR event that ends a stream."""
     return b'{"type":"ERROR","object":%b}\n' % dumps(error.to_status())
+
+
+def _from_a_lost_time(revision: int, current: int) -> ApiError:
+    """A revision that we have not reached is of a time that we lost (files put back by hand): the client has to list again."""
+    return ApiError(410, "Expired", f"too large resource version: {revision}, current: {current}; list again")
 
 
 def _expired(error: TooOldError) -> ApiError:

@@ -17,7 +17,7 @@ import msgspec
 from skerry.durable import StoreFailedError, StoreFormatError, Writer
 from skerry.kube.api import Origin
 from skerry.model.objects import Name, Object
-from skerry.node.memory.rule import Changes, Position
+from skerry.node.memory.rule import Changes, Position, after_relapses
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +118,15 @@ class Memory:
             return (self._state / "accepted-epoch").read_text().strip()
         except OSError:
             return ""
+
+    def named(self, origin: Origin) -> Origin:
+        """Return what this node calls an answer's origin: an epoch of its own for each time that the hub went back."""
+        return after_relapses(origin, int(self._facts.get(f"relapses of {origin.epoch}", "0")))
+
+    async def relapsed(self, origin: Origin) -> None:
+        """The hub went back within its epoch: believe it no more than another epoch, until a person accepts it."""
+        key = f"relapses of {origin.epoch}"
+        await self.remember(key, str(int(self._facts.get(key, "0")) + 1))
 
     async def join(self, origin: Origin) -> None:
         """Remember the first cluster that answered; a later one is never put in its place."""

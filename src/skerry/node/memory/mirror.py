@@ -16,7 +16,7 @@ from skerry.model.errors import ApiError
 from skerry.model.objects import Name, Object, name_of, revision_of
 from skerry.model.resources import Resource
 from skerry.node.memory.memory import Memory
-from skerry.node.memory.rule import Changes, Position, Trust, changes_of_event, changes_of_list, trust_in
+from skerry.node.memory.rule import Changes, Position, Trust, changes_of_event, changes_of_list, trust_in, went_back
 
 log = logging.getLogger(__name__)
 
@@ -124,25 +124,37 @@ class Mirror:
     async def _list(self) -> None:
         found = await self._api.list(self.resource, self._namespace, labels=self._labels, fields=self._fields)
         revision = int(found.revision or 0)
-        trust = self._judge(found.origin, revision)
+        origin = await self._origin_of(found.origin, revision)
+        trust = self._judge(origin, revision)
         if trust is Trust.NONE:
             raise _ListAgainError(self.doubt)
-        await self._memory.join(found.origin)
+        await self._memory.join(origin)
         listed = {name_of(o): o for o in found.items}
-        await self._take(changes_of_list(self.items(), listed, trust), trust, Position(found.origin, revision))
+        await self._take(changes_of_list(self.items(), listed, trust), trust, Position(origin, revision))
         self._watch_from, self._answers = found.revision, found.origin
         if trust is Trust.FULL:
             self._synced.set()
+
+    async def _origin_of(self, answered: Origin, revision: int) -> Origin:
+        """Return what we call the origin of a list; a hub that went back is in an epoch of its own from now on."""
+        origin = self._memory.named(answered)
+        seen = self._memory.position(self.key)
+        if went_back(origin, revision=revision, seen=seen):
+            facts = {"mirror": self.key, "seen": seen.revision, "listed": revision}
+            log.error("the hub went back: it was put back to an older copy of its data", extra=facts)
+            await self._memory.relapsed(answered)
+        return self._memory.named(answered)
 
     async def _on_event(self, event: WatchEvent) -> None:
         if event.origin != self._answers:
             raise _ListAgainError("the server that answers is another one than before")
         revision = max(revision_of(event.object), int(self._watch_from or 0))
-        trust = self._judge(event.origin, revision)
+        origin = self._memory.named(event.origin)
+        trust = self._judge(origin, revision)
         changes = Changes({}, frozenset())
         if event.type != "BOOKMARK":
             changes = changes_of_event(self.items(), event.type, name_of(event.object), event.object, trust)
-        await self._take(changes, trust, Position(event.origin, revision))
+        await self._take(changes, trust, Position(origin, revision))
         self._watch_from = str(revision)
 
     async def _take(self, changes: Changes, trust: Trust, position: Position) -> None:

@@ -1,7 +1,8 @@
 """What an answer of the hub may do to what the node remembers: one pure decision, and the heart of running cut off.
 
 A workload disappears only when the cluster that the node joined, in the epoch that it joined, at a revision not older than
-the last, says so. Anything else that answers (another cluster, a restored backup, an older copy) removes nothing.
+the last, says so. Anything else that answers (another cluster, a restored backup, an older copy) removes nothing. A hub that went
+back (the same epoch at a lower revision: its files were put back by hand) counts as being in a new epoch from then on.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from enum import Enum
 
 from skerry.kube.api import Origin
 from skerry.model.objects import Name, Object, revision_of, uid_of
+
+RELAPSE = "~"
+"""Stands between an epoch's name and how often it went back; the hub's own names are hexadecimal."""
 
 
 class Trust(Enum):
@@ -52,6 +56,16 @@ def trust_in(answer: Origin, *, joined: Origin, revision: int, seen: Position) -
     if seen.origin == answer and revision < seen.revision:
         return Trust.NONE
     return Trust.FULL
+
+
+def went_back(answer: Origin, *, revision: int, seen: Position) -> bool:
+    """Whether the hub forgot what it once told us: the same epoch, and a list older than what was seen of it."""
+    return bool(answer.epoch) and seen.origin == answer and revision < seen.revision
+
+
+def after_relapses(origin: Origin, times: int) -> Origin:
+    """Return what we call an epoch that went back so many times: only its first run is what the hub calls it."""
+    return Origin(origin.cluster, f"{origin.epoch}{RELAPSE}{times}") if times else origin
 
 
 def changes_of_list(have: Mapping[Name, Object], listed: Mapping[Name, Object], trust: Trust) -> Changes:
