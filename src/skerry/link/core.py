@@ -103,6 +103,7 @@ class LinkCore:
         self._connection_read = 0
         self._stream_read: dict[int, int] = {}
         self._resets_left = limits.max_resets
+        self._noise_left = limits.max_noise
 
     def start(self) -> None:
         """Say hello: settings first, then the window of the whole connection."""
@@ -154,29 +155,44 @@ class LinkCore:
             case h2.events.RequestReceived(stream_id=int(stream)) | h2.events.ResponseReceived(stream_id=int(stream)):
                 out.append(HeadersReceived(stream, _decoded(event.headers or ()), ended=event.stream_ended is not None))
             case h2.events.StreamEnded(stream_id=int(stream)):
-                self._resets_left = min(self._resets_left + 1, self.limits.max_resets)
                 out.append(Ended(stream))
             case h2.events.StreamReset(stream_id=int(stream)):
-                self._count_reset(remote=bool(event.remote_reset))
+                self._count_reset()
                 self._stream_read.pop(stream, None)
                 out.append(Reset(stream, int(event.error_code or 0)))
             case h2.events.WindowUpdated(stream_id=stream):
                 out.append(RoomMade(stream or 0))
             case h2.events.RemoteSettingsChanged():
+                self._count_noise()
                 out.append(RoomMade(0))
+            case h2.events.PingReceived():
+                self._count_noise()
             case h2.events.ConnectionTerminated():
                 said = (event.additional_data or b"")[:256].decode("utf-8", "replace")
                 out.append(Goodbye(said or f"closed with code {event.error_code}"))
             case _:
                 pass
 
-    def _count_reset(self, *, remote: bool) -> None:
-        if not remote or self._client:
+    def _count_reset(self) -> None:
+        """Count a stream that the peer reset, or made us reset by breaking a rule on it: both cost it nothing."""
+        if self._client:
             return
         self._resets_left -= 1
         if self._resets_left < 0:
             self.close("too many streams were opened and reset", h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
             raise PeerError(f"the peer reset more than {self.limits.max_resets} streams that it had opened")
+
+    def _earn(self, ended: bool) -> None:
+        """A stream that we answered to its end, not one that was only begun, makes up for a reset and for noise."""
+        if ended:
+            self._resets_left = min(self._resets_left + 1, self.limits.max_resets)
+            self._noise_left = min(self._noise_left + 1, self.limits.max_noise)
+
+    def _count_noise(self) -> None:
+        self._noise_left -= 1
+        if self._noise_left < 0 and not self._client:
+            self.close("too many settings and pings", h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
+            raise PeerError(f"the peer sent more than {self.limits.max_noise} settings and pings without using the link")
 
     def open(self, headers: Iterable[tuple[str, str]], *, ended: bool = False) -> int:
         """Open a stream with these headers (pseudo headers first) and return its number; clients only."""
@@ -190,6 +206,7 @@ class LinkCore:
     def headers(self, stream: int, headers: Iterable[tuple[str, str]], *, ended: bool = False) -> None:
         """Answer *stream* with these headers (`:status` first)."""
         self._h2.send_headers(stream, list(headers), end_stream=ended)
+        self._earn(ended)
 
     def room(self, stream: int) -> int:
         """Return how many bytes may be sent on *stream* now."""
@@ -201,6 +218,7 @@ class LinkCore:
     def data(self, stream: int, data: bytes, *, ended: bool = False) -> None:
         """Send at most `room(stream)` bytes."""
         self._h2.send_data(stream, data, end_stream=ended)
+        self._earn(ended)
 
     def reset(self, stream: int, code: int = CANCEL) -> None:
         """Give *stream* up; does nothing when it has ended."""

@@ -223,3 +223,50 @@ def test_closed_streams_do_not_pile_up() -> None:
 
     kept: h2.connection.H2Connection = node._h2
     assert len(kept._closed_streams) <= 512
+
+
+def test_requests_that_are_whole_before_they_are_reset_count_too() -> None:
+    """The rapid reset attack as it was done: each request ends before it is reset."""
+    node, hub = a_pair(Limits(max_resets=10))
+
+    def reset_a_request() -> None:
+        node.reset(node.open(REQUEST, ended=True))
+        exchange(node, hub)
+
+    for _ in range(10):
+        reset_a_request()
+    with pytest.raises(PeerError, match="reset more than 10 streams"):
+        reset_a_request()
+
+
+def test_a_peer_that_makes_us_reset_its_streams_is_refused_too() -> None:
+    """CVE-2025-8671: a window update beyond the limit makes the receiver reset the stream."""
+    node, hub = a_pair(Limits(max_resets=10))
+
+    def opened_and_spoilt() -> bytes:
+        stream = node.open(REQUEST, ended=True)
+        return node.outgoing() + b"\0\0\x04\x08\0" + stream.to_bytes(4, "big") + (0x7FFFFFFF).to_bytes(4, "big")
+
+    for _ in range(10):
+        hub.feed(opened_and_spoilt())
+    with pytest.raises(PeerError, match="reset more than 10 streams"):
+        hub.feed(opened_and_spoilt())
+
+
+@pytest.mark.parametrize(
+    "frame", [b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\xff\xff", b"\0\0\x08\x06" + bytes(5) + b"abcdefgh"], ids=["settings", "ping"]
+)
+def test_a_peer_that_only_makes_noise_is_refused(frame: bytes) -> None:
+    """CVE-2019-9512 and 9515: a flood kept everybody else waiting for seconds."""
+    node, hub = a_pair(Limits(max_noise=100))
+
+    hub.feed(frame * 50)
+    for _ in range(60):  # streams that end well earn it again
+        stream = node.open(REQUEST, ended=True)
+        exchange(node, hub)
+        hub.headers(stream, [(":status", "200")], ended=True)
+    exchange(node, hub)
+    hub.feed(frame * 99)
+    with pytest.raises(PeerError, match="without using the link"):
+        hub.feed(frame * 101)
+    assert b"too many settings and pings" in hub.outgoing()
