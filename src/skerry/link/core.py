@@ -151,6 +151,8 @@ class LinkCore:
         match event:
             case h2.events.DataReceived(stream_id=int(stream), data=bytes(data)):
                 padding = (event.flow_controlled_length or 0) - len(data)
+                if not data and event.stream_ended is None:
+                    self._count_noise()
                 out.append(DataReceived(stream, data, padding))
             case h2.events.RequestReceived(stream_id=int(stream)) | h2.events.ResponseReceived(stream_id=int(stream)):
                 out.append(HeadersReceived(stream, _decoded(event.headers or ()), ended=event.stream_ended is not None))
@@ -161,6 +163,7 @@ class LinkCore:
                 self._stream_read.pop(stream, None)
                 out.append(Reset(stream, int(event.error_code or 0)))
             case h2.events.WindowUpdated(stream_id=stream):
+                self._count_noise()
                 out.append(RoomMade(stream or 0))
             case h2.events.RemoteSettingsChanged():
                 self._count_noise()
@@ -191,8 +194,8 @@ class LinkCore:
     def _count_noise(self) -> None:
         self._noise_left -= 1
         if self._noise_left < 0 and not self._client:
-            self.close("too many settings and pings", h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
-            raise PeerError(f"the peer sent more than {self.limits.max_noise} settings and pings without using the link")
+            self.close("too many frames that carry nothing", h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
+            raise PeerError(f"the peer sent more than {self.limits.max_noise} frames that carry nothing")
 
     def open(self, headers: Iterable[tuple[str, str]], *, ended: bool = False) -> int:
         """Open a stream with these headers (pseudo headers first) and return its number; clients only."""
@@ -218,6 +221,7 @@ class LinkCore:
     def data(self, stream: int, data: bytes, *, ended: bool = False) -> None:
         """Send at most `room(stream)` bytes."""
         self._h2.send_data(stream, data, end_stream=ended)
+        self._noise_left = min(self._noise_left + 2, self.limits.max_noise)  # each frame may be answered by two window updates
         self._earn(ended)
 
     def reset(self, stream: int, code: int = CANCEL) -> None:

@@ -25,7 +25,7 @@ class Limits:
     max_resets: int = 2048
     """Streams that the peer may open and reset beyond those that it lets end well (the rapid reset attack)."""
     max_noise: int = 4096
-    """SETTINGS and PING frames that the peer may send beyond one for each stream that ends well; a ping each 10 s lasts for hours."""
+    """Frames that carry nothing (settings, pings, window updates, empty data) beyond what our answers account for: hours of pings."""
     max_unsent: int = 8 * 1024 * 1024
     """Bytes that wait in the socket's buffer; a peer that reads nothing is cut off beyond them."""
     ping_every_s: float = 10.0

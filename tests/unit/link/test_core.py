@@ -253,12 +253,20 @@ def test_a_peer_that_makes_us_reset_its_streams_is_refused_too() -> None:
         hub.feed(opened_and_spoilt())
 
 
-@pytest.mark.parametrize(
-    "frame", [b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\xff\xff", b"\0\0\x08\x06" + bytes(5) + b"abcdefgh"], ids=["settings", "ping"]
-)
+NOISE = {
+    "settings": b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\xff\xff",
+    "ping": b"\0\0\x08\x06" + bytes(5) + b"abcdefgh",
+    "empty data": b"\0\0\0\0\0\0\0\0\x01",
+    "window update": b"\0\0\x04\x08\0\0\0\0\0\0\0\0\x01",
+}
+
+
+@pytest.mark.parametrize("frame", NOISE.values(), ids=NOISE)
 def test_a_peer_that_only_makes_noise_is_refused(frame: bytes) -> None:
-    """CVE-2019-9512 and 9515: a flood kept everybody else waiting for seconds."""
+    """CVE-2019-9512, 9515, 9518: a flood kept everybody else waiting for seconds."""
     node, hub = a_pair(Limits(max_noise=100))
+    node.open(REQUEST)
+    exchange(node, hub)
 
     hub.feed(frame * 50)
     for _ in range(60):  # streams that end well earn it again
@@ -267,6 +275,6 @@ def test_a_peer_that_only_makes_noise_is_refused(frame: bytes) -> None:
         hub.headers(stream, [(":status", "200")], ended=True)
     exchange(node, hub)
     hub.feed(frame * 99)
-    with pytest.raises(PeerError, match="without using the link"):
+    with pytest.raises(PeerError, match="frames that carry nothing"):
         hub.feed(frame * 101)
-    assert b"too many settings and pings" in hub.outgoing()
+    assert b"too many frames that carry nothing" in hub.outgoing()
