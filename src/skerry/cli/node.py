@@ -200,13 +200,9 @@ def run(state: Path) -> None:
     Try it:
       skerry node run --state /var/lib/skerry
     """
-    from skerry.node.agent import run as run_agent
-    from skerry.node.identity import IdentityError, StateFolder
+    from skerry.node.__main__ import become
 
-    try:
-        run_agent(StateFolder(state.absolute()))
-    except IdentityError as error:
-        raise click.ClickException(str(error)) from error
+    become(state.absolute())
 
 
 @node.command()

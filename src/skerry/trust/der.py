@@ -106,7 +106,10 @@ def _time(tag: int, raw: bytes) -> datetime:
         text = ("19" if int(text[:2]) >= 50 else "20") + text
     elif tag != _GENERALIZED_TIME:
         raise TrustError("a date is neither UTCTime nor GeneralizedTime")
-    return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+    if len(text) != 15 or not text[:14].isdigit() or text[14] != "Z":
+        raise TrustError(f"{text!r} is not a date of a certificate")
+    year, month, day, hour, minute, second = int(text[:4]), *(int(text[i : i + 2]) for i in range(4, 14, 2))
+    return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
 
 
 def _inside(der: bytes, at: int, tag: int) -> tuple[int, int]:
