@@ -110,13 +110,13 @@ class DriverContract:
         device.garble()
 
         with pytest.raises(PeerError):
-            await self.read(driver, "flow", timeout_s=0.2)
+            await self.read(driver, "flow", timeout_s=2.0)
 
     async def test_a_device_that_recovers_is_read_again(self, driver: Driver, device: Device) -> None:
-        for misbehave, error in ((device.go_silent, DeviceOfflineError), (device.garble, PeerError)):
+        for misbehave, error, timeout_s in ((device.go_silent, DeviceOfflineError, 0.2), (device.garble, PeerError, 2.0)):
             misbehave()
             with pytest.raises(error):
-                await self.read(driver, "flow", timeout_s=0.2)
+                await self.read(driver, "flow", timeout_s=timeout_s)
             device.recover()
 
             assert await self.read(driver, "flow") == {"flow": VALUES["flow"]}
