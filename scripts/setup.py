@@ -31,6 +31,9 @@ def main() -> int:
         print(f"skerry needs Python 3.11 or later, this is {sys.version.split()[0]}: install python3.11 and use it", file=sys.stderr)
         return 1
     missing = install_debian(TEST if purpose == "test" else DEMO)
+    if not venv_works():
+        print("missing: the modules venv and ensurepip of Python. As root: apt-get install python3-venv", file=sys.stderr)
+        return 1
     make_environment()
     for program, (package, reason) in missing.items():
         print(f"missing: {program} ({reason}). As root: apt-get install {package}", file=sys.stderr)
