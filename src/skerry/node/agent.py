@@ -80,7 +80,7 @@ def process_runtime(folder: StateFolder, settings: NodeSettings) -> ProcessRunti
 
 
 async def _assemble(folder: StateFolder, identity: Identity, stack: contextlib.AsyncExitStack) -> _Node:
-    memory = await Memory.open(folder.path)
+    memory = await Memory.open(folder.path, spare=memory_folder(folder.path))
     stack.push_async_callback(memory.close)
     runtime = process_runtime(folder, identity.settings)
     await runtime.open()

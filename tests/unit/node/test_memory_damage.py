@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import apsw
 import pytest
 
-from skerry.durable import StoreFormatError
+from skerry.durable import StoreFailedError, StoreFormatError, Writer
 from skerry.kube import Origin
 from skerry.model.objects import Name
 from skerry.node.memory import Changes, Memory, Position
@@ -49,8 +51,6 @@ async def test_pages_that_were_overwritten_are_noticed(tmp_path: Path) -> None:
 
 async def test_a_file_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
     await a_memory(tmp_path)
-    import apsw
-
     db = apsw.Connection(str(tmp_path / "memory.sqlite"))
     db.execute("PRAGMA user_version=99")
     db.close()
@@ -58,6 +58,39 @@ async def test_a_file_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(StoreFormatError):
         await Memory.open(tmp_path)
     assert (tmp_path / "memory.sqlite").exists()
+
+
+async def test_a_disk_that_takes_no_writes_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy in RAM is used, and the next start with space has the disk's own again."""
+    state, spare = tmp_path / "state", tmp_path / "ram"
+    state.mkdir()
+    spare.mkdir()
+    await a_memory(state)
+    before = (state / "memory.sqlite").read_bytes()
+    real = Writer.open
+
+    async def full(path: Path, migrations: Sequence[str], *, vfs: str | None = None) -> Writer:
+        if path.is_relative_to(state):
+            raise StoreFailedError(path, apsw.FullError("database or disk is full"))
+        return await real(path, migrations, vfs=vfs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Writer, "open", full)
+        memory = await Memory.open(state, spare=spare)
+        await memory.apply("pods", Changes({Name("a", "q"): POD}, frozenset()), Position(Origin("c", "e"), 4))
+
+        assert set(memory.objects("pods")) == {Name("a", "p"), Name("a", "q")}
+        assert not memory.damaged
+        assert "disk is full" in memory.trouble
+        await memory.close()
+        with pytest.raises(StoreFailedError):
+            await Memory.open(state)
+
+    assert (state / "memory.sqlite").read_bytes() == before
+    memory = await Memory.open(state, spare=spare)
+    assert set(memory.objects("pods")) == {Name("a", "p")}
+    assert not memory.trouble
+    await memory.close()
 
 
 async def test_what_was_remembered_is_only_for_its_owner(tmp_path: Path) -> None:

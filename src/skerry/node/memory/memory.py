@@ -7,6 +7,7 @@ the disk of a node without disk encryption reads the Secrets of the Pods that we
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import apsw
 import msgspec
 
-from skerry.durable import StoreFailedError, StoreFormatError, Writer
+from skerry.durable import StoreFailedError, StoreFormatError, StoreFullError, Writer
 from skerry.kube.api import Origin
 from skerry.model.objects import Name, Object
 from skerry.node.memory.rule import Changes, Position, after_relapses
@@ -35,6 +36,15 @@ MIGRATIONS = (
 )
 
 
+DAMAGE = (apsw.NotADBError, apsw.CorruptError, msgspec.DecodeError)
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether the file itself is wrong, and not the disk that it lies on."""
+    cause = error.cause if isinstance(error, StoreFailedError) else error.__cause__ if isinstance(error, StoreFormatError) else error
+    return isinstance(cause, DAMAGE)
+
+
 class Memory:
     """What is remembered of all mirrors. Reads come from RAM; a write returns once it is on the disk."""
 
@@ -46,19 +56,26 @@ class Memory:
         self._facts: dict[str, str] = {}
         self.damaged = ""
         """Where the file of an earlier life was put that could not be read; "" when all was well."""
+        self.unwritable = ""
+        """Why the disk took no writes when the file was opened, so that a copy in RAM is used; "" when all is well."""
 
     @classmethod
-    async def open(cls, state: Path) -> Memory:
+    async def open(cls, state: Path, *, spare: Path | None = None) -> Memory:
         """Open `memory.sqlite` in the state folder and read all of it.
 
-        A damaged file is put aside and a new one begun: what runs goes on, since only a list of the hub could end it.
+        A damaged file is put aside and a new one begun: what runs goes on, since only a list of the hub could end it. When the disk
+        takes no writes (full, read-only), a copy in *spare*, a folder in RAM, is used until the node starts again.
         """
         path = state / "memory.sqlite"
         try:
             return await cls._read(path, state)
-        except (StoreFormatError, apsw.CorruptError, StoreFailedError, msgspec.DecodeError) as error:
-            if isinstance(error, StoreFormatError) and not isinstance(error.__cause__, (apsw.NotADBError, apsw.CorruptError)):
+        except (StoreFormatError, StoreFullError, apsw.Error, StoreFailedError, msgspec.DecodeError) as error:
+            if isinstance(error, StoreFormatError) and not isinstance(error.__cause__, DAMAGE):
                 raise  # another program's, or a later version's: a person has to look
+            if not _is_damage(error):
+                if spare is None:
+                    raise
+                return await cls._open_copy(path, state, spare, error)
             aside = path.with_name(f"memory.sqlite.damaged-{time.time_ns()}")
             log.error("the node's memory is damaged and was put aside", extra={"file": str(aside), "error": str(error)})
             path.rename(aside)
@@ -66,6 +83,20 @@ class Memory:
                 path.with_name(path.name + rest).unlink(missing_ok=True)
         memory = await cls._read(path, state)
         memory.damaged = str(aside)
+        return memory
+
+    @classmethod
+    async def _open_copy(cls, path: Path, state: Path, spare: Path, error: Exception) -> Memory:
+        """Read a copy of the file and its log in RAM; the disk's own stays as it is."""
+        log.error("the disk takes no writes: what the node is told is kept in RAM", extra={"file": str(path), "error": str(error)})
+        shutil.rmtree(folder := spare / ".memory", ignore_errors=True)  # what has no dot there belongs to Pods
+        folder.mkdir(mode=0o700)
+        for name in (path.name, path.name + "-wal"):
+            if path.with_name(name).exists():
+                shutil.copyfile(path.with_name(name), folder / name)
+                (folder / name).chmod(0o600)
+        memory = await cls._read(folder / path.name, state)
+        memory.unwritable = str(error)
         return memory
 
     @classmethod
@@ -102,6 +133,8 @@ class Memory:
         """What is wrong with the file, "" when all is well."""
         if self._writer.failed is not None:
             return f"nothing new is remembered until the node starts again: {self._writer.failed}"
+        if self.unwritable:
+            return f"the disk took no writes, so what is told since the start is kept in RAM until the next: {self.unwritable}"
         return f"it could not be read and was put aside as {self.damaged}" if self.damaged else ""
 
     # ------------------------------------------------------------ the cluster

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 
+from skerry.durable import StoreError
 from skerry.kube import Api, Origin, WatchEvent, closing
 from skerry.kube.backoff import Backoff
 from skerry.model.errors import ApiError
@@ -63,6 +64,7 @@ class Mirror:
         self._synced = asyncio.Event()
         self._watch_from = ""
         self._answers = Origin()
+        self._disk_trouble = ""
         self.doubt = ""
         """Why the last answer was not fully believed; "" when it was."""
 
@@ -95,13 +97,23 @@ class Mirror:
                 self._on_refusal(error)
             except (ConnectionError, TimeoutError, _ListAgainError) as error:
                 log.debug("mirror interrupted", extra={"mirror": self.key, "error": str(error)})
-            except Exception:  # a full disk, most likely: go on with what is known, and try again
+            except StoreError as error:  # a full disk, most likely: go on with what is known, and try again
+                self._on_disk_trouble(str(error))
+                self._watch_from = ""
+            except Exception:
                 log.exception("mirror failed", extra={"mirror": self.key})
                 self._watch_from = ""
             attempt = 0 if self._memory.position(self.key) != before else attempt
             if not went_well or attempt:
                 await asyncio.sleep(self._backoff.delay_s(attempt))
             attempt += 1
+
+    def _on_disk_trouble(self, trouble: str) -> None:
+        if trouble and not self._disk_trouble:
+            log.error("what the hub tells cannot be kept", extra={"mirror": self.key, "error": trouble})
+        elif self._disk_trouble and not trouble:
+            log.info("what the hub tells is kept again", extra={"mirror": self.key})
+        self._disk_trouble = trouble
 
     def _on_refusal(self, error: ApiError) -> None:
         if error.code == 410:
@@ -165,6 +177,7 @@ class Mirror:
             self._memory.advance(self.key, position)
             return
         await self._memory.apply(self.key, changes, position)
+        self._on_disk_trouble("")
         for name in (*changes.put, *changes.drop):
             for subscriber in self._subscribers:
                 subscriber(name)

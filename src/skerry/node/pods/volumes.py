@@ -76,7 +76,7 @@ class VolumeRoom:
         """Return the Pods that have something in RAM."""
         if self.memory is None or not self.memory.is_dir():
             return []
-        return sorted(p.name for p in self.memory.iterdir())
+        return sorted(p.name for p in self.memory.iterdir() if not p.name.startswith("."))  # a UID begins with no dot
 
 
 def mounts_of(container: Mapping[str, Any], pod: Object, volumes: Mapping[str, Path], env: Mapping[str, str]) -> tuple[Mount, ...]:
