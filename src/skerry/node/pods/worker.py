@@ -74,6 +74,8 @@ class PodWorker:
         self._since = tools.now()
         self._restarts: dict[str, Restarts] = {}
         self._accounted: dict[str, int] = {}
+        self._running_since: dict[str, tuple[int, float]] = {}
+        """Container -> its attempt, and the monotonic second at which this life of the node first saw it run."""
         self._waiting: dict[str, Waiting] = {}
         self._stops: dict[str, tuple[float, asyncio.Task[None]]] = {}
         self._first_look = True
@@ -177,6 +179,8 @@ class PodWorker:
             if latest is not None:
                 self._account(name, latest)
             return ContainerSeen(attempts, retry_at=self._restarts.get(name, Restarts()).until)
+        if self._running_since.get(name, (-1, 0.0))[0] != latest.attempt:
+            self._running_since[name] = (latest.attempt, asyncio.get_running_loop().time())
         found = self._probes.watch(
             container_of(self._pod, name), latest.attempt, was_ready=self._first_look and self._was_ready(name, latest)
         )
@@ -197,9 +201,9 @@ class PodWorker:
         if not again or self._removed or is_ending(self._pod) or self._first_look or (init and shape.policy == "Never"):
             return
         clock = asyncio.get_running_loop().time()
-        restarts = after_exit(
-            self._restarts.get(name, Restarts()), ran_s=max(0.0, c.finished_at - c.started_at), now=clock, first=c.attempt == 0
-        )
+        attempt, since = self._running_since.get(name, (-1, clock))
+        ran_s = clock - since if attempt == c.attempt else 0.0  # the times of its start and end are of a clock that may jump
+        restarts = after_exit(self._restarts.get(name, Restarts()), ran_s=ran_s, now=clock, first=c.attempt == 0)
         self._restarts[name] = restarts
         if restarts.until > clock:
             where = f"{metadata(self._pod).get('name')}_{metadata(self._pod).get('namespace')}({self.uid})"
