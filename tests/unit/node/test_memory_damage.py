@@ -93,6 +93,22 @@ async def test_a_disk_that_takes_no_writes_is_no_damage(tmp_path: Path, monkeypa
     await memory.close()
 
 
+async def test_a_memory_that_failed_takes_writes_again_once_the_disk_does(tmp_path: Path) -> None:
+    await a_memory(tmp_path)
+    memory = await Memory.open(tmp_path)
+    memory._writer._latch(apsw.IOError("disk I/O error"))
+    assert "disk I/O error" in memory.trouble
+
+    await memory.apply("pods", Changes({Name("a", "q"): POD}, frozenset()), Position(Origin("c", "e"), 4))
+    trouble = memory.trouble
+    await memory.close()
+    memory = await Memory.open(tmp_path)
+
+    assert trouble == ""
+    assert set(memory.objects("pods")) == {Name("a", "p"), Name("a", "q")}
+    await memory.close()
+
+
 async def test_what_was_remembered_is_only_for_its_owner(tmp_path: Path) -> None:
     await a_memory(tmp_path)
 

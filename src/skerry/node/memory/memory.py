@@ -6,10 +6,11 @@ the disk of a node without disk encryption reads the Secrets of the Pods that we
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import apsw
@@ -54,6 +55,7 @@ class Memory:
         self._objects: dict[str, dict[Name, Object]] = {}
         self._positions: dict[str, Position] = {}
         self._facts: dict[str, str] = {}
+        self._opening = asyncio.Lock()
         self.damaged = ""
         """Where the file of an earlier life was put that could not be read; "" when all was well."""
         self.unwritable = ""
@@ -69,7 +71,7 @@ class Memory:
         path = state / "memory.sqlite"
         try:
             return await cls._read(path, state)
-        except (StoreFormatError, StoreFullError, apsw.Error, StoreFailedError, msgspec.DecodeError) as error:
+        except (StoreFormatError, StoreFullError, apsw.Error, StoreFailedError, msgspec.DecodeError, OSError) as error:
             if isinstance(error, StoreFormatError) and not isinstance(error.__cause__, DAMAGE):
                 raise  # another program's, or a later version's: a person has to look
             if not _is_damage(error):
@@ -132,10 +134,23 @@ class Memory:
     def trouble(self) -> str:
         """What is wrong with the file, "" when all is well."""
         if self._writer.failed is not None:
-            return f"nothing new is remembered until the node starts again: {self._writer.failed}"
+            return f"nothing new is remembered until the disk takes writes again: {self._writer.failed}"
         if self.unwritable:
             return f"the disk took no writes, so what is told since the start is kept in RAM until the next: {self.unwritable}"
         return f"it could not be read and was put aside as {self.damaged}" if self.damaged else ""
+
+    async def _write(self, work: Callable[[apsw.Connection], None]) -> None:
+        """Run *work* on the disk; a file that failed before is opened again first, which syncs what it holds.
+
+        What a failed write may have left on the disk is what the hub said: whoever wrote it writes it again.
+        """
+        async with self._opening:
+            if self._writer.failed is not None:
+                path = self._writer.path
+                await self._writer.close()
+                self._writer = await Writer.open(path, MIGRATIONS)
+                log.info("the node's memory takes writes again", extra={"file": str(path)})
+        await self._writer.write(work)
 
     # ------------------------------------------------------------ the cluster
 
@@ -174,7 +189,7 @@ class Memory:
         def work(db: apsw.Connection) -> None:
             db.execute("INSERT INTO facts VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value))
 
-        await self._writer.write(work)
+        await self._write(work)
         self._facts[key] = value
 
     def fact(self, key: str) -> str:
@@ -211,7 +226,7 @@ class Memory:
             origin = position.origin
             db.execute("INSERT OR REPLACE INTO mirrors VALUES (?, ?, ?, ?)", (mirror, origin.cluster, origin.epoch, position.revision))
 
-        await self._writer.write(work)
+        await self._write(work)
         have = self.objects(mirror)
         have.update(changes.put)
         for name in changes.drop:
@@ -225,6 +240,6 @@ class Memory:
             db.execute("DELETE FROM objects WHERE mirror = ?", (mirror,))
             db.execute("DELETE FROM mirrors WHERE mirror = ?", (mirror,))
 
-        await self._writer.write(work)
+        await self._write(work)
         self._objects.pop(mirror, None)
         self._positions.pop(mirror, None)
