@@ -12,11 +12,11 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skerry.kube import HttpApi
 from skerry.model.errors import unavailable
-from skerry.model.resources import BROKERS, NODES, PODS, SITE_LABEL, TRIGGERS, Resource
+from skerry.model.resources import BROKERS, DEVICES, NODES, PODS, SITE_LABEL, TRIGGERS, Resource
 from skerry.node.connection import AnsweringStream, HubLink
 from skerry.node.host import address_towards, host_facts, host_state
 from skerry.node.identity import Identity, NodeSettings, StateFolder
@@ -31,6 +31,9 @@ from skerry.node.runtimes.process import ProcessRuntime, ProcessSettings, Progra
 from skerry.node.site import SiteWatch
 from skerry.node.streams import PodStreams
 from skerry.trust import Workshop
+
+if TYPE_CHECKING:
+    from skerry.events.log import Outbox
 
 log = logging.getLogger(__name__)
 
@@ -189,7 +192,6 @@ class _Node:
     async def _at_site(self, site: str) -> AsyncIterator[None]:
         """Devices and Triggers for as long as the node is at *site*."""
         from skerry.events.log import Outbox
-        from skerry.node.devices import DeviceSettings, DeviceSubsystem
         from skerry.node.eventing import EventingSubsystem
 
         async with contextlib.AsyncExitStack() as stack:
@@ -203,22 +205,49 @@ class _Node:
             eventing = EventingSubsystem(outbox, self._link, brokers=brokers, triggers=triggers, ingress=self._broker_address())
             stack.push_async_callback(eventing.stop)
             await eventing.start()
-            settings = DeviceSettings(
-                node=self._identity.name,
-                state=self._folder.path,
-                site=site,
-                mqtt=self._mqtt_address(),
-                mqtt_certificate=self._settings.mqtt_certificate,
-                mqtt_key=self._settings.mqtt_key,
-            )
-            devices = DeviceSubsystem(
-                self._api, self._memory, outbox, settings, connected=self._link.wait_connected, record=self._recorder.record
-            )
-            stack.push_async_callback(devices.stop)
+            group = await stack.enter_async_context(asyncio.TaskGroup())
+            devices = group.create_task(self._run_devices(site, outbox), name="devices")
+            yield
+            devices.cancel()
+
+    async def _run_devices(self, site: str, outbox: Outbox) -> None:
+        """Drive devices until cancelled; what that takes is loaded when there is one, or when there is MQTT to listen to."""
+        mqtt = self._mqtt_address()
+        if mqtt is None:
+            await self._first_device()
+        from skerry.node.devices import DeviceSettings, DeviceSubsystem
+
+        settings = DeviceSettings(
+            node=self._identity.name,
+            state=self._folder.path,
+            site=site,
+            mqtt=mqtt,
+            mqtt_certificate=self._settings.mqtt_certificate,
+            mqtt_key=self._settings.mqtt_key,
+        )
+        connected = self._link.wait_connected
+        devices = DeviceSubsystem(self._api, self._memory, outbox, settings, connected=connected, record=self._recorder.record)
+        try:
             await devices.start()
             self._twins = devices.twin_handler
-            yield
-        self._twins = None
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self._twins = None
+            await devices.stop()
+
+    async def _first_device(self) -> None:
+        """Return once the node was told of a device, now or in an earlier life."""
+        mine = f"status.nodeName={self._identity.name}"
+        devices = Mirror(self._api, self._memory, DEVICES, fields=mine, connected=self._link.wait_connected)
+        told = asyncio.Event()
+        devices.subscribe(lambda _: told.set())
+        following = asyncio.create_task(devices.run(), name="first device")
+        try:
+            while not devices.items():
+                told.clear()
+                await told.wait()
+        finally:
+            await _end(following)
 
     def _mirror_by_label(self, resource: Resource, selector: str) -> Mirror:
         return Mirror(self._api, self._memory, resource, labels=selector, connected=self._link.wait_connected)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from skerry.node.eventing.runner import TriggerCounts
 from skerry.node.eventing.subsystem import EventingSubsystem, Watched
 from skerry.node.eventing.uploader import HubTransport, Uploader, UploadSettings
 
-__all__ = ["EventingSubsystem", "HubTransport", "TriggerCounts", "UploadSettings", "Uploader", "Watched"]
+__all__ = ["EventingSubsystem", "HubTransport", "UploadSettings", "Uploader", "Watched"]

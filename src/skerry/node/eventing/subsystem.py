@@ -9,17 +9,19 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from skerry.durable import StoreError
 from skerry.events.log import Outbox
-from skerry.events.sinks import HttpSender
 from skerry.model.kinds.broker import OUR_CLASS, class_of
 from skerry.model.objects import Name, Object
 from skerry.node.eventing.ingress import BrokerIngress
-from skerry.node.eventing.runner import TriggerCounts, TriggerRunner
-from skerry.node.eventing.triggers import RunningTrigger, Start, Stop, plan, wanted
 from skerry.node.eventing.uploader import HubTransport, Uploader, UploadSettings
+
+if TYPE_CHECKING:  # what Triggers need is loaded with the first of them
+    from skerry.events.sinks import HttpSender
+    from skerry.node.eventing.runner import TriggerCounts
+    from skerry.node.eventing.triggers import RunningTrigger
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +57,7 @@ class EventingSubsystem:
         self._uploader = Uploader(outbox, hub, settings=settings)
         self._brokers = brokers
         self._triggers = triggers
-        self._sender = HttpSender()
+        self._sender: HttpSender | None = None
         self._changed = asyncio.Event()
         self._running: dict[str, RunningTrigger] = {}
         self._runners: dict[str, asyncio.Task[None]] = {}
@@ -99,7 +101,8 @@ class EventingSubsystem:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._sender.close()
+        if self._sender is not None:
+            await self._sender.close()
 
     def _on_change(self, name: Name) -> None:
         self._changed.set()
@@ -119,7 +122,8 @@ class EventingSubsystem:
                 async with asyncio.timeout(_SWEEP_S):
                     await self._changed.wait()
             self._changed.clear()
-            self._sender.forget_idle()
+            if self._sender is not None:
+                self._sender.forget_idle()
             try:
                 await self._apply()
             except StoreError as error:
@@ -132,6 +136,10 @@ class EventingSubsystem:
         if len(triggers) > MAX_TRIGGERS:
             log.error("too many Triggers for one node", extra={"triggers": len(triggers), "limit": MAX_TRIGGERS})
             triggers = triggers[:MAX_TRIGGERS]
+        if not triggers and not self._running and not self._outbox.cursors:
+            return
+        from skerry.node.eventing.triggers import Start, Stop, plan, wanted
+
         for step in plan(wanted(triggers, brokers), self._running, list(self._outbox.cursors)):
             match step:
                 case Stop(uid, forget):
@@ -152,10 +160,14 @@ class EventingSubsystem:
 
     async def _run(self, trigger: RunningTrigger) -> None:
         """Run one Trigger and start it again should it fail."""
+        from skerry.events.sinks import HttpSender
+        from skerry.node.eventing.runner import TriggerCounts, TriggerRunner
+
         counts = self.counts.setdefault(trigger.uid, TriggerCounts())
+        sender = self._sender = self._sender or HttpSender()
         while True:
             try:
-                await TriggerRunner(trigger, self._outbox, self._sender, counts=counts).run()
+                await TriggerRunner(trigger, self._outbox, sender, counts=counts).run()
             except Exception:
                 log.exception("a Trigger's runner failed", extra={"trigger": str(trigger.name), "again_in_s": _RESTART_S})
             await asyncio.sleep(_RESTART_S)

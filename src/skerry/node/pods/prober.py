@@ -8,8 +8,6 @@ import ssl
 from collections.abc import Mapping
 from typing import Any
 
-import h11
-
 from skerry.node.runtimes.contract import ContainerKey, ExecSpec, Runtime, RuntimeFailedError
 
 MAX_ANSWER_BYTES = 10 * 1024
@@ -31,7 +29,7 @@ async def ask(
             return False, f"a probe by {', '.join(k for k in action if k.islower()) or 'nothing'} is not supported"
     except TimeoutError:
         return False, f"no answer within {timeout_s:g} s"
-    except (OSError, h11.RemoteProtocolError, RuntimeFailedError, ValueError) as error:
+    except (OSError, RuntimeFailedError, ValueError) as error:
         return False, str(error) or type(error).__name__
 
 
@@ -71,6 +69,8 @@ async def _tcp(spec: Mapping[str, Any], address: str, ports: Mapping[str, int]) 
 
 
 async def _http(spec: Mapping[str, Any], address: str, ports: Mapping[str, int]) -> tuple[bool, str]:
+    from skerry.node.pods.http_get import get_status  # h11 comes with the first of these probes
+
     host, port = spec.get("host") or address, port_of(spec.get("port"), ports)
     context = None
     if (spec.get("scheme") or "HTTP").upper() == "HTTPS":  # as the kubelet does: a probe proves life, not identity
@@ -78,32 +78,9 @@ async def _http(spec: Mapping[str, Any], address: str, ports: Mapping[str, int])
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     reader, writer = await asyncio.open_connection(host, port, ssl=context, limit=MAX_ANSWER_BYTES)
     try:
-        status = await _get(reader, writer, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", spec)
+        status = await get_status(reader, writer, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", spec)
     finally:
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
     return 200 <= status < 400, f"HTTP probe failed with statuscode: {status}"
-
-
-async def _get(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, spec: Mapping[str, Any]) -> int:
-    path = spec.get("path") or "/"
-    headers = [(h["name"], h.get("value") or "") for h in spec.get("httpHeaders") or ()]
-    given = {n.lower() for n, _ in headers}
-    defaults = [("Host", host), ("User-Agent", "kube-probe/1.32"), ("Accept", "*/*"), ("Connection", "close")]
-    connection = h11.Connection(our_role=h11.CLIENT, max_incomplete_event_size=MAX_ANSWER_BYTES)
-    request = h11.Request(
-        method="GET",
-        target=path if path.startswith("/") else f"/{path}",
-        headers=[*(d for d in defaults if d[0].lower() not in given), *headers],
-    )
-    writer.write((connection.send(request) or b"") + (connection.send(h11.EndOfMessage()) or b""))
-    await writer.drain()
-    while True:
-        event = connection.next_event()
-        if event is h11.NEED_DATA:
-            connection.receive_data(await reader.read(MAX_ANSWER_BYTES))
-        elif isinstance(event, h11.Response):
-            return event.status_code
-        elif isinstance(event, h11.ConnectionClosed):
-            raise ConnectionError("the connection was closed without an answer")
