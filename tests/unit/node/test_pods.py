@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from skerry.kube.backoff import Backoff
 from skerry.model.objects import Object, dig
 from skerry.model.resources import CONFIGMAPS, EVENTS, PODS
 from skerry.node.memory import Memory, Mirror
-from skerry.node.pods import EventRecorder, NodeFacts, PodReconciler, PodTools, References, StatusReporter, VolumeRoom
+from skerry.node.pods import EventRecorder, NodeFacts, PodReconciler, PodTools, References, StatusReporter, VolumeRoom, backoff
 from skerry.node.runtimes.contract import ContainerKey, Enforcement
 from skerry.testing.fakeapi import FakeApi
 from skerry.testing.runtime import FakeHost, FakeRuntime
@@ -171,6 +172,17 @@ async def test_a_crash_restarts_at_once_and_then_backs_off(opened: Open) -> None
         assert world.host.starts == [("app", 0), ("app", 1)]
         assert (world.pod() or {})["status"]["phase"] == "Running"
         await until(lambda: "BackOff" in world.events())
+
+
+async def test_a_clock_that_jumps_does_not_end_a_backoff(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the wall clock each attempt ran for a day; by the monotonic one it ended at once."""
+    monkeypatch.setattr(backoff, "FIRST_S", 0.8)
+    async with opened() as world:
+        days = itertools.count()
+        world.host.now = lambda: next(days) * 86400.0
+        world.api.seed(PODS, a_pod("pod-1", "exit", "3"))
+
+        await until(lambda: "back-off 2s" in dig(world.container(), "state", "waiting", "message", default=""))
 
 
 @pytest.mark.parametrize(("policy", "code", "phase"), [("Never", 0, "Succeeded"), ("Never", 4, "Failed"), ("OnFailure", 0, "Succeeded")])
