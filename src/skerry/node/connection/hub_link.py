@@ -11,7 +11,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from skerry.link import ALPN, NODE_LIMITS, LinkClosedError, LinkConnection, LinkStream
 from skerry.link.control import CONTROL_PATH, Open, Ping, Reader
@@ -19,7 +19,7 @@ from skerry.model.errors import ApiError, unavailable
 from skerry.node.connection.answering import AnsweringStream
 from skerry.node.connection.backoff import retry_delay_s
 from skerry.node.connection.refusals import refusal_of
-from skerry.node.identity.dialing import dial
+from skerry.node.identity.dialing import dial, wire_name
 from skerry.node.identity.folder import Identity, StateFolder
 from skerry.node.identity.hub_address import HubAddress
 from skerry.node.identity.joining import RefusedError, ask
@@ -176,8 +176,9 @@ class HubLink:
             self._identity.ca, certificate=self._folder.certificate, key=self._folder.key, protocols=[ALPN], dates=False
         )
         connected = await dial(self._address.host, self._address.port, remembered=self._folder.path / "hub-address")
+        name = wire_name(self._address.host)  # bytes are taken as they are; a str is looked up in tables of 0.4 MiB
         transport, link = await asyncio.get_running_loop().create_connection(
-            lambda: LinkConnection(client=True, limits=NODE_LIMITS), sock=connected, ssl=context, server_hostname=self._address.host
+            lambda: LinkConnection(client=True, limits=NODE_LIMITS), sock=connected, ssl=context, server_hostname=cast("str", name)
         )
         tls = transport.get_extra_info("ssl_object")
         if tls is None or tls.selected_alpn_protocol() != ALPN:

@@ -37,14 +37,19 @@ async def dial(host: str, port: int, *, remembered: Path | None = None) -> socke
 async def _resolve(host: str, port: int, remembered: Path | None) -> list[Address]:
     loop = asyncio.get_running_loop()
     try:
-        infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        infos = await loop.getaddrinfo(wire_name(host), port, type=socket.SOCK_STREAM)
     except socket.gaierror:
         last = _recall(remembered, host) if remembered is not None else None
         if last is None:
             raise
         log.info("name not resolved, trying the last address", extra={"host": host, "address": last})
-        infos = await loop.getaddrinfo(last, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+        infos = await loop.getaddrinfo(wire_name(last), port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     return interleaved([(socket.AddressFamily(f), sockaddr) for f, _, _, _, sockaddr in infos])  # type: ignore[misc]
+
+
+def wire_name(host: str) -> bytes:
+    """Return a name or address as it is sent. Python's own way there loads tables for all of Unicode, whatever the name."""
+    return host.encode("ascii" if host.isascii() else "idna")
 
 
 def interleaved(addresses: Sequence[Address]) -> list[Address]:

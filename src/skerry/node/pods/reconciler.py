@@ -9,12 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from skerry.model.objects import Name, Object, uid_of
 from skerry.node.memory import Mirror
 from skerry.node.pods.env import referenced
 from skerry.node.pods.references import References
-from skerry.node.pods.worker import PodTools, PodWorker
+from skerry.node.pods.tools import PodTools
+
+if TYPE_CHECKING:
+    from skerry.node.pods.worker import PodWorker
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +83,8 @@ class PodReconciler:
             self._workers[uid].tell(pod)
             return
         self._current[name] = uid
+        from skerry.node.pods.worker import PodWorker  # what runs a Pod is loaded with the first
+
         worker = self._workers[uid] = PodWorker(pod, self._tools)
         self._tasks[uid] = asyncio.create_task(self._work(worker, name, after=self._tasks.get(before)))
         self._counted()

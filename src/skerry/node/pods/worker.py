@@ -8,25 +8,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from skerry.model.objects import Object, dig, metadata, name_of, uid_of
 from skerry.node.pods.backoff import Restarts, after_exit, after_failed_start
 from skerry.node.pods.ending import end_container
-from skerry.node.pods.env import ConfigError, Lookup, NodeFacts, NotKnownError, command_line, environment
+from skerry.node.pods.env import ConfigError, NotKnownError, command_line, environment
 from skerry.node.pods.etc import etc_files, hostname_of
 from skerry.node.pods.plan import ContainerSeen, Finish, Remove, Start, Step, Stop, plan
 from skerry.node.pods.probes import Kind
-from skerry.node.pods.recorder import EventRecorder
 from skerry.node.pods.refusals import limits_of, refusals
-from skerry.node.pods.reporter import StatusReporter
 from skerry.node.pods.shape import container_of, grace_of, is_ending, is_terminal, shape_of
 from skerry.node.pods.status import PodSeen, Waiting, pod_status
-from skerry.node.pods.volumes import VolumeRoom, mounts_of
+from skerry.node.pods.tools import PodTools
+from skerry.node.pods.volumes import mounts_of
 from skerry.node.pods.watching import ProbeWatch
 from skerry.node.runtimes.contract import (
     Container,
@@ -34,7 +31,6 @@ from skerry.node.runtimes.contract import (
     ContainerSpec,
     ImageError,
     RefusedError,
-    Runtime,
     RuntimeFailedError,
 )
 
@@ -45,20 +41,6 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 REFUSED_RETRY_S = 300.0
 """What is refused stays refused until the node or the Pod changes; looking again now and then costs nothing."""
 CONFIG_RETRY_S = 10.0
-
-
-@dataclass(frozen=True)
-class PodTools:
-    """What every worker shares."""
-
-    runtime: Runtime
-    volumes: VolumeRoom
-    recorder: EventRecorder
-    reporter: StatusReporter
-    node: Callable[[], NodeFacts]
-    lookup: Callable[[str], Lookup]
-    allow_unenforced: bool = False
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
 class PodWorker:
