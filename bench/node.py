@@ -1,7 +1,7 @@
 """The node's budgets: memory when idle and with ten Pods, and how soon ten Pods run with no hub in sight.
 
-Memory is that of the node's own processes, without the Pods'. Proportional sizes share pages with whatever else runs here
-(the hub, this benchmark): the resident size is what a node that is alone on its machine would take.
+Memory is that of the node's own processes, without the Pods'. What is held against the budget is what they would take on a machine
+where nothing else is Python: the proportional size here shares pages with the hub and with this benchmark, and says less.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from pathlib import Path
 
 import psutil
 
-from bench.report import Report, memory_mib
-from tests.e2e.edge import Edge, a_pod, config, until
+from bench.node_devices import devices
+from bench.report import Report, alone_mib, memory_mib
+from tests.e2e.edge import Edge, a_pod, config, free_port, until
 
 PODS = 10
 SETTLE_S = 12.0
@@ -26,13 +27,14 @@ def main() -> None:
     report = Report("Node")
     with tempfile.TemporaryDirectory(prefix="skerry-bench-") as folder:
         Path(folder).chmod(0o711)
-        edge = Edge(Path(folder) / "edge")
-        edge.folder.mkdir(mode=0o711)
-        try:
-            edge.up()
-            _measure(edge, report)
-        finally:
-            edge.down()
+        for name, measure in (("edge", _measure), ("devices", _with_devices)):
+            edge = Edge(Path(folder) / name, mqtt=f"127.0.0.2:{free_port()}" if name == "devices" else "off")
+            edge.folder.mkdir(mode=0o711)
+            try:
+                edge.up()
+                measure(edge, report)
+            finally:
+                edge.down()
 
 
 def _measure(edge: Edge, report: Report) -> None:
@@ -41,9 +43,7 @@ def _measure(edge: Edge, report: Report) -> None:
     edge.kill("node", signal.SIGTERM)  # the first start compiles what Python keeps compiled from then on
     edge.start_node()
     time.sleep(SETTLE_S)
-    resident, proportional = memory_mib(_own(edge))
-    report.row("node idle, all its processes, proportional", proportional, "MiB", 32)
-    report.row("node idle, all its processes, resident", resident, "MiB")
+    _memory(edge, report, "node idle", 32)
     before = _written(edge)
     time.sleep(IDLE_S)
     report.row("node idle, written to disk", (_written(edge) - before) * 3600 / IDLE_S / 2**20, "MiB/h", 1)
@@ -51,8 +51,7 @@ def _measure(edge: Edge, report: Report) -> None:
     edge.apply(config(), *(a_pod(edge, f"pod-{i}") for i in range(PODS)))
     until(lambda: edge.ready(PODS), "ten Pods")
     time.sleep(2)
-    resident, proportional = memory_mib(_own(edge))
-    report.row(f"node with {PODS} process Pods (without the Pods' own), proportional", proportional, "MiB", 64)
+    _memory(edge, report, f"node with {PODS} process Pods", 64)
 
     edge.kill("hub")
     edge.kill("node")
@@ -72,6 +71,23 @@ def _measure(edge: Edge, report: Report) -> None:
     report.row(f"start to {PODS} running Pods adopted", time.monotonic() - began, "s")
     assert edge.processes() == before_kill
     edge.start_hub()
+
+
+def _with_devices(edge: Edge, report: Report) -> None:
+    edge.start_node()
+    until(lambda: "node-a" in edge.kubectl("get", "nodes", check=False), "the node")
+    edge.apply(config(), *(a_pod(edge, f"pod-{i}") for i in range(PODS)))
+    until(lambda: edge.ready(PODS), "ten Pods")
+    with devices(edge) as count:
+        time.sleep(SETTLE_S)
+        _memory(edge, report, f"node with MQTT, Modbus, {count} devices, {PODS} Pods", 64)
+
+
+def _memory(edge: Edge, report: Report, what: str, budget: float) -> None:
+    pids = _own(edge)
+    resident, proportional = memory_mib(pids)
+    note = f"{len(pids)} processes, here proportional {proportional:.2f}, resident {resident:.2f}"
+    report.row(f"{what}: alone on its machine", alone_mib(pids), "MiB", budget, note=note)
 
 
 def _own(edge: Edge) -> list[int]:

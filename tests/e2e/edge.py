@@ -62,6 +62,7 @@ class Edge:
     folder: Path
     node: str = "node-a"
     address: str = "127.0.0.2"
+    mqtt: str = "off"
     port: int = field(default_factory=free_port)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -85,7 +86,7 @@ class Edge:
         self.apply({"apiVersion": "skerry.dev/v1alpha1", "kind": "Site", "metadata": {"name": "dock-3"}})
         made = self.skerry("hub", "token", "create", "--site", "dock-3", "--node", self.node, "-o", "json")
         programs = ["--allow-program", "python=/usr/bin/python3", "--allow-program", "sleep=/usr/bin/sleep"]
-        where = ["--state", str(self.state), "--name", self.node, "--address", self.address, "--mqtt-listen", "off"]
+        where = ["--state", str(self.state), "--name", self.node, "--address", self.address, "--mqtt-listen", self.mqtt]
         hub = f"https://127.0.0.1:{self.port}"
         token = json.loads(made)["token"]
         self.skerry(
