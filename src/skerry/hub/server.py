@@ -12,7 +12,7 @@ import logging
 import os
 import resource
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -109,6 +109,8 @@ class Hub:
         self.url = _url(settings, host, port)
         text = kubeconfig(url=self.url, ca_pem=self.pki.ca_pem(), identity_pem=self.pki.admin.read_text())
         write_kubeconfig(self.kubeconfig, text)
+        self._run("object store", _as_error(self.server.store.wait_failed))
+        self._run("event log", _as_error(self.event_log.wait_failed))
         self._run("hub certificate", self._keep_certificate(context))
 
     def _lock(self) -> None:
@@ -216,6 +218,11 @@ class Hub:
         """`GET /skerry/events`: what nodes have sent."""
         told = await self.event_routes.read(request.query)
         return Response(told.status, told.headers, told.body)
+
+
+async def _as_error(failure: Callable[[], Awaitable[Exception]]) -> None:
+    """Raise what a store failed with: a hub that cannot write must not look as if it could."""
+    raise await failure()
 
 
 def _now() -> datetime:

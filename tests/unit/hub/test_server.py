@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import apsw
 import pytest
 
+from skerry.durable import StoreFailedError
 from skerry.hub.server import Hub, HubError
 from skerry.hub.settings import HubSettings
 from skerry.kube import HttpApi
@@ -51,6 +53,20 @@ async def test_it_lists_its_listeners(hub: Hub) -> None:
     listeners = hub.listeners()
 
     assert [x["address"] for x in listeners] == [hub.url.removeprefix("https://")]
+
+
+@pytest.mark.parametrize("which", ["objects", "events"])
+async def test_a_disk_that_failed_ends_the_hub(hub: Hub, which: str) -> None:
+    writer = hub.server.store._writer if which == "objects" else hub.event_log._writer
+
+    def fails(db: apsw.Connection) -> None:
+        raise apsw.IOError("fsync")
+
+    with pytest.raises(StoreFailedError):
+        await writer.write(fails)
+
+    with pytest.raises(HubError, match="fsync"):
+        await asyncio.wait_for(hub.wait_failed(), 5)
 
 
 async def test_a_part_that_breaks_takes_the_hub_with_it(hub: Hub) -> None:

@@ -16,7 +16,7 @@ from typing import Self
 
 import apsw
 
-from skerry.durable import Writer
+from skerry.durable import StoreFailedError, Writer
 from skerry.durable.failpoints import reach
 from skerry.events.cloudevents import Event
 from skerry.events.log import _hub_sql as sql
@@ -158,6 +158,10 @@ class HubLog:
         """Return when the log has an event after *than*."""
         while self._newest <= than:
             await self._changed.wait()
+
+    async def wait_failed(self) -> StoreFailedError:
+        """Return when the log takes no events any more: the hub then best ends, and is started again."""
+        return await self._writer.wait_failed()
 
     async def close(self) -> None:
         await self._writer.close()
