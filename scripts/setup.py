@@ -22,7 +22,12 @@ DEMO = {
     "bwrap": ("bubblewrap", "runs Pods of the runtime class `process`"),
     "nsenter": ("util-linux", "`kubectl exec` enters a Pod's namespaces"),
 }
-TEST = {**DEMO, "chromium": ("chromium", "drives the console in the tests")}
+TEST = {
+    **DEMO,
+    "chromium": ("chromium", "drives the console in the tests"),
+    "faketime": ("faketime", "gives hubs and nodes wrong clocks in the tests"),
+    "strace": ("strace", "lets a disk fail in the tests"),
+}
 
 
 def main() -> int:
