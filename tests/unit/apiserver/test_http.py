@@ -75,6 +75,22 @@ async def test_too_large_a_body_is_refused_before_it_is_read(server: Running) ->
     assert strangers[0] == 413
 
 
+async def test_strangers_who_send_slowly_take_nobodys_place(server: Running) -> None:
+    """Fifty bodies that never came made the hub answer 429 to every node that wanted to join, and to health checks (T17, input 1)."""
+    host, port = server.url.removeprefix("https://").rsplit(":", 1)
+    opened = [await asyncio.open_connection(host, int(port), ssl=trust(server)) for _ in range(shell.MAX_STRANGERS + 2)]
+    try:
+        for _, writer in opened:
+            writer.write(b"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+            await writer.drain()
+        await asyncio.sleep(0.05)
+
+        assert (await ask(server, trust(server), "GET", "/healthz"))[0] == 200
+    finally:
+        for _, writer in opened:
+            writer.transport.abort()
+
+
 async def test_a_body_without_a_length_has_the_same_limit(server: Running) -> None:
     async def endless() -> AsyncIterator[bytes]:
         for _ in range(8):

@@ -283,6 +283,44 @@ async def test_more_connections_than_the_limit_are_refused(tmp_path: Path) -> No
         assert answer == b""
 
 
+class _Echo(asyncio.Protocol):
+    """Says nothing until it was spoken to."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        assert isinstance(self.transport, asyncio.Transport)
+        self.transport.write(data)
+        self.transport.close()
+
+
+async def test_strangers_who_say_nothing_crowd_out_each_other_only(tmp_path: Path) -> None:
+    """4,096 connections that nobody had to prove anything for kept admins and nodes out (T17, input 1)."""
+    async with a_stage(tmp_path, max_strangers=4, http=_Echo) as stage:
+        silent = [
+            await asyncio.open_connection("127.0.0.1", stage.port, ssl=_client(tmp_path), server_hostname="localhost") for _ in range(9)
+        ]
+
+        assert (await _shake_hands(stage.port, _client(tmp_path))).startswith(b"GET /")
+        assert (await _shake_hands(stage.port, _client(tmp_path, _good()))).startswith(b"GET /")
+        async with asyncio.timeout(5):
+            assert [await reader.read() for reader, _ in silent[:5]] == [b""] * 5  # the oldest were closed
+        for _, writer in silent:
+            writer.transport.abort()
+
+
+async def test_handshakes_that_are_never_done_crowd_out_each_other_only(tmp_path: Path) -> None:
+    async with a_stage(tmp_path, max_handshakes=4) as stage:
+        begun = [await asyncio.open_connection("127.0.0.1", stage.port) for _ in range(9)]
+
+        assert await _shake_hands(stage.port, _client(tmp_path)) == b"hello"
+        async with asyncio.timeout(5):
+            assert [await reader.read() for reader, _ in begun[:5]] == [b""] * 5
+        for _, writer in begun:
+            writer.transport.abort()
+
+
 # Pure: what an end of a connection means, and when to try again.
 
 

@@ -27,6 +27,7 @@ MAX_LINE_BYTES = 64 << 10
 MAX_HEADERS = 64
 MAX_FIELD_BYTES = 16 << 10
 BODY_TIMEOUT_S = 60.0
+STRANGERS_BODY_S = 10.0
 KEEPALIVE_S = 180.0
 FIRST_REQUEST_S = 30.0
 """How long a connection may say nothing before its first request is complete."""
@@ -103,10 +104,12 @@ class ApiHttp:
         headers = _headers(raw)
         user = self._user(raw, headers)
         stranger = user is ANONYMOUS
+        # Strangers who send slowly must not take the places of others; theirs are short, and the front door bounds how many there are.
+        body = await _body(raw, headers, MAX_STRANGERS_BODY_BYTES, STRANGERS_BODY_S) if stranger and raw.body_exists else b""
         self._admit(stranger)
         try:
-            limit = MAX_STRANGERS_BODY_BYTES if stranger else MAX_BODY_BYTES
-            body = await _body(raw, headers, limit) if raw.body_exists else b""
+            if raw.body_exists and not stranger:
+                body = await _body(raw, headers, MAX_BODY_BYTES, BODY_TIMEOUT_S)
             return await self._handle(Request(raw._message.method, clean, query, headers, body, user))
         finally:
             self._in_flight[stranger] -= 1
@@ -169,15 +172,15 @@ def user_of_subject(subject: Any) -> User | None:
     return User(name, (*groups, "system:authenticated"), node=node) if name else None
 
 
-async def _body(raw: web.BaseRequest, headers: Mapping[str, str], limit: int) -> bytes:
+async def _body(raw: web.BaseRequest, headers: Mapping[str, str], limit: int, timeout_s: float) -> bytes:
     length = headers.get("content-length")
     if length is not None and length.isdigit() and int(length) > limit:
         raise too_large(limit)
     try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             return await _read_limited(raw, limit)
     except TimeoutError:
-        raise ApiError(408, "Timeout", f"the body did not arrive within {BODY_TIMEOUT_S:.0f} s") from None
+        raise ApiError(408, "Timeout", f"the body did not arrive within {timeout_s:.0f} s") from None
 
 
 async def _read_limited(raw: web.BaseRequest, limit: int) -> bytes:

@@ -17,6 +17,7 @@ from typing import Any, cast
 
 from skerry.apiserver.http.message import User
 from skerry.apiserver.http.shell import user_of_certificate
+from skerry.hub.frontdoor.handshakes import MAX_HANDSHAKES, Handshakes
 from skerry.hub.frontdoor.requests import Handle
 from skerry.hub.frontdoor.roster import Roster
 from skerry.hub.frontdoor.session import EventSink, NodeSession, node_user
@@ -30,7 +31,8 @@ log = logging.getLogger(__name__)
 
 NODES_GROUP = "system:nodes"
 PROTOCOLS = (ALPN, "http/1.1")
-HANDSHAKE_TIMEOUT_S = 10.0
+MAX_STRANGERS = 1024
+"""Connections without a client's certificate (browsers, nodes that ask to join): whoever has one always finds room."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class DoorSettings:
     host: str = "127.0.0.1"
     port: int = 6443
     max_connections: int = 4096
+    max_strangers: int = MAX_STRANGERS
+    max_handshakes: int = MAX_HANDSHAKES
 
 
 class Door:
@@ -58,38 +62,28 @@ class Door:
         self.settings = settings
         self.roster = sessions.roster
         self.sessions = sessions
-        self._context = context
         self._http = http
         self._handle = handle
         self._events = events
-        self._server: asyncio.Server | None = None
+        self._handshakes = Handshakes(context, lambda: _Chooser(self), limit=settings.max_handshakes)
+        self._strangers = 0
+        self._silent: dict[_Stranger, None] = {}  # have sent nothing since their handshake; oldest first
         self._guarded: set[_Guarded] = set()
         self._open = 0
 
     async def start(self) -> tuple[str, int]:
         """Listen; returns the address and port that we have (the port may have been 0)."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: _Chooser(self),
-            self.settings.host,
-            self.settings.port,
-            ssl=self._context,
-            backlog=512,
-            ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S,
-            ssl_shutdown_timeout=2.0,
-        )
-        host, port = self._server.sockets[0].getsockname()[:2]
+        await self._handshakes.open(self.settings.host, self.settings.port)
+        host, port = self._handshakes.sockets[0].getsockname()[:2]
         return str(host), int(port)
 
     def listeners(self) -> list[str]:
         """Return `address:port` of every socket that listens."""
-        sockets = self._server.sockets if self._server is not None else ()
-        return [f"{s.getsockname()[0]}:{s.getsockname()[1]}" for s in sockets]
+        return [f"{s.getsockname()[0]}:{s.getsockname()[1]}" for s in self._handshakes.sockets]
 
     async def stop(self) -> None:
         """Listen no more and say goodbye to every node."""
-        if self._server is not None:
-            self._server.close()
+        self._handshakes.close()
         self.sessions.close()
         await asyncio.sleep(0)
 
@@ -109,6 +103,8 @@ class Door:
         tls = transport.get_extra_info("ssl_object")
         if tls is not None and tls.selected_alpn_protocol() == ALPN:
             return _Refusing(EXPIRED) if _has_expired(tls) else self._link(_key_hash(tls))
+        if tls is None or not tls.getpeercert(binary_form=True):
+            return self._stranger()
         key_hash = _node_key(tls)
         if key_hash is None:
             return _Counted(self, self._http())
@@ -131,6 +127,24 @@ class Door:
         session.link = LinkConnection(client=False, on_stream=session.on_stream, on_closed=ended)
         self.sessions.add(session)
         return session.link
+
+    def _stranger(self) -> _Stranger | None:
+        """Let somebody without a certificate in, in place of one who has said nothing for longest if need be."""
+        if self._strangers >= self.settings.max_strangers:
+            if not self._silent:
+                return None
+            next(iter(self._silent)).close()
+        stranger = _Stranger(self, self._http())
+        self._strangers += 1
+        self._silent[stranger] = None
+        return stranger
+
+    def heard(self, stranger: _Stranger) -> None:
+        self._silent.pop(stranger, None)
+
+    def part_with(self, stranger: _Stranger) -> None:
+        self._silent.pop(stranger, None)
+        self._strangers -= 1
 
     def count(self) -> None:
         self._open += 1
@@ -191,6 +205,35 @@ class _Counted(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._door.release()
         self._inner.connection_lost(error)
+
+
+class _Stranger(_Counted):
+    """An HTTP/1.1 connection without a client's certificate."""
+
+    def __init__(self, door: Door, inner: asyncio.BaseProtocol) -> None:
+        super().__init__(door, inner)
+        self.data_received = self._first  # type: ignore[method-assign]
+        self._gone = False
+
+    def _first(self, data: bytes) -> None:
+        self._door.heard(self)
+        self.data_received = self._inner.data_received  # type: ignore[method-assign]
+        self._inner.data_received(data)
+
+    def close(self) -> None:
+        """Make room at once; the rest follows with `connection_lost`."""
+        self._leave()
+        if self.transport is not None:
+            self.transport.abort()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._leave()
+        super().connection_lost(error)
+
+    def _leave(self) -> None:
+        if not self._gone:
+            self._gone = True
+            self._door.part_with(self)
 
 
 class _Guarded(_Counted):

@@ -1,0 +1,103 @@
+"""Accepts connections and ends their TLS handshakes, which strangers may begin and leave: a bounded number at a time.
+
+What stays true: when too many handshakes go on, the oldest is given up for the newest; an honest one takes milliseconds, so
+whoever only connects and waits crowds out others of his kind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+MAX_HANDSHAKES = 1024
+"""Each keeps 40 kB until it is done."""
+HANDSHAKE_TIMEOUT_S = 10.0
+SHUTDOWN_TIMEOUT_S = 2.0
+BACKLOG = 512
+_NO_FILES_S = 0.2
+
+
+class Handshakes:
+    """The listening sockets; each connection whose handshake is done gets a protocol of its own."""
+
+    def __init__(self, context: ssl.SSLContext, protocol: Callable[[], asyncio.BaseProtocol], *, limit: int = MAX_HANDSHAKES) -> None:
+        self._context, self._protocol, self._limit = context, protocol, limit
+        self._accepting: list[asyncio.Task[None]] = []
+        self._shaking: dict[asyncio.Task[None], None] = {}  # oldest first
+        self.sockets: list[socket.socket] = []
+
+    async def open(self, host: str, port: int) -> None:
+        """Listen on every address of *host*; OSError when that cannot be."""
+        loop = asyncio.get_running_loop()
+        for family, address in await _addresses(host, port):
+            listening = socket.socket(family, socket.SOCK_STREAM)
+            self.sockets.append(listening)
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listening.setblocking(False)
+            try:
+                listening.bind(address)
+                listening.listen(BACKLOG)
+            except OSError as error:
+                self.close()
+                raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
+            self._accepting.append(loop.create_task(self._accept(listening), name="front door"))
+
+    def close(self) -> None:
+        """Listen no more, and give up the handshakes that are not done."""
+        for task in (*self._accepting, *self._shaking):
+            task.cancel()
+        self._accepting.clear()
+        for listening in self.sockets:
+            asyncio.get_running_loop().remove_reader(listening)
+            listening.close()
+        self.sockets.clear()
+
+    async def _accept(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(listening)
+            except OSError as error:  # no file descriptor is left, most likely
+                log.warning("a connection could not be accepted", extra={"error": str(error)})
+                await asyncio.sleep(_NO_FILES_S)
+                continue
+            while len(self._shaking) >= self._limit:
+                oldest = next(iter(self._shaking))
+                del self._shaking[oldest]
+                oldest.cancel()
+            task = loop.create_task(self._shake(connection), name="TLS handshake")
+            self._shaking[task] = None
+            task.add_done_callback(lambda done: self._shaking.pop(done, None))
+
+    async def _shake(self, connection: socket.socket) -> None:
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._protocol,
+                connection,
+                ssl=self._context,
+                ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S,
+                ssl_shutdown_timeout=SHUTDOWN_TIMEOUT_S,
+            )
+        except (OSError, TimeoutError):  # also ssl.SSLError: what strangers send is theirs
+            with contextlib.suppress(OSError):
+                connection.close()
+
+
+async def _addresses(host: str, port: int) -> list[tuple[int, tuple[Any, ...]]]:
+    """Return where to listen; an address needs no name server."""
+    try:
+        literal = ipaddress.ip_address(host)
+    except ValueError:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        return list(dict.fromkeys((int(family), address) for family, _, _, _, address in found))
+    return [(socket.AF_INET if literal.version == 4 else socket.AF_INET6, (host, port))]
