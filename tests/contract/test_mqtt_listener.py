@@ -274,3 +274,21 @@ async def test_noise_ends_the_connection_and_nothing_else(listener: MqttListener
     assert time.monotonic() - began < 5
     async with Foreign(listener.port) as foreign:
         assert foreign.connected[0] == 0
+
+
+async def test_connections_that_say_nothing_keep_no_device_out(
+    listener: MqttListener, handler: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """256 of them kept every device out for as long as somebody opened new ones (T17)."""
+    monkeypatch.setattr("skerry.node.mqtt.listener.MAX_STRANGERS", 4)
+    silent = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(9)]
+    reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+
+    writer.write(encode(Connect("c", DEVICE, b"secret")))
+    async with asyncio.timeout(5):
+        assert await reader.readexactly(4) == encode(Connack(0))
+        assert [await r.read() for r, _ in silent[:5]] == [b""] * 5
+
+    for _, w in (*silent, (reader, writer)):
+        w.transport.abort()
+    await asyncio.sleep(0.01)

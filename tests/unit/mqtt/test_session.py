@@ -148,6 +148,15 @@ def test_a_silent_client_is_missed() -> None:
     assert peer.said() == [Connack(0), Pingresp()]
 
 
+def test_a_hello_that_comes_byte_by_byte_has_no_more_time() -> None:
+    """256 of them, kept alive by a byte now and then, kept every device out (input 1)."""
+    peer, hello = Peer(), encode(HELLO)
+    for second, byte in enumerate(hello[:9]):
+        list(peer.session.receive(bytes((byte,)), float(second)))
+
+    assert peer.session.dead_at() == 10.0
+
+
 def test_only_the_own_wishes_can_be_subscribed_and_quality_2_becomes_1() -> None:
     peer = admitted()
     assert peer.say(Subscribe(1, (("#", 0), ("skerry/default/other/desired", 1)))) == []

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from skerry.drivers.mqtt import Topic
-from skerry.node.mqtt.session import Ended, Knock, Listening, Message, Session, State
+from skerry.node.mqtt.session import CONNECT_WITHIN_S, Ended, Knock, Listening, Message, Session, State
 from skerry.node.mqtt.tls import listener_context
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ UNSTORED_MESSAGES = 2048
 UNSTORED_BYTES = 4 << 20
 """What may wait for the disk, of one client and of all: then no more is read."""
 REFUSED_AFTER_S = 0.5
+TLS_GOODBYE_S = 2.0
 SWEEP_S = 1.0
 GOODBYE_S = 5.0
 """A client that does not read its last bytes is cut off after this."""
@@ -84,7 +85,10 @@ class MqttListener:
             )
         loop = asyncio.get_running_loop()
         try:
-            self._server = await loop.create_server(lambda: _Client(self), host, port, ssl=tls)
+            shake_s, goodbye_s = (CONNECT_WITHIN_S, TLS_GOODBYE_S) if tls is not None else (None, None)
+            self._server = await loop.create_server(
+                lambda: _Client(self), host, port, ssl=tls, ssl_handshake_timeout=shake_s, ssl_shutdown_timeout=goodbye_s
+            )
         except OSError as error:
             raise ListenError(f"cannot listen for MQTT on {host}:{port}: {error.strerror or error}") from error
         self._sweeping = loop.call_later(SWEEP_S, self._sweep)
@@ -131,9 +135,12 @@ class MqttListener:
     # ------------------------------------------------------------ for the clients
 
     def enter(self, client: _Client) -> bool:
-        strangers = sum(1 for c in self._clients if c.session.state is not State.OPEN)
-        if len(self._clients) >= MAX_CLIENTS or strangers >= MAX_STRANGERS:
-            log.warning("MQTT client turned away", extra={"clients": len(self._clients), "strangers": strangers})
+        """Let a connection in; of those that have not said who they are the oldest makes room, since a device says it at once."""
+        strangers = [c for c in self._clients if c.session.state is not State.OPEN]
+        if len(strangers) >= MAX_STRANGERS:
+            min(strangers, key=lambda c: c.session.dead_at()).hang_up("it has not said who it is, and others wait")
+        if len(self._clients) >= MAX_CLIENTS:
+            log.warning("MQTT client turned away", extra={"clients": len(self._clients)})
             return False
         self._clients.add(client)
         return True

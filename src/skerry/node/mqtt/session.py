@@ -100,7 +100,7 @@ class Session:
         self.device = ""
         self._send = send
         self._reader = PacketReader(limit=BEFORE_CONNECT_BYTES)
-        self._heard = now
+        self._heard = self._now = now
         self._silence_s = CONNECT_WITHIN_S
         self._listens = -1
         self._will: Will | None = None
@@ -130,7 +130,9 @@ class Session:
         """Yield what the bytes mean; a PeerError of the client is an Ended."""
         if self.closed:
             return
-        self._heard = now
+        self._now = now
+        if self.state is not State.NEW:  # a CONNECT that comes byte by byte has no more time than another
+            self._heard = now
         try:
             for packet in self._reader.feed(data):
                 event = self._on(packet)
@@ -178,6 +180,7 @@ class Session:
         self._will = packet.will
         keep_alive = packet.keep_alive_s * 1.5 or MAX_KEEP_ALIVE_S
         self._silence_s = min(keep_alive, MAX_KEEP_ALIVE_S)
+        self._heard = self._now
         self.state = State.JUDGED
         return Knock(packet.username, packet.password)
 
