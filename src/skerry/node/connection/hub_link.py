@@ -22,7 +22,6 @@ from skerry.node.connection.refusals import refusal_of
 from skerry.node.identity.dialing import dial, wire_name
 from skerry.node.identity.folder import Identity, StateFolder
 from skerry.node.identity.hub_address import HubAddress
-from skerry.node.identity.joining import RefusedError, ask
 from skerry.trust import TrustError, Workshop, WorkshopError
 from skerry.trust.tls import client_context
 
@@ -254,6 +253,8 @@ class HubLink:
         if self._renewed_at is not None and now - self._renewed_at < (60.0 if why != "it runs out" else RENEW_EVERY_S):
             return
         self._renewed_at = now
+        from skerry.node.identity.joining import RefusedError, ask  # once in months
+
         try:
             answer = await ask(self._folder, self._identity.settings, self._identity.ca, self._workshop)
             if answer.certificate:

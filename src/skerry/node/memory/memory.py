@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -90,6 +89,8 @@ class Memory:
     @classmethod
     async def _open_copy(cls, path: Path, state: Path, spare: Path, error: Exception) -> Memory:
         """Read a copy of the file and its log in RAM; the disk's own stays as it is."""
+        import shutil
+
         log.error("the disk takes no writes: what the node is told is kept in RAM", extra={"file": str(path), "error": str(error)})
         shutil.rmtree(folder := spare / ".memory", ignore_errors=True)  # what has no dot there belongs to Pods
         folder.mkdir(mode=0o700)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from skerry.model.objects import Object, uid_of
 from skerry.node.pods.contents import CONFIG_VOLUMES, Files, check_relative, volume_files
 from skerry.node.pods.env import Lookup, NodeFacts, expand
 from skerry.node.runtimes.contract import Mount, RefusedError, RuntimeFailedError
+from skerry.node.trees import remove_tree
 
 _DATA = "..data"
 _MEMORY_FOLDERS = ("/run/skerry", "/dev/shm")  # noqa: S108  # each checked to be RAM and ours
@@ -70,7 +70,7 @@ class VolumeRoom:
     def remove(self, pod_uid: str) -> None:
         """Remove what is left in RAM; the rest goes with the Pod's folder."""
         if self.memory is not None:
-            shutil.rmtree(self.memory / pod_uid, ignore_errors=True)
+            remove_tree(self.memory / pod_uid, ignore_errors=True)
 
     def leftovers(self) -> list[str]:
         """Return the Pods that have something in RAM."""
@@ -98,6 +98,8 @@ def mounts_of(container: Mapping[str, Any], pod: Object, volumes: Mapping[str, P
                 source, inside = (source / inside).resolve(), ""
             elif "emptyDir" in kinds[name] and not (source / inside).exists():
                 _make_inside(source, inside)
+        if kinds[name].get("hostPath"):  # judged a moment ago; whoever may write there may have put a link in its place since
+            source, inside = Path("/"), "/".join(p for p in (str(source).lstrip("/"), inside) if p)
         found.append(Mount(str(source), os.path.normpath(target), read_only=bool(mount.get("readOnly")) or config, inside=inside))
     return tuple(found)
 
@@ -133,13 +135,28 @@ def allowed_host_path(spec: Mapping[str, Any], allowed: Sequence[str]) -> Path:
         )
         raise RefusedError("HostPathNotAllowed", message)
     if str(spec.get("type") or "").endswith("OrCreate") and not Path(real).exists():
-        if kind == "directory":
-            Path(real).mkdir(mode=0o755, parents=True)
-        else:
-            Path(real).touch(mode=0o644)
+        _make_below_root(Path(real), file=kind == "file")
     if (kind == "directory" and not Path(real).is_dir()) or (kind == "file" and not Path(real).is_file()) or not Path(real).exists():
         raise RuntimeFailedError("FailedMount", f"hostPath {path!r} is not an existing {'file or directory' if kind == 'any' else kind}")
     return Path(real)
+
+
+def _make_below_root(path: Path, *, file: bool) -> None:
+    """Make a folder with those above it, or an empty file, following no link: others may write there, and we may be root."""
+    folders = path.parent.parts[1:] if file else path.parts[1:]
+    fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in folders:
+            if not file:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(part, 0o755, dir_fd=fd)
+            nearer = os.open(part, os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
+            os.close(fd)
+            fd = nearer
+        if file:
+            os.close(os.open(path.name, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=fd))
+    finally:
+        os.close(fd)
 
 
 def _make_empty(folder: Path, owner: tuple[int, int]) -> None:
@@ -157,7 +174,7 @@ def write_files(folder: Path, files: Files, owner: tuple[int, int]) -> bool:
         return False
     digest = hashlib.sha256(repr(sorted((p, f.mode, f.data) for p, f in files.items())).encode()).hexdigest()[:16]
     fresh = folder / f"..{digest}"
-    shutil.rmtree(fresh, ignore_errors=True)
+    remove_tree(fresh, ignore_errors=True)
     fresh.mkdir(mode=0o755)
     for path, file in files.items():
         target = fresh / path
@@ -176,7 +193,7 @@ def write_files(folder: Path, files: Files, owner: tuple[int, int]) -> bool:
         if not entry.name.startswith("..") and not entry.exists():
             entry.unlink()
     if old is not None and old != fresh.name:
-        shutil.rmtree(folder / old, ignore_errors=True)
+        remove_tree(folder / old, ignore_errors=True)
     return True
 
 

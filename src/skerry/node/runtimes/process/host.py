@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 from skerry.node.runtimes.process.sandbox import HOST_READABLE, HostLayout
+from skerry.node.trees import remove_tree
 
 TRY_TIMEOUT_S = 30.0
 """For one empty sandbox: 0.05 s here, more on a small board under load."""
@@ -52,4 +52,4 @@ def forget_images(store: Path, used: set[str]) -> None:
     """Remove the unpacked images that no attempt was started from, and what was left half unpacked."""
     for folder in store.iterdir() if store.is_dir() else ():
         if f"sha256:{folder.name}" not in used:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_tree(folder, ignore_errors=True)

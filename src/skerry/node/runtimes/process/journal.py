@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from skerry.node.runtimes.contract import ContainerKey
+from skerry.node.trees import remove_tree
 
 MAX_FILE_BYTES = 1 << 20
 
@@ -73,11 +73,11 @@ class Attempt:
         """Write down the intent; raises FileExistsError when this attempt was made before."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         fresh = self.folder.with_name(f".{self.number}.new")
-        shutil.rmtree(fresh, ignore_errors=True)
+        remove_tree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)
         (fresh / "record").write_bytes(msgspec.json.encode(record))
         if self.folder.exists():
-            shutil.rmtree(fresh)
+            remove_tree(fresh)
             raise FileExistsError(str(self.folder))
         fresh.rename(self.folder)
 
@@ -136,7 +136,7 @@ class Attempt:
         fresh.replace(self.folder / "exit")
 
     def forget(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_tree(self.folder, ignore_errors=True)
 
 
 def read_status(data: bytes, at: float) -> Status:

@@ -12,7 +12,6 @@ import contextlib
 import logging
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -45,6 +44,7 @@ from skerry.node.runtimes.process.owners import Owners
 from skerry.node.runtimes.process.processes import begun, kill_sandbox, kill_titled, signal_command
 from skerry.node.runtimes.process.programs import HOST, program_image, program_name
 from skerry.node.runtimes.process.settings import ProcessSettings
+from skerry.node.trees import remove_tree
 
 log = logging.getLogger(__name__)
 
@@ -301,7 +301,7 @@ class ProcessRuntime:
         for key, number in [k for k in self._known if k[0].pod_uid == pod_uid]:
             await self.remove(key, number)
         _check_name(ContainerKey(pod_uid, "x"))
-        await asyncio.to_thread(shutil.rmtree, self._settings.pods / pod_uid, ignore_errors=True)
+        await asyncio.to_thread(remove_tree, self._settings.pods / pod_uid, ignore_errors=True)
         self._owners.forget(pod_uid)
 
     def forget_groups(self) -> None:
