@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +162,32 @@ def test_a_sub_path_is_made_in_an_empty_dir_and_resolved_in_a_config_volume(tmp_
     assert (Path(first.source) / first.inside).is_dir()
     assert (first.inside, first.read_only) == ("app-1/logs", False)
     assert (Path(second.source).read_text(), second.inside, second.read_only) == ("1", "", True)
+
+
+@pytest.mark.parametrize("kind", ["DirectoryOrCreate", "FileOrCreate"])
+def test_a_host_path_is_made_without_following_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    shared, outside = tmp_path.resolve() / "shared", tmp_path / "outside"
+    shared.mkdir()
+    outside.mkdir()
+    judged = os.path.realpath(shared / "x" / "made")
+    (shared / "x").symlink_to(outside)
+    monkeypatch.setattr(os.path, "realpath", lambda path: judged if str(path).endswith("made") else str(path))
+
+    with pytest.raises(OSError, match=r"link|directory"):
+        allowed_host_path({"path": str(shared / "x" / "made"), "type": kind}, [str(shared)])
+
+    assert list(outside.iterdir()) == []
+
+
+def test_a_host_path_is_opened_without_following_what_was_put_there_since(tmp_path: Path) -> None:
+    """A folder that changed places with a link to / after it was judged gave a Pod the whole host (input 32)."""
+    shared, pod = tmp_path.resolve() / "shared", a_pod({"name": "h", "hostPath": {"path": str(tmp_path / "shared" / "x")}})
+    (shared / "x" / "below").mkdir(parents=True)
+    volumes = VolumeRoom(tmp_path / "pods", None, [str(shared)]).prepare(pod, (1, 1), NODE, lookup)
+
+    whole, part = mounts_of(
+        {"volumeMounts": [{"name": "h", "mountPath": "/h"}, {"name": "h", "mountPath": "/p", "subPath": "below"}]}, pod, volumes, {}
+    )
+
+    assert (whole.source, whole.inside) == ("/", str(shared / "x").lstrip("/"))
+    assert (part.source, part.inside) == ("/", str(shared / "x" / "below").lstrip("/"))
