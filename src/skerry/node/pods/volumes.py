@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from skerry.model.objects import Object, uid_of
 from skerry.node.pods.contents import CONFIG_VOLUMES, Files, check_relative, volume_files
 from skerry.node.pods.env import Lookup, NodeFacts, expand
 from skerry.node.runtimes.contract import Mount, RefusedError, RuntimeFailedError
+from skerry.node.trees import remove_tree
 
 _DATA = "..data"
 _MEMORY_FOLDERS = ("/run/skerry", "/dev/shm")  # noqa: S108  # each checked to be RAM and ours
@@ -70,7 +70,7 @@ class VolumeRoom:
     def remove(self, pod_uid: str) -> None:
         """Remove what is left in RAM; the rest goes with the Pod's folder."""
         if self.memory is not None:
-            shutil.rmtree(self.memory / pod_uid, ignore_errors=True)
+            remove_tree(self.memory / pod_uid, ignore_errors=True)
 
     def leftovers(self) -> list[str]:
         """Return the Pods that have something in RAM."""
@@ -174,7 +174,7 @@ def write_files(folder: Path, files: Files, owner: tuple[int, int]) -> bool:
         return False
     digest = hashlib.sha256(repr(sorted((p, f.mode, f.data) for p, f in files.items())).encode()).hexdigest()[:16]
     fresh = folder / f"..{digest}"
-    shutil.rmtree(fresh, ignore_errors=True)
+    remove_tree(fresh, ignore_errors=True)
     fresh.mkdir(mode=0o755)
     for path, file in files.items():
         target = fresh / path
@@ -193,7 +193,7 @@ def write_files(folder: Path, files: Files, owner: tuple[int, int]) -> bool:
         if not entry.name.startswith("..") and not entry.exists():
             entry.unlink()
     if old is not None and old != fresh.name:
-        shutil.rmtree(folder / old, ignore_errors=True)
+        remove_tree(folder / old, ignore_errors=True)
     return True
 
 
