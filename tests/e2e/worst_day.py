@@ -88,7 +88,7 @@ class WorstEdge(Edge):
         lease = json.loads(self.kubectl("get", "lease", "-n", "kube-node-lease", self.node, "-o", "json"))
         return lease["metadata"]["resourceVersion"], lease["spec"]["renewTime"]
 
-    def connected(self, *, timeout_s: float = 15.0) -> None:
+    def connected(self, *, timeout_s: float = 20.0) -> None:
         until(lambda: "hub connected" in self.log("node"), f"the link; the log says {self.log('node')[-2000:]}", timeout_s=timeout_s)
 
     def restarts(self) -> dict[str, int]:
