@@ -31,6 +31,13 @@ def configure(level: int = logging.INFO) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+    logging.getLogger("aiohttp.server").addFilter(is_ours)
+
+
+def is_ours(record: logging.LogRecord) -> bool:
+    """Say whether a line of the HTTP library tells of us: what is no HTTP is answered with 400, and anybody could fill the disk with it."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not (type(error).__module__ == "aiohttp.http_exceptions" and getattr(error, "code", 500) < 500)
 
 
 def printable(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

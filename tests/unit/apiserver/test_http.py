@@ -75,6 +75,19 @@ async def test_too_large_a_body_is_refused_before_it_is_read(server: Running) ->
     assert strangers[0] == 413
 
 
+async def test_a_header_that_is_not_ascii_is_refused(server: Running) -> None:
+    """A byte of 255 in the console's cookie was a 500 for anybody (input 5)."""
+    host, port = server.url.removeprefix("https://").rsplit(":", 1)
+    reader, writer = await asyncio.open_connection(host, int(port), ssl=trust(server))
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nCookie: __Host-skerry=\xff\r\nConnection: close\r\n\r\n")
+    async with asyncio.timeout(5):
+        answer = await reader.read()
+    writer.transport.abort()
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"the header Cookie is not ASCII" in answer
+
+
 async def test_strangers_who_send_slowly_take_nobodys_place(server: Running) -> None:
     """Fifty bodies that never came made the hub answer 429 to every node that wanted to join, and to health checks (T17, input 1)."""
     host, port = server.url.removeprefix("https://").rsplit(":", 1)

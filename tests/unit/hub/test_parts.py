@@ -9,12 +9,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from aiohttp.http_exceptions import BadStatusLine
 from cryptography import x509
 
 from skerry.apiserver.http.message import User
 from skerry.hub.kubeconfig import kubeconfig, write_kubeconfig
 from skerry.hub.login_codes import LIFETIME_S, MAX_CODES, LoginCodes
-from skerry.hub.logs import printable
+from skerry.hub.logs import is_ours, printable
 from skerry.hub.pki import Pki, PkiError, is_due, issued_names, server_names
 from skerry.hub.settings import parse_listen
 from skerry.kube.kubeconfig import read_kubeconfig
@@ -201,3 +202,13 @@ def test_log_lines_are_events_with_facts_and_rich_stays_out_of_memory() -> None:
 
     assert 'level=warning event="node offline" node="a b"' in done.stderr
     assert logging.getLogger("skerry.x").handlers == []
+
+
+def test_what_is_no_http_is_not_logged() -> None:
+    """Each bad request line of a stranger was two kilobytes of the hub's log."""
+
+    def record(error: Exception) -> logging.LogRecord:
+        return logging.LogRecord("aiohttp.server", logging.ERROR, "", 0, "Error handling request", (), (type(error), error, None))
+
+    assert not is_ours(record(BadStatusLine("GET")))
+    assert is_ours(record(RuntimeError("ours")))

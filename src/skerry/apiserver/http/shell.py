@@ -138,6 +138,8 @@ def _headers(raw: web.BaseRequest) -> dict[str, str]:
     """Return the headers by lower-case name; of one given several times the values are joined, as RFC 9110 says."""
     found: dict[str, str] = {}
     for key, value in raw._message.headers.items():
+        if not value.isascii():
+            raise bad_request(f"the header {key} is not ASCII")
         key = key.lower()
         found[key] = f"{found[key]}, {value}" if key in found else value
     return found
