@@ -2,7 +2,8 @@
 
 The container writes without the node, so nothing stamps its lines. While the node runs it notes once a second how long
 the log was (`log.times`); a line's time is the first note after it. Old bytes are given back to the disk by punching a
-hole into the front of the file: offsets stay, the writer notices nothing, no line is lost in a rename.
+hole into the front of the file: offsets stay, the writer notices nothing, no line is lost in a rename. Some disk is taken ahead
+of each log, so that a container that prints does not fail when something else has filled the disk.
 """
 
 from __future__ import annotations
@@ -25,6 +26,13 @@ MAX_LINE_BYTES = 1 << 20
 MAX_BACK_BYTES = 128 << 20
 """How far back a log is read: several times what is kept of one."""
 FOLLOW_EVERY_S = 0.2
+RESERVE_BYTES = 512 * 1024
+"""Disk taken ahead of a log: what a container may print while the disk is full, until its own old lines make room."""
+RESERVE_AGAIN_BYTES = RESERVE_BYTES // 2
+KEEP_WHEN_FULL_BYTES = 128 * 1024
+"""Of a log, when the disk is full and the log needs the space of its own old lines."""
+RESERVE_WHEN_FULL_BYTES = RESERVE_BYTES - KEEP_WHEN_FULL_BYTES - 64 * 1024
+"""So much less, so that what a log had ahead when the disk filled is enough for what it keeps and what it has ahead then."""
 MAX_NOTES = 1 << 16
 _NOTE = struct.Struct("<dQ")
 
@@ -181,9 +189,26 @@ def give_back(log: Path, *, keep_bytes: int) -> None:
         end = (size - keep_bytes) // 4096 * 4096
         if size - start < 2 * keep_bytes or end <= 0:
             return
-    done = subprocess.run(
-        ["fallocate", "--punch-hole", "--offset", "0", "--length", str(end), str(log)], check=False, capture_output=True, timeout=30
-    )
-    if done.returncode != 0:  # a filesystem that cannot: losing old lines beats filling the disk
+    if not _fallocate(log, "--punch-hole", 0, end):  # a filesystem that cannot: losing old lines beats filling the disk
         with contextlib.suppress(OSError):
             os.truncate(log, 0)
+
+
+def reserve_due(size: int, reserved: int) -> bool:
+    """Whether a log of *size* bytes needs more disk ahead, when it has some up to *reserved*."""
+    return size + RESERVE_AGAIN_BYTES > reserved
+
+
+def reserve(log: Path, size: int) -> int:
+    """Take disk for what is written after *size*, on a full disk that of the log's own old lines; return up to where there is some."""
+    if _fallocate(log, "--keep-size", size, RESERVE_BYTES):
+        return size + RESERVE_BYTES
+    old = (size - KEEP_WHEN_FULL_BYTES) // 4096 * 4096
+    if old > 0 and _fallocate(log, "--punch-hole", 0, old) and _fallocate(log, "--keep-size", size, RESERVE_WHEN_FULL_BYTES):
+        return size + RESERVE_WHEN_FULL_BYTES
+    return size + RESERVE_AGAIN_BYTES  # tried again once it has grown
+
+
+def _fallocate(log: Path, what: str, offset: int, length: int) -> bool:
+    command = ["fallocate", what, "--offset", str(offset), "--length", str(length), str(log)]
+    return subprocess.run(command, check=False, capture_output=True, timeout=30).returncode == 0

@@ -66,6 +66,7 @@ class _Living:
         self.child: subprocess.Popen[bytes] | None = None
         self.ended = asyncio.Event()
         self.times = logs.Times(attempt.folder / "log.times")
+        self.reserved = 0
         self.stopping = False
 
 
@@ -338,6 +339,8 @@ class ProcessRuntime:
             for living in list(self._living.values()):
                 with contextlib.suppress(OSError):
                     size = living.attempt.log.stat().st_size
+                    if logs.reserve_due(size, living.reserved):
+                        living.reserved = await asyncio.to_thread(logs.reserve, living.attempt.log, size)
                     living.times.note(size, time.time())
                     if size > 2 * self._settings.log_keep_bytes:
                         await asyncio.to_thread(logs.give_back, living.attempt.log, keep_bytes=self._settings.log_keep_bytes)
