@@ -27,6 +27,8 @@ def main() -> None:
     report = Report("Node")
     with tempfile.TemporaryDirectory(prefix="skerry-bench-") as folder:
         Path(folder).chmod(0o711)
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is compiled already
+        os.environ["PYTHONPYCACHEPREFIX"] = f"{folder}/compiled"
         for name, measure in (("edge", _measure), ("devices", _with_devices)):
             edge = Edge(Path(folder) / name, mqtt=f"127.0.0.2:{free_port()}" if name == "devices" else "off")
             edge.folder.mkdir(mode=0o711)
