@@ -179,7 +179,7 @@ def main() -> None:
     report = Report("Hub")
     with a_hub() as (hub, first):
         report.row("start to ready, new data folder", first, "s")
-        time.sleep(3)
+        time.sleep(20)  # the worker that made the certificates has ended then
         resident, proportional = memory_mib([p.pid for p in tree(hub.pid)])
         report.row("resident, idle", resident, "MiB", 72)
         report.row("proportional, idle", proportional, "MiB")
