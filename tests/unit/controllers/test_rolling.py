@@ -60,7 +60,7 @@ def test_a_rollout_ends_and_never_breaks_its_limits(
     while sum(old_sizes) > limit.most:
         old_sizes.pop()
     sizes = [Size(f"old{i}", n, n, max(0, n - broken)) for i, n in enumerate(old_sizes)] + [Size("new", 0, 0, 0)]
-    for _ in range(200):
+    for turn in range(200):
         available_before = sum(min(s.available, s.wanted) for s in sizes)
         changes = roll(sizes[-1], sizes[:-1], limit)
         sizes = [replace(s, wanted=changes.get(s.name, s.wanted)) for s in sizes]
@@ -72,7 +72,8 @@ def test_a_rollout_ends_and_never_breaks_its_limits(
         if not changes and new.available == new.wanted:
             break
         starting = new.wanted - new.available
-        sizes[-1] = replace(new, available=new.available + (random.randint(0, starting) if starting else 0))  # type: ignore[attr-defined]
+        ready = random.randint(min(starting, turn % 3 // 2), starting)  # type: ignore[attr-defined]  # every third turn at least one
+        sizes[-1] = replace(new, available=new.available + ready)
 
     assert [s.wanted for s in sizes] == [0] * len(old_sizes) + [replicas]
 

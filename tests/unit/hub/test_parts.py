@@ -22,7 +22,12 @@ from skerry.kube.kubeconfig import read_kubeconfig
 from skerry.trust import facts_of_pem
 from tests.unit.frontdoor.stage import InProcessWorkshop
 
-NOW = datetime.now(UTC)
+
+def now() -> datetime:
+    """Return the time of the test, not of its collection: certificates are issued at the clock's time."""
+    return datetime.now(UTC)
+
+
 ADMIN = User("skerry-admin", ("system:masters",))
 
 
@@ -79,9 +84,9 @@ def test_a_login_code_has_no_letters_that_look_alike() -> None:
     assert made.isdisjoint("01iloIO")
 
 
-async def a_pki(folder: Path, *names: str, now: datetime = NOW) -> Pki:
+async def a_pki(folder: Path, *names: str) -> Pki:
     pki = Pki(folder / "pki")
-    await pki.prepare(names or ("localhost",), InProcessWorkshop(), now)
+    await pki.prepare(names or ("localhost",), InProcessWorkshop(), now())
     return pki
 
 
@@ -120,8 +125,8 @@ async def test_the_hubs_certificate_is_renewed_in_time_under_the_same_ca(tmp_pat
     pki = await a_pki(tmp_path)
     ca = pki.ca.read_bytes()
 
-    assert not await pki.renew_server([], InProcessWorkshop(), NOW + timedelta(days=200))
-    assert await pki.renew_server([], InProcessWorkshop(), NOW + timedelta(days=250))
+    assert not await pki.renew_server([], InProcessWorkshop(), now() + timedelta(days=200))
+    assert await pki.renew_server([], InProcessWorkshop(), now() + timedelta(days=250))
     assert pki.ca.read_bytes() == ca
     assert issued_names(pki.server) == ["localhost"]
 
@@ -139,7 +144,7 @@ async def test_a_damaged_ca_stops_the_hub_and_a_damaged_server_certificate_is_ma
     pki = await a_pki(tmp_path)
     pki.server.write_text("damaged")
     await a_pki(tmp_path)
-    assert not is_due(pki.server, NOW)
+    assert not is_due(pki.server, now())
 
     pki.ca.write_text("damaged")
     with pytest.raises(PkiError, match="cannot be read"):
