@@ -183,6 +183,7 @@ class FakeHub:
         await self._runner.cleanup()
 
     async def __aexit__(self, *error: object) -> None:
+        await asyncio.sleep(0.1)  # what the browser hung up is read, and closed on this side too
         await self.stop_listening()
         for task in self._tasks:
             task.cancel()

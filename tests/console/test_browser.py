@@ -28,7 +28,9 @@ async def hub() -> AsyncIterator[FakeHub]:
 
 
 @pytest.fixture
-async def chromium() -> AsyncIterator[Browser]:
+async def chromium(hub: FakeHub) -> AsyncIterator[Browser]:
+    """Ends before the hub does, so that no connection of its is half open then."""
+    del hub
     if not CHROMIUM.exists():
         pytest.skip("Debian's chromium is not installed")
     async with async_playwright() as playwright:

@@ -128,11 +128,14 @@ async def test_a_node_over_http_1_is_that_node_until_its_key_is_denied(hub: Hub,
 
     await hub.api.patch(ENROLLMENTS, "", name, {"spec": {"decision": "Denied"}})
     left = await asyncio.wait_for(reader.read(), 5)
-    after = await exchange(HubAddress.parse(hub.url), context, "GET", "/api/v1/nodes/node-a")
+    try:
+        after = (await exchange(HubAddress.parse(hub.url), context, "GET", "/api/v1/nodes/node-a")).status
+    except ConnectionError:
+        after = 403  # closed before it was answered: the sweep of the denied key's connections came first
 
     assert (own.status, others.status) == (404, 403)  # it may ask for its own Node, which is not there yet
     assert left == b""  # the idle connection was closed
-    assert after.status in (401, 403)
+    assert after in (401, 403)
     writer.transport.abort()
     await workshop.close()
 
