@@ -72,6 +72,7 @@ class Source:
     def stop(self) -> None:
         self.client.disconnect()
         self.client.loop_stop()
+        self.client._reset_sockets()  # paho leaves its wake-up sockets to the garbage collector
 
 
 @dataclass
