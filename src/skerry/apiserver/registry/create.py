@@ -18,38 +18,28 @@ MAX_TRIES = 8
 
 async def create(registry: Registry, kind: Kind, namespace: str, obj: Object, options: WriteOptions, *, name: str = "") -> bytes:
     """Store a new object and return its bytes; *name* is the one in the URL, for a PUT that creates."""
-    if options.dry_run:
-        return _complete(registry, kind, namespace, obj, options, name=name)[1]
-    generate = not obj["metadata"].get("name") and bool(obj["metadata"].get("generateName"))
-    tries = MAX_TRIES if generate else 1
+    asked = await complete(registry, kind, namespace, obj, options, name=name)
+    tries = MAX_TRIES if asked.generated else 1
     while True:
         tries -= 1
-        key, tail = _tail(registry, kind, namespace, obj, options, name=name)
+        await judge(asked)
+        key, tail = Key(kind.key, namespace, asked.name), kind.encoding.tail(obj)
+        if options.dry_run:
+            if registry.store.get(key) is not None:
+                raise _exists(registry, kind, key)
+            return kind.encoding.without_revision(tail)
         try:
             record = await registry.store.create(key, registry.stored_as(kind).later(tail))
         except ExistsError:
-            if generate and tries:
-                obj["metadata"].pop("name", None)
-                continue
-            raise _exists(registry, kind, key) from None
+            if not tries:
+                raise _exists(registry, kind, key) from None
+            _generate(asked)
+            continue
         return registry.value_of(kind, record)
 
 
-def _tail(registry: Registry, kind: Kind, namespace: str, obj: Object, options: WriteOptions, *, name: str) -> tuple[Key, bytes]:
-    complete(registry, kind, namespace, obj, options, name=name)
-    return Key(kind.key, namespace, obj["metadata"]["name"]), kind.encoding.tail(obj)
-
-
-def _complete(registry: Registry, kind: Kind, namespace: str, obj: Object, options: WriteOptions, *, name: str) -> tuple[Key, bytes]:
-    """Return what a dry run answers: the object as it would be, without a revision."""
-    key, tail = _tail(registry, kind, namespace, obj, options, name=name)
-    if registry.store.get(key) is not None:
-        raise _exists(registry, kind, key)
-    return key, kind.encoding.without_revision(tail)
-
-
-def complete(registry: Registry, kind: Kind, namespace: str, obj: Object, options: WriteOptions, *, name: str = "") -> None:
-    """Bring *obj* into the form in which it would be stored, or raise ApiError saying why it cannot be."""
+async def complete(registry: Registry, kind: Kind, namespace: str, obj: Object, options: WriteOptions, *, name: str = "") -> Admission:
+    """Bring *obj* into the form in which it would be stored; ApiError when it cannot be. Waits only for those outside."""
     meta = obj["metadata"]
     if meta.get("resourceVersion") and not name:
         raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
@@ -58,16 +48,44 @@ def complete(registry: Registry, kind: Kind, namespace: str, obj: Object, option
         meta["name"] = name
     check_namespace(registry, kind, namespace, meta)
     prepare_new(meta, uid=registry.uid(), now=registry.timestamp())
-    if not meta.get("name") and meta.get("generateName"):
-        meta["name"] = meta["generateName"][:MAX_GENERATED_PREFIX] + registry.suffix()
     asked = Admission("CREATE", kind, namespace, meta.get("name", ""), obj, None, options, registry)
+    if not asked.name and meta.get("generateName"):
+        _generate(asked)
     prepare_for_create(kind, obj)
     kind.schema.default(obj)
     registry.chain.mutate(asked)
+    await registry.chain.mutate_outside(asked)
+    return asked
+
+
+async def judge(asked: Admission) -> None:
+    """Raise ApiError saying why the complete object may not be stored. Waits only for those outside."""
+    kind, obj = asked.kind, asked.new
+    assert obj is not None
     causes = kind.schema.validate(obj)
     if causes:
-        raise invalid(kind.resource.kind, kind.resource.group, meta.get("name", ""), causes)
-    registry.chain.validate(asked)
+        raise invalid(kind.resource.kind, kind.resource.group, asked.name, causes)
+    chain = asked.registry.chain
+    chain.validate(asked)
+    await chain.validate_outside(asked)
+    if asked.waited:
+        _still_wanted(asked)
+
+
+def _still_wanted(asked: Admission) -> None:
+    """Refuse what lost its namespace or its kind while others were asked; no revision protects what is not there yet."""
+    assert asked.new is not None
+    registry, kind = asked.registry, asked.kind
+    check_namespace(registry, kind, asked.namespace, asked.new["metadata"])
+    if kind.custom and registry.kinds.storage(kind.key) is None:
+        raise not_found(kind.resource.plural, kind.resource.group, asked.name)
+
+
+def _generate(asked: Admission) -> None:
+    assert asked.new is not None
+    meta = asked.new["metadata"]
+    asked.name = meta["name"] = meta["generateName"][:MAX_GENERATED_PREFIX] + asked.registry.suffix()
+    asked.generated = True
 
 
 def place(kind: Kind, meta: dict[str, object], namespace: str) -> None:

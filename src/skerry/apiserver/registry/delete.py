@@ -70,7 +70,10 @@ async def delete(
         record = registry.find(kind, namespace, name)
         old: Object = decode(registry.value_of(kind, record))
         _check(kind, name, record, old, asked)
-        registry.chain.validate(Admission("DELETE", kind, namespace, name, None, old, options, registry))
+        leaving = Admission("DELETE", kind, namespace, name, None, old, options, registry)
+        await registry.chain.mutate_outside(leaving)
+        registry.chain.validate(leaving)
+        await registry.chain.validate_outside(leaving)
         try:
             return await _attempt(registry, kind, record, old, asked, dry_run=options.dry_run)
         except (ConflictError, MissingError):

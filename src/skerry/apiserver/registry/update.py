@@ -75,7 +75,7 @@ async def apply(registry: Registry, change: Change, options: WriteOptions) -> by
     for tries in range(MAX_TRIES, 0, -1):
         record = registry.find(change.kind, change.namespace, change.name)
         attempt = _Attempt(registry, change, record, options)
-        new = attempt.judge()
+        new = await attempt.judge()
         try:
             return await attempt.store(new)
         except (ConflictError, MissingError):
@@ -92,8 +92,8 @@ class _Attempt:
         self._registry, self._change, self._record, self._options = registry, change, record, options
         self._old: Object = decode(registry.value_of(change.kind, record))
 
-    def judge(self) -> Object:
-        """Return the complete new object; ApiError when it may not be."""
+    async def judge(self) -> Object:
+        """Return the complete new object; ApiError when it may not be. Waits only for those outside the server."""
         registry, change, options = self._registry, self._change, self._options
         kind, old = change.kind, self._old
         new = dict(change.transform(old))  # what the transformation may share with others is copied before it is changed
@@ -104,10 +104,12 @@ class _Attempt:
         prepare_for_update(kind, new, old, change.subresource)
         kind.schema.default(new)
         registry.chain.mutate(asked)
+        await registry.chain.mutate_outside(asked)
         causes = kind.schema.validate(new, old, subresource=change.subresource)
         if causes:
             raise invalid(kind.resource.kind, kind.resource.group, change.name, causes)
         registry.chain.validate(asked)
+        await registry.chain.validate_outside(asked)
         return new
 
     def _preconditions(self, meta: Object) -> None:
