@@ -3,7 +3,7 @@
 from skerry.apiserver.store.epochs import start_new_epoch
 from skerry.apiserver.store.errors import ConflictError, ExistsError, MissingError, RefusedError, TooOldError
 from skerry.apiserver.store.records import Change, ChangeType, Index, Key, Record, Snapshot
-from skerry.apiserver.store.store import Store
+from skerry.apiserver.store.store import Foreseer, Store
 from skerry.apiserver.store.watcher import Watcher
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "ChangeType",
     "ConflictError",
     "ExistsError",
+    "Foreseer",
     "Index",
     "Key",
     "MissingError",

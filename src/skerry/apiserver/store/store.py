@@ -12,13 +12,14 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import apsw
 
 from skerry.apiserver.store.errors import ConflictError, ExistsError, MissingError
 from skerry.apiserver.store.history import History
 from skerry.apiserver.store.pending import ADDED, DELETED, MODIFIED, Pending, Queue
-from skerry.apiserver.store.records import Change, Key, Record, Snapshot
+from skerry.apiserver.store.records import Change, ChangeType, Key, Record, Snapshot
 from skerry.apiserver.store.rows import MIGRATIONS, TYPES, Indexer, Loaded, Sealer, compact, insert, load
 from skerry.apiserver.store.shelf import Shelf
 from skerry.apiserver.store.watcher import Watcher
@@ -28,6 +29,19 @@ log = logging.getLogger(__name__)
 
 Encode = Callable[[int], bytes]
 Subscriber = Callable[[list[Change]], None]
+
+
+class Foreseer(Protocol):
+    """Who counts what will be: every write as soon as it waits for its commit, in order; loop thread, and it must not raise."""
+
+    def staged(self, change: ChangeType, record: Record) -> None:
+        """The next write will find *record* so (DELETED: no longer)."""
+        ...
+
+    def dropped(self) -> None:
+        """What was staged since the last commit is lost: count anew from what is committed."""
+        ...
+
 
 HISTORY_CHANGES = 10_000  # of each resource
 HISTORY_BYTES = 32 << 20  # of all together: what only the history still holds
@@ -55,6 +69,7 @@ class Store:
         self._space = Space(writer.path)
         self._compacting = False
         self._subscribers: list[Subscriber] = []
+        self._foreseers: tuple[Foreseer, ...] = ()
         self._watchers: dict[str, set[Watcher]] = {}
         self._closing = False
         self._idle = asyncio.Event()
@@ -159,6 +174,10 @@ class Store:
         self._subscribers.append(callback)
         return lambda: self._subscribers.remove(callback)
 
+    def foresee(self, foreseer: Foreseer) -> None:
+        """Tell *foreseer* of every write from now on, before its commit."""
+        self._foreseers = (*self._foreseers, foreseer)
+
     def reindex(self, resource: str) -> None:
         """Ask `index` again about everything of *resource*, as when it has learnt of more fields. Costs a decoding each."""
         for record in {id(r): r for r in (*self.list(resource).records, *self._history.ring(resource).records())}.values():
@@ -201,6 +220,8 @@ class Store:
         pending = Pending(record, kind, self._seal(key, value), asyncio.get_running_loop().create_future())
         self._allocated = revision
         self._queue.add(pending)
+        for foreseer in self._foreseers:
+            foreseer.staged(TYPES[kind], record)
         self._commit_next()
         return pending.future
 
@@ -232,6 +253,8 @@ class Store:
         else:
             for pending in self._queue.drop():
                 pending.refuse(result.error)
+            for foreseer in self._foreseers:
+                foreseer.dropped()
         self._commit_next()
         if not self._queue.in_flight:
             self._idle.set()
