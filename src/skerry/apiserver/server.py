@@ -162,7 +162,7 @@ class ApiServer:
         return [
             *health,
             Route(("GET",), "/api", Access.PATH, discovery.core),
-            Route(("GET",), "/apis", Access.PATH, discovery.groups),
+            Route(("GET", "POST"), "/apis", Access.PATH, discovery.groups),  # Kubernetes minds no method here
             Route(("GET",), "/api/*", Access.PATH, discovery.below),
             Route(("GET",), "/apis/*", Access.PATH, discovery.below),
             Route(("GET",), "/openapi/v3", Access.PATH, documents.index),

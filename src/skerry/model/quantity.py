@@ -16,7 +16,7 @@ class QuantityError(ValueError):
 
 
 def parse(text: str | float) -> Decimal:
-    """Return the exact value, rounded up to 1n and capped at 2^63-1 as Kubernetes does."""
+    """Return the exact value, rounded up to 1n; with a binary suffix capped at 2^63-1, as Kubernetes does."""
     value, _, _ = _split(text)
     return value
 
@@ -43,8 +43,8 @@ def _split(text: str | float) -> tuple[Decimal, str, str]:
         value, family = value * _BINARY[binary], "binary"
     else:
         value, family = value.scaleb(_DECIMAL[decimal or ""]), "decimal"
-    if abs(value) > _MAX:
-        value = _MAX.copy_sign(value)
+    if binary and value > _MAX:
+        value = _MAX
     value = value.quantize(Decimal("1e-9"), rounding=ROUND_CEILING) if value.as_tuple().exponent < -9 else value  # type: ignore[operator]
     return value, family, text if isinstance(text, str) else str(text)
 

@@ -10,6 +10,10 @@ from typing import Any
 from skerry.model.names import label_value_error, qualified_name_error
 
 MAX_TERMS = 1000
+_SHOWN = 200
+"""Characters of what cannot be read that the error repeats."""
+_FIELD_TERM = re.compile(r"([^=!\\]++)(!=|==|=)((?:[^\\]|\\[\\,=])*+)", re.DOTALL)
+"""Possessive: no part of a text is tried twice, however long it is."""
 _TOKEN = re.compile(r"\s*(==|!=|=|\(|\)|,|!|<|>|[^\s=!,()<>]+)")
 
 
@@ -90,7 +94,7 @@ def _tokens(text: str) -> list[str]:
     while position < len(text):
         match = _TOKEN.match(text, position)
         if match is None:
-            raise SelectorError(f"unable to parse requirement: {text[position:]!r}")
+            raise SelectorError(f"unable to parse requirement: {text[position : position + _SHOWN]!r}")
         found.append(match[1])
         position = match.end()
     return found
@@ -183,10 +187,12 @@ def parse_fields(text: str) -> FieldSelector:
 
 
 def _field_term(part: str) -> FieldTerm:
-    match = re.fullmatch(r"\s*([^=!\\]+?)\s*(!=|==|=)((?:[^\\]|\\[\\,=])*)", part)
-    if match is None:
-        raise SelectorError(f"invalid selector: '{part}'; can't understand '{part}'")
-    return FieldTerm(match[1], re.sub(r"\\([\\,=])", r"\1", match[3]), match[2] != "!=")
+    match = _FIELD_TERM.fullmatch(part)
+    path = match[1].strip() if match is not None else ""
+    if match is None or not path:
+        shown = part if len(part) <= _SHOWN else f"{part[:_SHOWN]}..."
+        raise SelectorError(f"invalid selector: '{shown}'; can't understand '{shown}'")
+    return FieldTerm(path, re.sub(r"\\([\\,=])", r"\1", match[3]), match[2] != "!=")
 
 
 def from_label_selector(selector: Mapping[str, Any] | None) -> Selector | None:

@@ -32,5 +32,6 @@ def test_what_is_not_a_quantity_is_refused(text: str) -> None:
         parse(text)
 
 
-def test_a_value_beyond_the_largest_is_capped() -> None:
-    assert parse("1e99") == 2**63 - 1
+def test_only_a_value_with_a_binary_suffix_is_capped() -> None:
+    assert parse("100Ei") == 2**63 - 1
+    assert canonical("12345678901234567890") == "12345678901234567890"

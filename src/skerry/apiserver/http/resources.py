@@ -11,6 +11,7 @@ from skerry.apiserver.http.answers import json_answer, no_such_method, no_such_r
 from skerry.apiserver.http.bare import BareError
 from skerry.apiserver.http.dispatch import Authoriser
 from skerry.apiserver.http.message import Request, Response
+from skerry.apiserver.http.old_watch import old_watch
 from skerry.apiserver.http.paths import Target, parse
 from skerry.apiserver.http.query import Query, flag
 from skerry.apiserver.http.query import parse as parse_query
@@ -78,6 +79,8 @@ class Resources:
         if target is None:
             return page_not_found()
         query = parse_query(request.query)
+        if target.plural == "watch":
+            target, query = old_watch(request, target, query)
         verb = _verb(request.method, target, query)
         selectors = verb in ("list", "watch", "deletecollection") and query
         self._authoriser.require(

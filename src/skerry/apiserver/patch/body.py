@@ -6,7 +6,9 @@ from typing import Any
 
 import msgspec
 
+from skerry.apiserver.schema.budget import require_few_values
 from skerry.apiserver.schema.codec import MAX_DEPTH, depth_exceeds
+from skerry.apiserver.schema.gojson import go_words
 from skerry.apiserver.schema.scalars import json_type
 from skerry.model.errors import ApiError, bad_request
 from skerry.model.objects import Object
@@ -40,10 +42,11 @@ def read_merge_patch(body: bytes) -> Object:
 
 
 def _decoded(body: bytes) -> Any:
+    require_few_values(body)
     try:
         found = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise bad_request(f"error decoding patch: {error}") from None
+        raise bad_request(f"error decoding patch: {go_words(body, error)}") from None
     if depth_exceeds(found, MAX_DEPTH):
         raise bad_request(f"error decoding patch: nested deeper than {MAX_DEPTH}")
     return found

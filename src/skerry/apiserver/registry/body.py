@@ -10,6 +10,7 @@ from skerry.apiserver.registry.encoding import decode
 from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.options import WriteOptions
 from skerry.apiserver.schema import KindSchema
+from skerry.apiserver.schema.budget import require_few_values
 from skerry.apiserver.schema.codec import decode_body
 from skerry.model.errors import bad_request, unsupported_media_type
 from skerry.model.objects import Object
@@ -51,6 +52,7 @@ def read_options(request: Request) -> dict[str, Any]:
         return decode_yaml(request.body, "the options provided are unrecognized")[0]
     if media != JSON:
         raise unsupported_media_type([JSON, YAML, PROTOBUF])
+    require_few_values(request.body)
     try:
         found = decode(request.body)
     except ValueError as error:

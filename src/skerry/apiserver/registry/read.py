@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from skerry.apiserver.registry.encoding import decode, dumps
 from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.options import ListOptions
 from skerry.apiserver.registry.registry import Registry
 from skerry.apiserver.schema.fields import METADATA_FIELDS, field_labels, supported_fields
+from skerry.apiserver.schema.gojson import go_words
 from skerry.apiserver.store import Key, Record, TooOldError
 from skerry.model.errors import ApiError, bad_request
 from skerry.model.selectors import FieldSelector
@@ -168,9 +171,13 @@ def _token(revision: int, last: Record) -> str:
 def _read_token(token: str) -> tuple[int, str]:
     if len(token) > 2048:
         raise bad_request("invalid continue token: continue key is not valid: it has more than 2048 characters")
+    raw = b""
     try:
-        found = decode(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        found = decode(raw)
         version, revision, start = found["v"], found.get("rv"), found.get("start")
+    except msgspec.DecodeError as error:
+        raise bad_request(f"invalid continue token: continue key is not valid: {go_words(raw, error)}") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise bad_request(f"invalid continue token: continue key is not valid: {error}") from None
     if version != _TOKEN_VERSION:

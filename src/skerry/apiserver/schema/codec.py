@@ -13,7 +13,9 @@ from typing import Any
 
 import msgspec
 
+from skerry.apiserver.schema.budget import require_few_values
 from skerry.apiserver.schema.facts import FACTS
+from skerry.apiserver.schema.gojson import go_words
 from skerry.apiserver.schema.kind import KindSchema
 from skerry.apiserver.schema.scalars import json_type
 from skerry.model.errors import ApiError, bad_request, invalid, invalid_value, unsupported_media_type
@@ -28,6 +30,9 @@ MAX_DEPTH = 128
 
 _STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _SHOWN = 30
+_TYPE_META = 'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
+_SCHEME = "pkg/api/legacyscheme/scheme.go:30"
+"""What Kubernetes 1.32 calls its table of built-in kinds; part of an error's text on the wire."""
 
 
 def decode_body(content_type: str, body: bytes, schema: KindSchema, *, find_duplicates: bool = True) -> tuple[Object, list[str]]:
@@ -42,7 +47,7 @@ def decode_body(content_type: str, body: bytes, schema: KindSchema, *, find_dupl
     elif media in (YAML, "application/x-yaml", "text/yaml"):
         from skerry.apiserver.schema.yaml_body import decode_yaml
 
-        obj, duplicates = decode_yaml(body, f"the object provided is unrecognized (must be of type {schema.kind})")
+        obj, duplicates = decode_yaml(body, f"the object provided is unrecognized (must be of type {schema.kind})", f" ({_shown(body)})")
     elif media == PROTOBUF and schema.builtin:
         from skerry.apiserver.schema.protobuf import decode
 
@@ -54,24 +59,19 @@ def decode_body(content_type: str, body: bytes, schema: KindSchema, *, find_dupl
 
 
 def _decode_json(body: bytes, schema: KindSchema, *, find_duplicates: bool) -> tuple[Object, list[str]]:
+    require_few_values(body)
     try:
         obj = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _unreadable(schema, f"couldn't get version/kind; json parse error: {_words(body, error)}", body) from None
+        raise _unreadable(schema, f"couldn't get version/kind; json parse error: {go_words(body, error)}", body) from None
     if obj is None:
         return {}, []
     if obj.__class__ is not dict:
-        found = f"json: cannot unmarshal {json_type(obj)} into Go value of type map[string]interface {{}}"
+        found = f"json: cannot unmarshal {json_type(obj)} into Go value of type {_TYPE_META}"
         raise _unreadable(schema, f"couldn't get version/kind; json parse error: {found}", body)
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH and depth_exceeds(obj, MAX_DEPTH):
         raise bad_request(f"the object provided is nested deeper than {MAX_DEPTH} levels")
     return obj, duplicate_keys(body, obj) if find_duplicates else []
-
-
-def _words(body: bytes, error: Exception) -> str:
-    if not body.strip() or "truncated" in str(error):
-        return "unexpected end of JSON input"
-    return str(error)
 
 
 def _unreadable(schema: KindSchema, why: str, body: bytes) -> ApiError:
@@ -79,9 +79,10 @@ def _unreadable(schema: KindSchema, why: str, body: bytes) -> ApiError:
 
 
 def _shown(body: bytes) -> str:
+    """Return the beginning of a body: as text when it looks like JSON, else in hexadecimal."""
     if not body:
         return "<empty>"
-    text = body[:_SHOWN].decode("utf-8", "replace")
+    text = body[:_SHOWN].decode("utf-8", "replace") if body[:1] == b"{" else body[:_SHOWN].hex()
     return text if len(body) <= _SHOWN else f"{text} ..."
 
 
@@ -114,7 +115,8 @@ def _mismatch(kind: Any, version: Any, schema: KindSchema) -> str:
     if isinstance(kind, str) and ((group, number, kind) in FACTS.kinds or kind == "List"):
         internal = schema.group.partition(".")[0] or "core"
         return refusal + f"converting ({number}.{kind}) to ({internal}.{schema.kind}): unknown conversion"
-    return refusal + f'no kind "{kind}" is registered for version "{version}"'
+    where = "" if schema.group == "apiextensions.k8s.io" else f' in scheme "{_SCHEME}"'
+    return refusal + f'no kind "{kind}" is registered for version "{version}"{where}'
 
 
 def depth_exceeds(value: Any, limit: int) -> bool:

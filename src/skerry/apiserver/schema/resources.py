@@ -52,6 +52,9 @@ class ServedResource:
         return next((s for s in self.subresources if s.name == name), None)
 
 
+_LATER = frozenset(("pods/resize",))
+"""What the published table has of a later release than 1.32."""
+
 _CUSTOM_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
 """In the order in which Kubernetes lists them for custom resources."""
 
@@ -60,6 +63,7 @@ def builtin_resources(facts: Facts) -> list[ServedResource]:
     """Return every built-in resource, group by group."""
     found: list[ServedResource] = []
     for group_version, entries in facts.discovery().items():
+        entries = [e for e in entries if e["name"] not in _LATER]
         group, _, version = group_version.rpartition("/")
         nested: dict[str, list[Subresource]] = {}
         for entry in entries:

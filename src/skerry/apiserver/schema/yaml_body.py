@@ -12,12 +12,13 @@ from typing import Any
 
 import yaml
 
+from skerry.apiserver.schema.budget import MAX_VALUES
 from skerry.apiserver.schema.codec import MAX_DEPTH
 from skerry.model.errors import ApiError, bad_request
 from skerry.model.objects import Object
 
-MAX_NODES = 200_000
-"""Scalars, maps and lists, with aliases counted as often as they are used."""
+MAX_NODES = MAX_VALUES
+"""Scalars (keys too), maps and lists, with aliases counted as often as they are used."""
 
 _TRUE = frozenset(("true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON", "y", "Y"))
 _FALSE = frozenset(("false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF", "n", "N"))
@@ -33,14 +34,14 @@ class _RefusalError(Exception):
     """Why a document is not read."""
 
 
-def decode_yaml(body: bytes, refusal: str) -> tuple[Object, list[str]]:
-    """Return the object and the paths of keys that stand twice; raises ApiError 400 that begins with *refusal*."""
+def decode_yaml(body: bytes, refusal: str, shown: str = "") -> tuple[Object, list[str]]:
+    """Return the object and the paths of keys that stand twice; raises ApiError 400 that begins with *refusal* and ends with *shown*."""
     try:
         found, duplicates = _Builder(yaml.parse(body, Loader=getattr(yaml, "CLoader", yaml.Loader))).document()
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
-        raise _bad(refusal, f"yaml: {_words(error)}") from None
+        raise _bad(refusal, f"yaml: {_words(error)}{shown}") from None
     except _RefusalError as error:
-        raise _bad(refusal, f"yaml: {error}") from None
+        raise _bad(refusal, f"yaml: {error}{shown}") from None
     if not isinstance(found, dict):
         raise _bad(refusal, "couldn't get version/kind; the document is not a map")
     return found, duplicates
@@ -51,10 +52,14 @@ def _bad(refusal: str, why: str) -> ApiError:
 
 
 def _words(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    if mark is not None:
-        return f"line {mark.line + 1}: {getattr(error, 'problem', error)}"
-    return str(error).splitlines()[0][:200]
+    """Return the words of Go's YAML library, which is the same parser: it counts lines from 0, but for errors of the scanner."""
+    marks = [m for m in (getattr(error, "context_mark", None), getattr(error, "problem_mark", None)) if m is not None and m.line]
+    problem = getattr(error, "problem", None)
+    if problem is None:
+        return str(error).splitlines()[0][:200]
+    if not marks:
+        return str(problem)
+    return f"line {marks[0].line + isinstance(error, yaml.scanner.ScannerError)}: {problem}"
 
 
 class _Builder:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from skerry.apiserver.schema.gojson import go_words
 from skerry.apiserver.schema.objectmeta import validate_labels
 from skerry.apiserver.schema.rules.common import (
     IMMUTABLE,
@@ -100,10 +101,15 @@ def secret(obj: Object, old: Object | None, causes: Causes, subresource: str) ->
 
 
 def _docker(value: str, field: str, causes: Causes) -> None:
+    text = b""
     try:
-        found = msgspec.json.decode(binascii.a2b_base64(value))
-    except (msgspec.DecodeError, binascii.Error, UnicodeDecodeError, RecursionError) as error:
+        text = binascii.a2b_base64(value)
+        found = msgspec.json.decode(text)
+    except binascii.Error as error:
         causes.append(invalid_value(field, _REDACTED, str(error)))
+        return
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        causes.append(invalid_value(field, _REDACTED, go_words(text, error)))
         return
     if not isinstance(found, dict):
         causes.append(invalid_value(field, _REDACTED, "must be a JSON object"))

@@ -27,6 +27,7 @@ class TableFormat:
 
 
 _MODULES = ("pods", "core", "workloads", "cluster")
+_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 _formats: dict[str, TableFormat] = {}
 
 
@@ -40,7 +41,19 @@ def table_format(resource_key: str, printer_columns: Sequence[dict[str, Any]] | 
         for name in _MODULES:
             for key, (spec, cells) in import_module(f"{__name__}.{name}").TABLES.items():
                 _formats[key] = TableFormat(columns(spec), cells)
+        _describe()
     return _formats.get(resource_key) or _PLAIN
+
+
+def _describe() -> None:
+    """Say what the columns that are one field mean, where Kubernetes' own texts are installed."""
+    from skerry.apiserver.schema.descriptions import texts_of
+
+    name, made, data = texts_of([(_META, "name"), (_META, "creationTimestamp"), ("io.k8s.api.core.v1.ConfigMap", "data")])
+    for key, style in [*_formats.items(), ("", _PLAIN)]:
+        texts = {"Name": name, "Age": made, "Created At": made} | ({"Data": data} if key == "configmaps" else {})
+        for column in style.columns:
+            column["description"] = texts.get(column["name"], "")
 
 
 def _plain(obj: Object, now: datetime) -> list[Any]:
