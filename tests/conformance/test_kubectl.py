@@ -226,4 +226,5 @@ async def test_logs_and_commands_reach_the_node(kubectl: Kubectl) -> None:
     assert logs == "first\nof p\n"
     assert told == (3, "say hello world\n", "bye\ncommand terminated with exit code 3\n")
     assert fed[:2] == (3, "cat\nSOME INPUT\n")
-    assert "not supported" in await kubectl.refused("attach p")
+    assert "of p" in await kubectl("attach p")
+    assert "takes no input" in await kubectl.refused("attach -i p")

@@ -18,6 +18,7 @@ from skerry.kube import HttpApi
 from skerry.model.errors import unavailable
 from skerry.model.resources import BROKERS, DEVICES, NODES, PODS, SITE_LABEL, TRIGGERS, Resource
 from skerry.node.connection import AnsweringStream, HubLink
+from skerry.node.forwarding import Forwarding
 from skerry.node.host import address_towards, host_facts, host_state
 from skerry.node.identity import Identity, NodeSettings, StateFolder
 from skerry.node.identity.hub_address import HubAddress
@@ -125,6 +126,8 @@ class _Node:
         streams = PodStreams(runtime, self._pods.pod)
         link.handle("logs", streams.logs)
         link.handle("exec", streams.exec)
+        forwarding = Forwarding(self._pods.pod, runtime.pod_owner, own_uid=os.geteuid(), address=lambda: self._address)
+        link.handle("forward", forwarding.forward)
         link.handle("twin", self._twin)
         self._twins: StreamHandler | None = None
 

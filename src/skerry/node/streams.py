@@ -54,7 +54,7 @@ class PodStreams:
             raise bad_request(f'container "{key.name}" in pod "{name}" is waiting to start: {self._why_waiting(params, key.name)}')
         options = log_options(params, now=self._now())
         await stream.accept()
-        _give_up_with(stream)
+        give_up_with(stream)
         async for data in self._runtime.logs(key, attempts[-2 if previous else -1].attempt, options):
             await stream.send(data)
 
@@ -73,7 +73,7 @@ class PodStreams:
             raise internal(error.message) from error
         try:
             await stream.accept()
-            _give_up_with(stream)
+            give_up_with(stream)
             await _serve(session, stream, spec)
         finally:
             await session.kill()
@@ -113,7 +113,7 @@ def log_options(params: dict[str, Any], *, now: float) -> LogOptions:
     )
 
 
-def _give_up_with(stream: Stream) -> None:
+def give_up_with(stream: Stream) -> None:
     """End the handler when the person at the other end has gone."""
     task = asyncio.current_task()
     assert task is not None

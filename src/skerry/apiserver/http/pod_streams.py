@@ -1,4 +1,4 @@
-"""Logs of Pods and commands in them: the API's end of streams that nodes serve.
+"""Logs of Pods, commands in them and connections to them: the API's end of streams that nodes serve.
 
 A stream is asked for only after the Pod, its node and its container are known, so that a mistake is an answer in
 Kubernetes' words and not a connection that ends.
@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import AsyncGenerator
 from typing import Any
 
+from skerry.apiserver.http import port_forward
 from skerry.apiserver.http.answers import TEXT_HEADERS
 from skerry.apiserver.http.message import Request, Response, Upgrade, WebSocket
 from skerry.apiserver.http.query import flag, number, pairs
@@ -29,7 +30,7 @@ _ERROR_CHANNEL = 3
 
 
 class PodStreams:
-    """The handlers of pods/log and pods/exec."""
+    """The handlers of pods/log, pods/exec, pods/attach and pods/portforward."""
 
     def __init__(self, registry: Registry, streams: NodeStreams) -> None:
         self._registry, self._streams = registry, streams
@@ -37,6 +38,8 @@ class PodStreams:
     def add_to(self, resources: Resources) -> None:
         resources.add("pods", "log", self.log)
         resources.add("pods", "exec", self.exec)
+        resources.add("pods", "attach", self.attach)
+        resources.add("pods", "portforward", self.port_forward)
 
     async def log(self, call: Call) -> Response:
         """GET pods/NAME/log: what a container printed."""
@@ -57,17 +60,51 @@ class PodStreams:
             raise bad_request("you must specify at least one command for the container")
         if len(command) > MAX_COMMAND:
             raise bad_request(f"the command has {len(command)} words, the limit is {MAX_COMMAND}")
-        if dig(pod, "status", "phase") in ("Succeeded", "Failed"):
-            raise bad_request(f"cannot exec into a container in a completed pod; current phase is {pod['status']['phase']}")
+        _require_living(pod, "exec into a container in")
         container = container_of(pod, call.query.get("container", ""))
-        node = dig(pod, "spec", "nodeName", default="")
-        if not node:
-            raise bad_request(f"pod {pod['metadata']['name']} does not have a host assigned")
+        node = _node_of(pod)
         _require_websocket(call.request)
         flags = {name: flag(call.query, name) for name in ("stdin", "stdout", "stderr", "tty")}
         params = {**_identity(pod), "container": container, "command": command, **flags}
         stream = await self._streams.open(node, "exec", params)
         return Response(101, upgrade=Upgrade(PROTOCOLS, lambda ws: _bridge(ws, stream), stream.reset))
+
+    async def attach(self, call: Call) -> Response:
+        """GET or POST pods/NAME/attach: what a container prints from now on, as exec's channels. A container reads no input here."""
+        pod = self._pod(call)
+        _require_living(pod, "attach to a container in")
+        container = container_of(pod, call.query.get("container", ""))
+        if flag(call.query, "stdin"):
+            raise bad_request(f"container {container} takes no input: attach without -i, or run a command with kubectl exec -i")
+        node = _node_of(pod)
+        _require_websocket(call.request)
+        params = {**_identity(pod), "container": container, "follow": True, "tailLines": 0}
+        stream = await self._streams.open(node, "logs", params)
+        return Response(101, upgrade=Upgrade(PROTOCOLS, lambda ws: _show(ws, stream), stream.reset))
+
+    async def port_forward(self, call: Call) -> Response:
+        """GET or POST pods/NAME/portforward: connections to the Pod's ports."""
+        pod = self._pod(call)
+        _require_living(pod, "forward ports of")
+        node = _node_of(pod)
+        _require_websocket(call.request)
+        ports = [int(p) for k, v in pairs(call.request.query) if k == "ports" for p in v.split(",") if p.isascii() and p.isdigit()]
+        if len(ports) > port_forward.MAX_PORTS or not all(0 < p < 1 << 16 for p in ports):
+            raise bad_request(f"ports: at most {port_forward.MAX_PORTS}, each from 1 to 65535")
+
+        async def opened(port: int) -> NodeStream:
+            return await self._streams.open(node, "forward", {**_identity(pod), "port": port})
+
+        async def serve(ws: WebSocket) -> None:
+            if ws.protocol == port_forward.TUNNEL:
+                await port_forward.tunnel(ws, opened)
+            else:
+                await port_forward.channels(ws, ports, opened)
+
+        offered = call.request.headers.get("sec-websocket-protocol", "")
+        if port_forward.TUNNEL not in offered and not ports:
+            raise bad_request('query parameter "ports" is required')
+        return Response(101, upgrade=Upgrade(port_forward.PROTOCOLS, serve, lambda: None))
 
     def _pod(self, call: Call) -> Object:
         found: Object = decode(self._registry.find(call.kind, call.target.namespace, call.target.name).value)
@@ -76,6 +113,19 @@ class PodStreams:
 
 def _identity(pod: Object) -> dict[str, Any]:
     return {k: pod["metadata"].get(k, "") for k in ("namespace", "name", "uid")}
+
+
+def _require_living(pod: Object, doing: str) -> None:
+    phase = dig(pod, "status", "phase")
+    if phase in ("Succeeded", "Failed"):
+        raise bad_request(f"cannot {doing} a completed pod; current phase is {phase}")
+
+
+def _node_of(pod: Object) -> str:
+    node = dig(pod, "spec", "nodeName", default="")
+    if not node:
+        raise bad_request(f"pod {pod['metadata']['name']} does not have a host assigned")
+    return str(node)
 
 
 def container_of(pod: Object, wanted: str) -> str:
@@ -147,6 +197,31 @@ async def _bridge(ws: WebSocket, stream: NodeStream) -> None:
             await upward
         stream.reset()
         await ws.close()
+
+
+async def _show(ws: WebSocket, stream: NodeStream) -> None:
+    """Send a log as standard output until the container has ended or the client is gone."""
+    hearing = asyncio.create_task(_until_gone(ws, stream))
+    try:
+        await stream.finish()
+        while (data := await stream.receive()) is not None:
+            await ws.send(b"\x01" + data)
+        await ws.send(bytes((_ERROR_CHANNEL,)) + dumps({"metadata": {}, "status": "Success"}))
+    except ConnectionError:
+        with contextlib.suppress(ConnectionError):
+            await ws.send(_broken("the connection to the node broke"))
+    finally:
+        hearing.cancel()
+        with contextlib.suppress(asyncio.CancelledError, ConnectionError):
+            await hearing
+        stream.reset()
+        await ws.close()
+
+
+async def _until_gone(ws: WebSocket, stream: NodeStream) -> None:
+    while await ws.receive() is not None:
+        pass
+    stream.reset()
 
 
 async def _to_node(ws: WebSocket, stream: NodeStream) -> None:

@@ -21,13 +21,10 @@ from skerry.model.errors import bad_request
 from skerry.model.objects import dig
 
 REFUSED = {
-    ("pods", "attach"): "kubectl attach is not supported: use kubectl logs -f to follow what a container prints",
     ("pods", "ephemeralcontainers"): "kubectl debug is not supported: containers cannot join a Pod that runs",
-    ("pods", "portforward"): "kubectl port-forward is not supported: a Pod's declared ports are on its node's address",
     ("pods", "proxy"): "the Pod proxy is not supported: a Pod's declared ports are on its node's address",
     ("services", "proxy"): "the Service proxy is not supported",
     ("nodes", "proxy"): "the node proxy is not supported",
-    ("serviceaccounts", "token"): "tokens of service accounts are not supported: use a client certificate",
     ("certificatesigningrequests.certificates.k8s.io", "approval"): "nodes join through Enrollments: kubectl get enrollments",
 }
 _SUCCESS = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}

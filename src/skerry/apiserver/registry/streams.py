@@ -2,7 +2,8 @@
 
 Every kind has `namespace` and `name`. `logs`: uid, container, follow, previous, timestamps, and where they are asked for
 tailLines, limitBytes, sinceSeconds (numbers) and sinceTime (RFC 3339); the node sends the bytes as they are. `twin`: watch; the
-node sends a DeviceTwin a line. `exec`: uid, container, command (a list), stdin, stdout, stderr, tty.
+node sends a DeviceTwin a line. `exec`: uid, container, command (a list), stdin, stdout, stderr, tty. `forward`: uid, port; the bytes
+of one TCP connection, both ways.
 
 `exec` carries frames both ways: channel and length (`>BI`), then the payload. Channels are Kubernetes' own: 0 stdin, 1
 stdout, 2 stderr, 3 Status, 4 resize, 255 closes the channel that its payload names.
