@@ -39,6 +39,7 @@ from skerry.apiserver.registry.registry import Registry
 from skerry.apiserver.registry.streams import SwitchedStreams
 from skerry.apiserver.schema import Catalogue
 from skerry.apiserver.store import Change, Key, Store
+from skerry.apiserver.token_service import TokenService
 from skerry.model.kinds import all_definitions
 
 
@@ -68,10 +69,10 @@ class ApiServer:
         routes: Iterable[Route] = (),
         tokens: TokenAuthenticator | None = None,
         certificate: CertificateUser | None = None,
+        token_keys: Path | None = None,
         now: Callable[[], datetime],
     ) -> None:
         self.store = store
-        self._tokens = tokens
         self._certificate = certificate
         self.catalogue = Catalogue()
         self.kinds = Kinds()
@@ -87,15 +88,17 @@ class ApiServer:
         for key in RESOURCES:
             self.chain.validating(key, ("CREATE", "UPDATE"), self._judge_roles)
         self.streams = SwitchedStreams()
+        self.tokens = TokenService(self.registry, self.catalogue, token_keys, tokens)
         self.resources = self._resources()
-        self.routes = RouteTable([*self._own_routes(), *routes])
+        self.routes = RouteTable([*self._own_routes(), *self.tokens.routes(), *routes])
 
     def _resources(self) -> Resources:
         renderer = Renderer(self.registry)
         resources = Resources(self.registry, self.access, renderer)
         self.kinds.add(twin_kind(self.catalogue))
         Subresources(self.registry, self.catalogue).add_to(resources)
-        Reviews(self.registry, self.access, self._tokens).add_to(resources)
+        Reviews(self.registry, self.access, self.tokens.authenticator).add_to(resources)
+        self.tokens.add_to(resources)
         PodStreams(self.registry, self.streams).add_to(resources)
         Twins(self.registry, self.streams, renderer).add_to(resources)
         return resources
@@ -108,11 +111,12 @@ class ApiServer:
         routes: Iterable[Route] = (),
         tokens: TokenAuthenticator | None = None,
         certificate: CertificateUser | None = None,
+        token_keys: Path | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> ApiServer:
         indexer = Indexer()
         store = await Store.open(path, index=indexer)
-        server = cls(store, indexer, routes=routes, tokens=tokens, certificate=certificate, now=now)
+        server = cls(store, indexer, routes=routes, tokens=tokens, certificate=certificate, token_keys=token_keys, now=now)
         await server.start()
         return server
 
@@ -125,8 +129,9 @@ class ApiServer:
         await bootstrap(self.registry)
         await self.custom.settle_all()
         self._tasks.append(asyncio.create_task(self.custom.run(), name="custom kinds"))
+        self._tasks.append(asyncio.create_task(self.tokens.run(), name="tokens"))
         self.dispatcher = Dispatcher(self.routes, self.resources, self.access, identity=self._identity)
-        self.http = ApiHttp(self.dispatcher.handle, tokens=self._tokens, certificate=self._certificate)
+        self.http = ApiHttp(self.dispatcher.handle, tokens=self.tokens.authenticator, certificate=self._certificate)
 
     def _judge_nodes(self, asked: Admission) -> None:
         """Refuse what a node may not write; for everybody else this costs one look."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from skerry.trust import TrustError, Workshop, facts_of_pem, pem_to_der
+from skerry.trust import TrustError, Workshop, facts_of_pem, pem_to_der, token_keys
 from skerry.trust.joining import ca_hash
 
 ADMIN_USER, ADMIN_GROUP = "skerry-admin", "system:masters"
@@ -45,6 +45,10 @@ class Pki:
     def admin(self) -> Path:
         return self.folder / "admin.pem"
 
+    @property
+    def token_keys(self) -> Path:
+        return self.folder / token_keys.FILE
+
     def ca_pem(self) -> str:
         return self.ca.read_text()
 
@@ -64,8 +68,18 @@ class Pki:
         except (TrustError, OSError) as error:
             raise PkiError(f"{self.ca} cannot be read ({error}); put it back from a backup: every node has pinned it") from error
         await self.renew_server(names, workshop, now)
+        await self._prepare_token_keys(workshop)
         if is_due(self.admin, now):
             await workshop.issue_admin(self.folder, self.admin, user=ADMIN_USER, group=ADMIN_GROUP)
+
+    async def _prepare_token_keys(self, workshop: Workshop) -> None:
+        """Make the key of tokens at the first start; a damaged file is never replaced, since every Pod's token hangs on it."""
+        if not self.token_keys.exists():
+            await workshop.make_token_keys(self.token_keys)
+        try:
+            token_keys.read(self.token_keys)
+        except (OSError, ValueError) as error:
+            raise PkiError(str(error)) from error
 
     async def renew_server(self, names: Sequence[str], workshop: Workshop, now: datetime) -> bool:
         """Issue the hub's certificate anew when it runs out or lacks a name; return whether it did."""

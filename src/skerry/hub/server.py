@@ -131,7 +131,11 @@ class Hub:
 
     async def _open_stores(self) -> None:
         data = self.settings.data
-        self.server = await ApiServer.open(data / "hub.sqlite", certificate=lambda ssl_object: user_by_certificate(self.roster, ssl_object))
+        self.server = await ApiServer.open(
+            data / "hub.sqlite",
+            certificate=lambda ssl_object: user_by_certificate(self.roster, ssl_object),
+            token_keys=self.pki.token_keys,
+        )
         self._closers.append(self.server.close)
         self.event_log = await HubLog.open(data / "events.sqlite")
         self._closers.append(self.event_log.close)

@@ -8,12 +8,16 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import trustme
 
 from skerry.apiserver.http.shell import CertificateUser, TokenAuthenticator
 from skerry.apiserver.server import ApiServer
+from skerry.trust import create_private, token_keys
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,10 @@ async def running(
     folder: Path, *, tokens: TokenAuthenticator | None = None, certificate: CertificateUser | None = None
 ) -> AsyncIterator[Running]:
     """Run an API server whose state is in *folder*."""
-    server = await ApiServer.open(folder / "hub.sqlite", tokens=tokens, certificate=certificate)
+    keys = folder / token_keys.FILE
+    if not keys.exists():
+        create_private(keys, _token_keys())
+    server = await ApiServer.open(folder / "hub.sqlite", tokens=tokens, certificate=certificate, token_keys=keys)
     ca = trustme.CA(key_type=trustme.KeyType.ECDSA)
     listener = await asyncio.get_running_loop().create_server(server.http.protocol_factory, "127.0.0.1", 0, ssl=_context(ca))
     port = listener.sockets[0].getsockname()[1]
@@ -44,6 +51,15 @@ async def running(
     finally:
         listener.close()
         await server.close()
+
+
+@cache
+def _token_keys() -> bytes:
+    """Return one file of keys for all servers of a process: an RSA key takes its time."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / token_keys.FILE
+        token_keys.make(path, datetime.now(UTC))
+        return path.read_bytes()
 
 
 def _context(ca: trustme.CA) -> ssl.SSLContext:

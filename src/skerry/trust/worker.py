@@ -70,6 +70,13 @@ def _issue_node(ask: Mapping[str, Any]) -> dict[str, Any]:
     return {"certificate": authority.issue_node(*_ca(ask), ask["request"], ask["node"], _now(ask))}
 
 
+def _make_token_keys(ask: Mapping[str, Any]) -> dict[str, Any]:
+    from skerry.trust import token_keys
+
+    token_keys.make(Path(ask["file"]), _now(ask))
+    return {}
+
+
 TASKS: Mapping[str, Task] = {
     "make-node-key": _make_node_key,
     "make-ca": _make_ca,
@@ -77,6 +84,7 @@ TASKS: Mapping[str, Task] = {
     "issue-admin": _issue_admin,
     "read-request": _read_request,
     "issue-node": _issue_node,
+    "make-token-keys": _make_token_keys,
 }
 
 

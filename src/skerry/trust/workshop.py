@@ -55,6 +55,10 @@ class Workshop:
         """Check a certificate request's signature and return its key's hash; raises TrustError when it is no good."""
         return str((await self._ask("read-request", request=request))["key_hash"])
 
+    async def make_token_keys(self, file: Path) -> None:
+        """Make the key that signs the tokens of ServiceAccounts; fails when the file is there already."""
+        await self._ask("make-token-keys", file=str(file))
+
     async def issue_node(self, ca_folder: Path, request: str, node: str) -> str:
         """Return a certificate (PEM) for the node's key."""
         return str((await self._ask("issue-node", ca_folder=str(ca_folder), request=request, node=node))["certificate"])

@@ -95,7 +95,7 @@ async def test_a_first_start_makes_everything_private(tmp_path: Path) -> None:
 
     assert pki.folder.stat().st_mode & 0o777 == 0o700
     assert {p.name: oct(p.stat().st_mode & 0o777) for p in pki.folder.iterdir()} == dict.fromkeys(
-        ("ca.key", "ca.crt", "server.pem", "admin.pem"), "0o600"
+        ("ca.key", "ca.crt", "server.pem", "admin.pem", "token-keys.json"), "0o600"
     )
     assert facts_of_pem(pki.admin.read_text()).organizations == ("system:masters",)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from skerry.apiserver.registry.encoding import decode
-from skerry.apiserver.store import Key, Store
+from skerry.apiserver.store import Key, Record, Store
 from skerry.model.objects import Object, dig
 
 
@@ -14,6 +14,10 @@ class StoreFacts:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+
+    def record(self, key: str, namespace: str, name: str) -> Record | None:
+        """Return the stored record: the same one as long as nothing was written."""
+        return self._store.get(Key(key, namespace, name))
 
     def get(self, key: str, namespace: str, name: str) -> Object | None:
         record = self._store.get(Key(key, namespace, name))

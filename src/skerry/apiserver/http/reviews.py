@@ -6,10 +6,10 @@ from typing import Any
 
 from skerry.apiserver.access.attributes import Attributes, refusal
 from skerry.apiserver.access.authorise import Access
+from skerry.apiserver.access.tokens.authenticate import Tokens
 from skerry.apiserver.http.answers import json_answer
 from skerry.apiserver.http.message import Response, User
 from skerry.apiserver.http.resources import Call, Resources
-from skerry.apiserver.http.shell import TokenAuthenticator
 from skerry.apiserver.registry.body import read_as
 from skerry.apiserver.registry.encoding import dumps
 from skerry.apiserver.registry.options import write_options
@@ -23,7 +23,7 @@ _AUTHORIZATION, _AUTHENTICATION = "authorization.k8s.io", "authentication.k8s.io
 class Reviews:
     """The handlers, ready to be added to `Resources`."""
 
-    def __init__(self, registry: Registry, access: Access, tokens: TokenAuthenticator | None) -> None:
+    def __init__(self, registry: Registry, access: Access, tokens: Tokens) -> None:
         self._registry, self._access, self._tokens = registry, access, tokens
 
     def add_to(self, resources: Resources) -> None:
@@ -68,10 +68,15 @@ class Reviews:
         return self._answer(call, review, {"userInfo": _info(call.request.user)})
 
     async def token(self, call: Call) -> Response:
-        """Whose token is this?"""
+        """Whose token is this, and is it meant for these audiences?"""
         review, spec = self._read(call)
-        user = self._tokens.user_of(str(spec.get("token") or "")) if self._tokens is not None and spec.get("token") else None
-        status = {"authenticated": True, "user": _info(user)} if user is not None else {"user": {}}
+        if not spec.get("token"):
+            raise bad_request("token is required for TokenReview in authentication")
+        audiences = [str(a) for a in spec.get("audiences") or ()]
+        found = self._tokens.review(str(spec["token"]), audiences)
+        if found is None:
+            return self._answer(call, review, {"user": {}, "error": "invalid bearer token"})
+        status: Object = {"authenticated": True, "user": _info(found[0]), "audiences": list(found[1])}
         return self._answer(call, review, status)
 
     def _read(self, call: Call) -> tuple[Object, dict[str, Any]]:

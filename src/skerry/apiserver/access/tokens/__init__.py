@@ -1,0 +1,1 @@
+"""Bearer tokens: of ServiceAccounts (signed, bound to what must still exist) and of nodes-to-be (bootstrap tokens)."""
