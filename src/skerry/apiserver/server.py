@@ -13,7 +13,7 @@ from skerry.apiserver.access.authorise import Access as Authorisation
 from skerry.apiserver.access.escalation import refusal_of_role
 from skerry.apiserver.access.rbac import RESOURCES, Rbac
 from skerry.apiserver.access.store_facts import StoreFacts
-from skerry.apiserver.bootstrap import bootstrap
+from skerry.apiserver.bootstrap import SERVER, bootstrap
 from skerry.apiserver.http.answers import json_answer, text_answer
 from skerry.apiserver.http.discovery import Discovery
 from skerry.apiserver.http.dispatch import Dispatcher
@@ -38,6 +38,7 @@ from skerry.apiserver.registry.kinds import Kinds
 from skerry.apiserver.registry.registry import Registry
 from skerry.apiserver.registry.streams import SwitchedStreams
 from skerry.apiserver.schema import Catalogue
+from skerry.apiserver.services import Addresses, complete_services
 from skerry.apiserver.store import Change, Key, Store
 from skerry.apiserver.token_service import TokenService
 from skerry.model.kinds import all_definitions
@@ -79,6 +80,8 @@ class ApiServer:
         serve_builtins(self.kinds, self.catalogue)
         self.chain = standard_chain()
         admit_definitions(self.chain, all_definitions())
+        self.addresses = Addresses(store)
+        self.addresses.add_to(self.chain)
         self.registry = Registry(store, self.kinds, self.chain, now=now)
         self.custom = CustomKinds(self.registry, self.catalogue, indexer.select_by)
         self._tasks: list[asyncio.Task[None]] = []
@@ -127,6 +130,7 @@ class ApiServer:
         self.custom.load()
         self.store.subscribe(self.custom.follow)
         await bootstrap(self.registry)
+        await complete_services(self.registry, self.addresses, SERVER)
         await self.custom.settle_all()
         self._tasks.append(asyncio.create_task(self.custom.run(), name="custom kinds"))
         self._tasks.append(asyncio.create_task(self.tokens.run(), name="tokens"))

@@ -57,12 +57,13 @@ NOT_COMPARED = {
         ),
         GO,
     ),
+    "create-service-bad-ip": "judged where addresses are given, before the rules of the kind",
     "crd-wrong-type-list": "we do not look for unknown fields inside a value of the wrong type",
     "crd-wrong-version": "we do not look for unknown fields of a version that was refused",
 }
 FROM_THE_REGISTRY = {
     "Pod": ("spec.preemptionPolicy", "spec.priority", "spec.serviceAccount", "spec.serviceAccountName", "spec.tolerations", "spec.volumes"),
-    "Service": ("spec.clusterIP", "spec.clusterIPs", "spec.healthCheckNodePort"),
+    "Service": ("spec.clusterIP", "spec.clusterIPs", "spec.healthCheckNodePort", "spec.ipFamilies", "spec.ipFamilyPolicy"),
     "Node": ("spec.taints",),
     "PersistentVolume": ("status.lastPhaseTransitionTime",),
 }

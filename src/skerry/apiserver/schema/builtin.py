@@ -154,7 +154,7 @@ _MODULES: dict[str, dict[tuple[str, str], str]] = {
         ("autoscaling", "Scale"): "workloads",
         ("", "ConfigMap"): "core",
         ("", "Secret"): "core",
-        ("", "Service"): "core",
+        ("", "Service"): "services",
         ("", "Namespace"): "core",
         ("", "Node"): "core",
         ("", "Event"): "core",

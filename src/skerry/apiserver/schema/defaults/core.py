@@ -1,16 +1,18 @@
-"""Defaults of the core group that are not about Pods or volumes. Addresses (clusterIP, nodePort) are the registry's to give."""
+"""Defaults of the core group that are not about Pods or volumes.
+
+Families, addresses and node ports of Services are `apiserver.services`' to give.
+"""
 
 from __future__ import annotations
 
 import base64
-from typing import Any
 
 from skerry.model.objects import Object
 from skerry.model.quantity import canonical
 
 
 def service(obj: Object) -> None:
-    """Complete a Service; the registry gives clusterIP and nodePort where a Service needs them."""
+    """Complete a Service but for what is allocated."""
     spec = obj["spec"]
     spec.setdefault("sessionAffinity", "None")
     if spec["sessionAffinity"] == "ClientIP":
@@ -29,19 +31,6 @@ def service(obj: Object) -> None:
         spec.setdefault("allocateLoadBalancerNodePorts", True)
     if kind != "ExternalName":
         spec.setdefault("internalTrafficPolicy", "Cluster")
-        _families(spec)
-
-
-def _families(spec: dict[str, Any]) -> None:
-    headless = spec.get("clusterIP") == "None"
-    if headless:
-        spec.setdefault("clusterIPs", ["None"])
-    elif spec.get("clusterIP") and not spec.get("clusterIPs"):
-        spec["clusterIPs"] = [spec["clusterIP"]]
-    both = headless and not spec.get("selector")
-    spec.setdefault("ipFamilyPolicy", "RequireDualStack" if both else "SingleStack")
-    dual = spec["ipFamilyPolicy"] == "RequireDualStack"
-    spec.setdefault("ipFamilies", ["IPv4", "IPv6"] if dual else ["IPv4"])
 
 
 def secret(obj: Object) -> None:

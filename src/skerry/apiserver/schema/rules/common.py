@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -26,6 +27,13 @@ amount = lru_cache(maxsize=1024)(parse)
 _CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]+")
 _PORT_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _ENV_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
+
+
+def ip_address(text: str, field: str, causes: Causes) -> None:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        causes.append(invalid_value(field, text, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"))
 
 
 def go_invalid(field: str, shown: str, detail: str) -> Cause:

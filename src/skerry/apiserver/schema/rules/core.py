@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import binascii
-import ipaddress
 from typing import Any
 
 import msgspec
 
 from skerry.apiserver.schema.gojson import go_words
-from skerry.apiserver.schema.objectmeta import validate_labels
 from skerry.apiserver.schema.rules.common import (
     IMMUTABLE,
     MAX_DATA_BYTES,
     NOT_NEGATIVE,
     Causes,
-    Map,
     amount,
     config_key_error,
-    dns_label,
+    ip_address,
     one_of,
     port_number,
-    port_or_name,
     too_long,
 )
 from skerry.model.errors import Cause, forbidden_field, invalid_value, required
-from skerry.model.names import dns_subdomain_error, qualified_name_error
+from skerry.model.names import qualified_name_error
 from skerry.model.objects import Object
 
 _FROZEN = "field is immutable when `immutable` is set"
@@ -115,88 +111,6 @@ def _docker(value: str, field: str, causes: Causes) -> None:
         causes.append(invalid_value(field, _REDACTED, "must be a JSON object"))
 
 
-_SERVICE_TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
-
-
-def service(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
-    if subresource == "status":
-        return
-    spec = obj["spec"]
-    kind = spec.get("type")
-    headless = spec.get("clusterIP") == "None"
-    if not spec.get("ports") and not headless and kind != "ExternalName":
-        causes.append(required("spec.ports"))
-    if kind == "ExternalName" and not spec.get("externalName"):
-        causes.append(required("spec.externalName"))
-    elif kind == "ExternalName" and dns_subdomain_error(spec["externalName"].lower().rstrip(".")):
-        causes.append(invalid_value("spec.externalName", spec["externalName"], dns_subdomain_error(spec["externalName"]) or ""))
-    elif kind == "LoadBalancer" and headless:
-        causes.append(invalid_value("spec.clusterIPs[0]", "None", "may not be set to 'None' for LoadBalancer services"))
-    _service_ports(spec, kind, causes)
-    validate_labels(spec.get("selector"), causes, "spec.selector")
-    one_of(spec.get("sessionAffinity"), ("ClientIP", "None"), "spec.sessionAffinity", causes)
-    one_of(kind, _SERVICE_TYPES, "spec.type", causes)
-    _cluster_ip(spec, kind, causes)
-    for i, address in enumerate(spec.get("externalIPs") or ()):
-        _ip(address, f"spec.externalIPs[{i}]", causes)
-    if old is not None:
-        _service_update(spec, old["spec"], causes)
-
-
-def _service_ports(spec: Map, kind: str, causes: Causes) -> None:
-    ports = spec.get("ports") or ()
-    names: set[str] = set()
-    numbers: set[tuple[Any, Any]] = set()
-    for i, port in enumerate(ports):
-        at = f"spec.ports[{i}]"
-        name = port.get("name")
-        if name:
-            dns_label(name, f"{at}.name", causes)
-            if name in names:
-                causes.append(Cause(f"{at}.name", "FieldValueDuplicate", f'Duplicate value: "{name}"'))
-            names.add(name)
-        elif len(ports) > 1:
-            causes.append(required(f"{at}.name"))
-        port_number(port.get("port"), f"{at}.port", causes)
-        one_of(port.get("protocol"), ("SCTP", "TCP", "UDP"), f"{at}.protocol", causes)
-        port_or_name(port.get("targetPort"), f"{at}.targetPort", causes)
-        if kind == "ClusterIP" and port.get("nodePort"):
-            causes.append(forbidden_field(f"{at}.nodePort", "may not be used when `type` is 'ClusterIP'"))
-        key = (port.get("protocol"), port.get("port"))
-        if key in numbers:
-            causes.append(Cause(at, "FieldValueDuplicate", f"Duplicate value: {_go_port(port)}"))
-        numbers.add(key)
-
-
-def _go_port(port: Map) -> str:
-    target = 'intstr.IntOrString{Type:0, IntVal:0, StrVal:""}'
-    found = f'Protocol:"{port.get("protocol", "")}", AppProtocol:(*string)(nil), Port:{port.get("port", 0)}, TargetPort:{target}'
-    return f'core.ServicePort{{Name:"", {found}, NodePort:0}}'
-
-
-def _cluster_ip(spec: Map, kind: str, causes: Causes) -> None:
-    for i, address in enumerate(spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else [])):
-        if kind == "ExternalName":
-            causes.append(forbidden_field(f"spec.clusterIPs[{i}]", "may not be set for ExternalName services"))
-        elif address != "None":
-            _ip(address, f"spec.clusterIPs[{i}]", causes)
-
-
-def _ip(text: str, field: str, causes: Causes) -> None:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        causes.append(invalid_value(field, text, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"))
-
-
-def _service_update(spec: Map, old: Map, causes: Causes) -> None:
-    before, after = old.get("clusterIP"), spec.get("clusterIP")
-    if "ExternalName" in (spec.get("type"), old.get("type")) or not before or before == after:
-        return
-    shown = "[]string{" + ", ".join(f'"{a}"' for a in [after] if a) + "}"
-    causes.append(Cause("spec.clusterIPs[0]", "FieldValueInvalid", f"Invalid value: {shown}: may not change once set"))
-
-
 def namespace(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
     for i, finalizer in enumerate((obj.get("spec") or {}).get("finalizers") or ()):
         if finalizer == "kubernetes":
@@ -271,7 +185,7 @@ def endpoints(obj: Object, old: Object | None, causes: Causes, subresource: str)
         if not subset.get("addresses") and not subset.get("notReadyAddresses"):
             causes.append(required(at, "must specify `addresses` or `notReadyAddresses`"))
         for j, address in enumerate(subset.get("addresses") or ()):
-            _ip(address.get("ip") or "", f"{at}.addresses[{j}].ip", causes)
+            ip_address(address.get("ip") or "", f"{at}.addresses[{j}].ip", causes)
         for j, port in enumerate(subset.get("ports") or ()):
             if len(subset["ports"]) > 1 and not port.get("name"):
                 causes.append(required(f"{at}.ports[{j}].name"))
