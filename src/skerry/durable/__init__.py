@@ -3,6 +3,7 @@
 The API's store, the event logs and a node's memory all write through a `Writer`. `hold_folder` keeps a second process out.
 """
 
+from skerry.durable.checksums import is_damage
 from skerry.durable.connection import quick_check
 from skerry.durable.errors import (
     StoreBusyError,
@@ -13,13 +14,16 @@ from skerry.durable.errors import (
     StoreFullError,
     StoreLockedError,
 )
+from skerry.durable.files import put_in_place, sync_folder, write_private
 from skerry.durable.group import Result, Work
 from skerry.durable.lock import HeldLock, hold_folder
+from skerry.durable.rebuild import Rebuild
 from skerry.durable.space import Space
 from skerry.durable.writer import Writer
 
 __all__ = [
     "HeldLock",
+    "Rebuild",
     "Result",
     "Space",
     "StoreBusyError",
@@ -32,5 +36,9 @@ __all__ = [
     "Work",
     "Writer",
     "hold_folder",
+    "is_damage",
+    "put_in_place",
     "quick_check",
+    "sync_folder",
+    "write_private",
 ]

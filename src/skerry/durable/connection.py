@@ -8,12 +8,16 @@ Files are 0600; a file that is not ours, or is of a later version, is refused an
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
 
+from skerry.durable import checksums, failpoints
 from skerry.durable.errors import StoreFormatError
+from skerry.durable.files import put_in_place, sync_folder
+from skerry.durable.rebuild import Rebuild, leftover
 
 APPLICATION_ID = 0x736B7279  # "skry", in the file's header
 WAL_LIMIT_BYTES = 4 << 20  # what the WAL shrinks to after a checkpoint
@@ -30,29 +34,88 @@ _WRITER_PRAGMAS = (
 _BUSY_TIMEOUT_MS = 5_000
 
 
-def open_writer(path: Path, migrations: Sequence[str], *, vfs: str | None = None) -> apsw.Connection:
-    """Open *path* for its only writer, made if need be, with all *migrations* applied."""
+def open_writer(path: Path, migrations: Sequence[str], *, vfs: str | None = None, rebuild: Rebuild | None = None) -> apsw.Connection:
+    """Open *path* for its only writer, made if need be, with all *migrations* applied.
+
+    With *rebuild* the file has page checksums, and one of an older kind is first copied into a new one, which takes its place.
+    """
     _create(path)
-    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW
-    db = apsw.Connection(str(path.resolve()), flags=flags, vfs=vfs)
+    if rebuild is not None:
+        leftover(path).unlink(missing_ok=True)
+    db = _opened(path, migrations, vfs, rebuild)
+    if rebuild is not None and rebuild.needed(db):
+        _replace(db, path, migrations, vfs, rebuild)
+        db = _opened(path, migrations, vfs, rebuild)
     try:
-        _protect(db)
-        _require_ours(db, path, known=len(migrations))
-        for pragma in _WRITER_PRAGMAS:
-            db.execute(f"PRAGMA {pragma}")
-        _require_wal(db)
-        db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        _migrate(db, migrations)
-    except apsw.NotADBError as error:
-        db.close()
-        raise StoreFormatError(f"{path} is not a database: move it away, or restore a backup") from error
-    except apsw.CorruptError as error:
-        db.close()
-        raise StoreFormatError(f"{path} is damaged ({error}): restore a backup") from error
+        with _readable(path):
+            _migrate(db, migrations)
     except BaseException:
         db.close()
         raise
     return db
+
+
+def _opened(path: Path, migrations: Sequence[str], vfs: str | None, rebuild: Rebuild | None) -> apsw.Connection:
+    """Open *path* as it is, the write-ahead log of an earlier life moved into it."""
+    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW
+    db = apsw.Connection(str(path.resolve()), flags=flags, vfs=vfs)
+    try:
+        with _readable(path):
+            _protect(db)
+            _require_ours(db, path, known=len(migrations))
+            if rebuild is not None:
+                _reserve(db, path, rebuild)
+            for pragma in _WRITER_PRAGMAS:
+                db.execute(f"PRAGMA {pragma}")
+            _require_wal(db)
+            db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Translate what says that the file is damaged."""
+    try:
+        yield
+    except apsw.NotADBError as error:
+        raise StoreFormatError(f"{path} is not a database: move it away, or restore a backup") from error
+    except apsw.Error as error:
+        if checksums.is_damage(error):
+            raise StoreFormatError(f"{path} is damaged ({error}): restore a backup") from error
+        raise
+
+
+def _reserve(db: apsw.Connection, path: Path, rebuild: Rebuild) -> None:
+    """Give a new file room for its checksums; refuse one that says it has none although its version does."""
+    version = _number(db, "user_version")
+    if version == 0 and not db.execute("SELECT 1 FROM sqlite_schema").fetchone():
+        db.reserve_bytes("main", checksums.RESERVED_BYTES)
+    elif version >= rebuild.since and db.reserve_bytes("main", -1) != checksums.RESERVED_BYTES:
+        raise StoreFormatError(f"{path} is damaged (its header denies the checksums of its pages): restore a backup")
+
+
+def _replace(old: apsw.Connection, path: Path, migrations: Sequence[str], vfs: str | None, rebuild: Rebuild) -> None:
+    """Copy what *old* holds into a new file and put that in its place; a kill leaves the old or the new, whole."""
+    new_path = leftover(path)
+    try:
+        _create(new_path)
+        new = apsw.Connection(str(new_path.resolve()), flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW, vfs=vfs)
+        try:
+            _protect(new)
+            new.reserve_bytes("main", checksums.RESERVED_BYTES)
+            list(new.execute("PRAGMA journal_mode=OFF"))  # a kill leaves a file that nobody looks at
+            new.execute("PRAGMA synchronous=OFF")
+            _migrate(new, migrations)
+            with _readable(path):
+                rebuild.copy(old, new)
+        finally:
+            new.close()
+    finally:
+        old.close()  # the last connection: it leaves no write-ahead log that could be taken for the new file's
+    put_in_place(new_path, path)
 
 
 def open_reader(path: Path, *, vfs: str | None = None) -> apsw.Connection:
@@ -67,8 +130,10 @@ def quick_check(db: apsw.Connection) -> list[str]:
     """Return what is wrong with the file, at most ten findings; none is a healthy one. Reads the whole file."""
     try:
         found = [str(row[0]) for row in db.execute("PRAGMA quick_check(10)")]
-    except apsw.CorruptError as error:  # so broken that the check itself cannot go on
-        return [str(error)]
+    except apsw.Error as error:
+        if not checksums.is_damage(error):
+            raise
+        return [str(error)]  # so broken that the check itself cannot go on
     return [] if found == ["ok"] else found
 
 
@@ -78,11 +143,8 @@ def _create(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except FileExistsError:
         return
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    failpoints.reach("durable.file_created")
+    sync_folder(path.parent)
 
 
 def _protect(db: apsw.Connection) -> None:
@@ -115,8 +177,11 @@ def _migrate(db: apsw.Connection, migrations: Sequence[str]) -> None:
     for number in range(_number(db, "user_version"), len(migrations)):
         db.execute("BEGIN IMMEDIATE")
         try:
+            failpoints.reach("durable.migration_begun")
             db.execute(migrations[number])
+            failpoints.reach("durable.migration_made")
             db.execute(f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={number + 1}; COMMIT")
+            failpoints.reach("durable.migration_committed")
         except BaseException:
             if db.in_transaction:
                 db.execute("ROLLBACK")

@@ -31,7 +31,8 @@ class Reader:
         try:
             return work(self._db)
         finally:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # an I/O error ends it
+                self._db.execute("ROLLBACK")
 
     def close(self) -> None:
         if self._db is not None:

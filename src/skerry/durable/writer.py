@@ -18,13 +18,14 @@ from typing import Any, TypeVar
 
 import apsw
 
-from skerry.durable import failpoints
+from skerry.durable import checksums, failpoints
 from skerry.durable.checkpoints import Checkpoints
 from skerry.durable.connection import open_writer
 from skerry.durable.errors import StoreBusyError, StoreClosedError, StoreError, StoreFailedError, StoreFullError
 from skerry.durable.group import LATCHING_ERRORS, GroupLostError, Result, Work, run_group
 from skerry.durable.lock import HeldLock, hold
 from skerry.durable.reader import Reader
+from skerry.durable.rebuild import Rebuild
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +40,12 @@ READS_LIMIT = 1_024  # reads that may wait
 class Writer:
     """The only writer of one SQLite file; `open` makes one, `close` ends it."""
 
-    def __init__(self, path: Path, loop: asyncio.AbstractEventLoop, lock: HeldLock, vfs: str | None) -> None:
+    def __init__(self, path: Path, loop: asyncio.AbstractEventLoop, lock: HeldLock, vfs: str | None, rebuild: Rebuild | None) -> None:
         self.path = path
         self._loop = loop
         self._lock = lock
         self._vfs = vfs
+        self._rebuild = rebuild
         self._queue: SimpleQueue[Item | None] = SimpleQueue()
         self._waiting = 0  # loop thread only
         self._reads_waiting = 0
@@ -54,14 +56,18 @@ class Writer:
         self._reader: Reader | None = None
 
     @classmethod
-    async def open(cls, path: Path, migrations: Sequence[str], *, vfs: str | None = None) -> Writer:
+    async def open(cls, path: Path, migrations: Sequence[str], *, vfs: str | None = None, rebuild: Rebuild | None = None) -> Writer:
         """Open *path* and apply the *migrations* it lacks; their order and text never change, new ones come last.
+
+        With *rebuild* every page of the file has a checksum, and a file of an older kind is copied into one of today's.
 
         StoreLockedError when another writer has the file, StoreFormatError when it is not ours, damaged or of a later version.
         """
         loop = asyncio.get_running_loop()
         lock = hold(path.with_name(path.name + ".lock"), what=path)
-        writer = cls(path, loop, lock, vfs)
+        if vfs is None and rebuild is not None:
+            vfs = checksums.vfs()
+        writer = cls(path, loop, lock, vfs, rebuild)
         opened: asyncio.Future[None] = loop.create_future()
         threading.Thread(target=writer._run, args=(tuple(migrations), opened), name=f"durable {path.name}", daemon=True).start()
         try:
@@ -142,7 +148,7 @@ class Writer:
 
     def _run(self, migrations: Sequence[str], opened: asyncio.Future[None]) -> None:
         try:
-            db = open_writer(self.path, migrations, vfs=self._vfs)
+            db = open_writer(self.path, migrations, vfs=self._vfs, rebuild=self._rebuild)
         except Exception as error:
             translated = error if isinstance(error, StoreError) else StoreFailedError(self.path, error)
             self._closing = True

@@ -8,7 +8,9 @@ leaves it readable, as Linux does: the next sync succeeds without it.
 
 from __future__ import annotations
 
+import functools
 import random
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -121,30 +123,57 @@ class Disk:
 
 @contextmanager
 def mounted(name: str) -> Iterator[Disk]:
-    """Offer a fresh disk as the VFS *name*."""
-    disk = Disk(name)
-    vfs = _Vfs(disk)
+    """Offer a fresh disk as the VFS of its `name`; one at a time. *name* tells runs apart in messages."""
+    below = _below()
+    assert below.disk is None, f"{name}: another disk is mounted"
+    disk = below.disk = Disk(CHECKSUMMED)
     try:
         yield disk
     finally:
-        vfs.unregister()
-    assert all(isinstance(error, apsw.IOError | apsw.FullError) for error in disk.unreported), disk.unreported
+        below.disk = None
+    assert all(isinstance(error, apsw.IOError | apsw.FullError) for error in disk.unreported), (name, disk.unreported)
+
+
+CHECKSUMMED = "cutdisk"
+
+
+@functools.cache
+def _below() -> _Vfs:
+    """Return the VFS of all disks, with the page checksums of the product above it.
+
+    That extension stands on whatever is the default when it is loaded, once a process; a second copy of it, under a name of its own,
+    stands on ours.
+    """
+    vfs = _Vfs()
+    library = Path(apsw.__file__).with_name("sqlite_extra_binaries") / "cksumvfs.so"
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "cutvfs.so"
+        copy.write_bytes(library.read_bytes().replace(b"cksmvfs\0", CHECKSUMMED.encode() + b"\0"))
+        db = apsw.Connection(":memory:", vfs="unix")
+        db.enable_load_extension(True)
+        db.load_extension(str(copy), "sqlite3_cksumvfs_init")
+        db.close()
+    apsw.set_default_vfs("unix")
+    return vfs
 
 
 class _Vfs(apsw.VFS):
-    def __init__(self, disk: Disk) -> None:
-        self.disk = disk
-        super().__init__(disk.name, "")
-
-    def excepthook(self, etype: type[BaseException] | None, evalue: BaseException | None, etraceback: TracebackType | None) -> Any:
-        self.disk.unreported.append(evalue)
+    def __init__(self) -> None:
+        self.disk: Disk | None = None
+        super().__init__("below-" + CHECKSUMMED, "unix", makedefault=True)
 
     def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802
+        assert self.disk is not None, "no disk is mounted"
         return _VfsFile(self.disk, name, flags)
 
     def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: N802
+        assert self.disk is not None, "no disk is mounted"
         self.disk.delete(filename, synced=syncdir)
         super().xDelete(filename, syncdir)
+
+    def excepthook(self, etype: type[BaseException] | None, evalue: BaseException | None, etraceback: TracebackType | None) -> Any:
+        if self.disk is not None:
+            self.disk.unreported.append(evalue)
 
 
 class _VfsFile(apsw.VFSFile):
@@ -153,7 +182,7 @@ class _VfsFile(apsw.VFSFile):
     def __init__(self, disk: Disk, name: Any, flags: list[int]) -> None:
         self.disk = disk
         self.path = name.filename() if isinstance(name, apsw.URIFilename) else str(name)
-        super().__init__("", name, flags)
+        super().__init__("unix", name, flags)
 
     def excepthook(self, etype: type[BaseException] | None, evalue: BaseException | None, etraceback: TracebackType | None) -> Any:
         self.disk.unreported.append(evalue)

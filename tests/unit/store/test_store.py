@@ -439,40 +439,9 @@ async def test_a_new_epoch_skips_the_revisions_of_the_lost_time(store: Store, di
     await again.close()
 
 
-async def test_values_are_sealed_on_the_disk_and_nowhere_else(tmp_path: Path) -> None:
-    def turned(key: Key, value: bytes) -> bytes:
-        return value[::-1] if key.resource == "secrets" else value
-
-    path = tmp_path / "hub.sqlite"
-    store = await Store.open(path, index=first_letter, seal=turned, unseal=turned)
-    await store.create(Key("secrets", "d", "s"), lambda _: b"password-in-clear")
-    await store.create(A, lambda _: b"plain-and-simple")
-    assert [r.value for r in store.list("secrets").records] == [b"password-in-clear"]
-    await store.close()
-
-    on_disk = path.read_bytes()
-    store = await Store.open(path, index=first_letter, seal=turned, unseal=turned)
-
-    assert b"password-in-clear" not in on_disk
-    assert b"plain-and-simple" in on_disk
-    assert [r.value for r in store.list("secrets").records] == [b"password-in-clear"]
-    await store.close()
-
-
 async def test_a_second_hub_on_the_same_data_is_refused(store: Store) -> None:
     with pytest.raises(StoreLockedError, match="in use by process"):
         await Store.open(store.path, index=first_letter)
-
-
-async def test_a_value_that_cannot_be_unsealed_is_named_and_refuses_the_file(store: Store) -> None:
-    def locked(key: Key, _: bytes) -> bytes:
-        raise PermissionError(f"no key for {key}")
-
-    await store.create(A, text("x"))
-    await store.close()
-
-    with pytest.raises(StoreFormatError, match=r"revision 1 in .*hub.sqlite cannot be read .no key for configmaps default/a"):
-        await Store.open(store.path, index=first_letter, unseal=locked)
 
 
 async def test_a_damaged_file_is_refused_at_start(store: Store) -> None:

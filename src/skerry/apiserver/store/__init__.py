@@ -2,8 +2,10 @@
 
 from skerry.apiserver.store.epochs import start_new_epoch
 from skerry.apiserver.store.errors import ConflictError, ExistsError, MissingError, RefusedError, TooOldError
+from skerry.apiserver.store.keyring import KeyRingError
 from skerry.apiserver.store.records import Change, ChangeType, Index, Key, Record, Snapshot
 from skerry.apiserver.store.store import Foreseer, Store
+from skerry.apiserver.store.vault import RingVault, Vault
 from skerry.apiserver.store.watcher import Watcher
 
 __all__ = [
@@ -14,12 +16,15 @@ __all__ = [
     "Foreseer",
     "Index",
     "Key",
+    "KeyRingError",
     "MissingError",
     "Record",
     "RefusedError",
+    "RingVault",
     "Snapshot",
     "Store",
     "TooOldError",
+    "Vault",
     "Watcher",
     "start_new_epoch",
 ]

@@ -18,12 +18,12 @@ import msgspec
 from skerry.apiserver.store.history import History, superseded_by
 from skerry.apiserver.store.records import Change, ChangeType, Index, Key, Record
 from skerry.apiserver.store.shelf import Shelf
-from skerry.durable import StoreFormatError, quick_check
+from skerry.apiserver.store.vault import Vault
+from skerry.durable import StoreFormatError, is_damage, quick_check
 
 TYPES: tuple[ChangeType, ...] = ("ADDED", "MODIFIED", "DELETED")
 Row = tuple[int, str, str, str, int, bytes]  # revision, resource, namespace, name, index in TYPES, value
 Indexer = Callable[[Key, bytes], Index]
-Sealer = Callable[[Key, bytes], bytes]
 
 MIGRATIONS = (
     """
@@ -34,7 +34,10 @@ MIGRATIONS = (
     CREATE TABLE epochs(revision INTEGER PRIMARY KEY, epoch TEXT NOT NULL) STRICT;
     INSERT INTO epochs VALUES (0, lower(hex(randomblob(8))));
     """,
+    # The ids of the keys that may have sealed a row; none in a file whose values are all plain. From here on pages have checksums.
+    "CREATE TABLE sealing(id BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;",
 )
+CHECKSUMS_SINCE = 2
 
 _CHUNKS = (32, 8, 1)  # rows a statement: each statement costs a turn of the interpreter's lock
 _INSERTS = {n: "INSERT INTO revisions VALUES " + ",".join(["(?,?,?,?,?,?)"] * n) for n in _CHUNKS}  # noqa: S608
@@ -76,7 +79,7 @@ class Loaded:
     history: History
 
 
-def load(db: apsw.Connection, *, index: Indexer, unseal: Sealer, limit: int, limit_bytes: int) -> Loaded:
+def load(db: apsw.Connection, *, index: Indexer, vault: Vault, limit: int, limit_bytes: int) -> Loaded:
     """Read the whole file: the present state, and the history above the floors within the bounds given.
 
     StoreFormatError when the file is damaged or a value cannot be read.
@@ -84,16 +87,18 @@ def load(db: apsw.Connection, *, index: Indexer, unseal: Sealer, limit: int, lim
     try:
         if faults := quick_check(db):
             raise StoreFormatError(f"{db.filename} is damaged ({'; '.join(faults)}): restore a backup")
-        return _load(db, index, unseal, History(limit=limit, limit_bytes=limit_bytes, floor=_epoch(db)[0]))
-    except apsw.CorruptError as error:
+        return _load(db, index, vault, History(limit=limit, limit_bytes=limit_bytes, floor=_epoch(db)[0]))
+    except apsw.Error as error:
+        if not is_damage(error):
+            raise
         raise StoreFormatError(f"{db.filename} is damaged ({error}): restore a backup") from error
 
 
-def _load(db: apsw.Connection, index: Indexer, unseal: Sealer, history: History) -> Loaded:
+def _load(db: apsw.Connection, index: Indexer, vault: Vault, history: History) -> Loaded:
     base, epoch = _epoch(db)
     floors = dict(db.execute("SELECT resource, revision FROM floors"))
     present: dict[Key, Record] = {}
-    for change in _replay(db, present, index, unseal):
+    for change in _replay(db, present, index, vault):
         resource = change.record.key.resource
         floor = max(base, floors.get(resource, 0))
         if change.revision > floor:
@@ -107,12 +112,12 @@ def _load(db: apsw.Connection, index: Indexer, unseal: Sealer, history: History)
     return Loaded(epoch, _newest(db), _shelves(present.values()), history)
 
 
-def _replay(db: apsw.Connection, present: dict[Key, Record], index: Indexer, unseal: Sealer) -> Iterator[Change]:
+def _replay(db: apsw.Connection, present: dict[Key, Record], index: Indexer, vault: Vault) -> Iterator[Change]:
     """Yield the change of each row, keeping *present* true at each."""
     keys: dict[Key, Key] = {}
     for row in db.execute("SELECT revision, resource, namespace, name, change, value FROM revisions ORDER BY revision"):
         try:
-            type_, record = _record(row, keys, index, unseal)
+            type_, record = _record(row, keys, index, vault)
         except Exception as error:
             raise StoreFormatError(f"revision {row[0]} in {db.filename} cannot be read ({error}): restore a backup") from error
         previous = present.pop(record.key, None)
@@ -121,12 +126,12 @@ def _replay(db: apsw.Connection, present: dict[Key, Record], index: Indexer, uns
         yield Change(type_, record, previous)
 
 
-def _record(row: Any, keys: dict[Key, Key], index: Indexer, unseal: Sealer) -> tuple[ChangeType, Record]:
+def _record(row: Any, keys: dict[Key, Key], index: Indexer, vault: Vault) -> tuple[ChangeType, Record]:
     """Return what a row says; equal keys become one."""
     revision, resource, namespace, name, change, sealed = row
     fresh = Key(intern(resource), intern(namespace), name)
     key = keys.setdefault(fresh, fresh)
-    value = unseal(key, sealed)
+    value = vault.unseal(key, sealed)
     return TYPES[change], Record.indexed(key, revision, value, index(key, value))
 
 

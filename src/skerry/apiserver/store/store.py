@@ -18,10 +18,12 @@ import apsw
 
 from skerry.apiserver.store.errors import ConflictError, ExistsError, MissingError
 from skerry.apiserver.store.history import History
+from skerry.apiserver.store.opening import note_key, rebuild_for
 from skerry.apiserver.store.pending import ADDED, DELETED, MODIFIED, Pending, Queue
 from skerry.apiserver.store.records import Change, ChangeType, Key, Record, Snapshot
-from skerry.apiserver.store.rows import MIGRATIONS, TYPES, Indexer, Loaded, Sealer, compact, insert, load
+from skerry.apiserver.store.rows import MIGRATIONS, TYPES, Indexer, Loaded, compact, insert, load
 from skerry.apiserver.store.shelf import Shelf
+from skerry.apiserver.store.vault import Open, RingVault, Vault
 from skerry.apiserver.store.watcher import Watcher
 from skerry.durable import Result, Space, StoreClosedError, StoreError, StoreFailedError, Writer, failpoints
 
@@ -49,18 +51,14 @@ VALUE_BYTES = 8 << 20
 GARBAGE_ROWS = 256  # rows deleted in one transaction
 
 
-def unsealed(_: Key, value: bytes) -> bytes:
-    """Keep values as they are."""
-    return value
-
-
 class Store:
     """All objects of one API server, in one file; `open` makes one."""
 
-    def __init__(self, writer: Writer, loaded: Loaded, *, index: Indexer, seal: Sealer) -> None:
+    def __init__(self, writer: Writer, loaded: Loaded, *, index: Indexer, vault: Vault) -> None:
         self._writer = writer
         self._index = index
-        self._seal = seal
+        self._vault = vault
+        self._seal = vault.seal
         self._epoch = loaded.epoch
         self._revision = self._allocated = loaded.revision
         self._shelves = loaded.shelves
@@ -81,24 +79,27 @@ class Store:
         path: Path,
         *,
         index: Indexer,
-        seal: Sealer = unsealed,
-        unseal: Sealer = unsealed,
+        vault: Vault | None = None,
         history: int = HISTORY_CHANGES,
         history_bytes: int = HISTORY_BYTES,
         vfs: str | None = None,
     ) -> Store:
         """Open the file at *path* and load it whole.
 
-        *index* gives the labels and field labels of a value. *seal* makes what is kept on the disk out of a value, *unseal* the
-        reverse; either may leave it as it is. *history* is how many changes of a resource a watch can go back.
+        *index* gives the labels and field labels of a value. *vault* seals what is secret on its way to the disk, and opens it again;
+        without one everything is kept plain. *history* is how many changes of a resource a watch can go back.
         """
-        writer = await Writer.open(path, MIGRATIONS, vfs=vfs)
+        vault = vault or Open()
+        writer = await Writer.open(path, MIGRATIONS, vfs=vfs, rebuild=rebuild_for(vault))
         try:
-            loaded = await writer.read(lambda db: load(db, index=index, unseal=unseal, limit=history, limit_bytes=history_bytes))
+            loaded = await writer.read(lambda db: load(db, index=index, vault=vault, limit=history, limit_bytes=history_bytes))
+            if isinstance(vault, RingVault):
+                primary = vault.ring.primary.id
+                await writer.write(lambda db: note_key(db, primary))
         except BaseException:
             await writer.close()
             raise
-        store = cls(writer, loaded, index=index, seal=seal)
+        store = cls(writer, loaded, index=index, vault=vault)
         store._compact_when_due()
         return store
 
