@@ -73,7 +73,7 @@ def test_an_empty_hub_with_the_same_keys_takes_nothing_and_gives_nothing(edge: W
     before = edge.processes()
     edge.kill("hub")
     data.rename(aside)
-    shutil.copytree(aside, data, ignore=shutil.ignore_patterns("*.sqlite*", "lock"))
+    shutil.copytree(aside, data, ignore=shutil.ignore_patterns("*.sqlite*", "lock", "store"))  # as whoever removes both would
     edge.forget_log("node")
 
     edge.start_hub()

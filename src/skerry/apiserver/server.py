@@ -39,7 +39,7 @@ from skerry.apiserver.registry.registry import Registry
 from skerry.apiserver.registry.streams import SwitchedStreams
 from skerry.apiserver.schema import Catalogue
 from skerry.apiserver.services import Addresses, complete_services
-from skerry.apiserver.store import Change, Key, Store
+from skerry.apiserver.store import Change, Key, Store, Vault
 from skerry.apiserver.token_service import TokenService
 from skerry.model.kinds import all_definitions
 
@@ -83,7 +83,8 @@ class ApiServer:
         self.addresses = Addresses(store)
         self.addresses.add_to(self.chain)
         self.registry = Registry(store, self.kinds, self.chain, now=now)
-        self.custom = CustomKinds(self.registry, self.catalogue, indexer.select_by)
+        self._indexer = indexer
+        self.custom = CustomKinds(self.registry, self.catalogue, self._select_by)
         self._tasks: list[asyncio.Task[None]] = []
         self.rbac = Rbac()
         self.access = Authorisation(self.rbac, StoreFacts(store))
@@ -115,10 +116,12 @@ class ApiServer:
         tokens: TokenAuthenticator | None = None,
         certificate: CertificateUser | None = None,
         token_keys: Path | None = None,
+        vault: Vault | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> ApiServer:
+        """Open the store at *path*, its Secrets sealed by *vault*, and make the server ready to answer."""
         indexer = Indexer()
-        store = await Store.open(path, index=indexer)
+        store = await Store.open(path, index=indexer, vault=vault)
         server = cls(store, indexer, routes=routes, tokens=tokens, certificate=certificate, token_keys=token_keys, now=now)
         await server.start()
         return server
@@ -136,6 +139,11 @@ class ApiServer:
         self._tasks.append(asyncio.create_task(self.tokens.run(), name="tokens"))
         self.dispatcher = Dispatcher(self.routes, self.resources, self.access, identity=self._identity)
         self.http = ApiHttp(self.dispatcher.handle, tokens=self.tokens.authenticator, certificate=self._certificate)
+
+    def _select_by(self, key: str, paths: tuple[str, ...]) -> None:
+        """Index a custom kind by *paths*, also what was stored, or loaded, before they were known."""
+        if self._indexer.select_by(key, paths):
+            self.store.reindex(key)
 
     def _judge_nodes(self, asked: Admission) -> None:
         """Refuse what a node may not write; for everybody else this costs one look."""

@@ -7,9 +7,7 @@ at any point starts again from what was acknowledged.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import os
 import resource
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
@@ -23,10 +21,13 @@ from skerry.apiserver.http.message import Request, Response
 from skerry.apiserver.http.routes import Access, Route
 from skerry.apiserver.local import LocalApi
 from skerry.apiserver.server import ApiServer
+from skerry.apiserver.store import KeyRingError, RingVault
 from skerry.controllers import Settings as ControllerSettings
 from skerry.controllers import start_all
+from skerry.durable import StoreError
 from skerry.events.log import HubLog
 from skerry.events.routes import EventRoutes
+from skerry.hub import data_folder
 from skerry.hub.console import make_console, mount
 from skerry.hub.enrollment import EnrollmentDesk, EnrollmentReconciler
 from skerry.hub.frontdoor import Door, DoorSettings, Roster, Sessions, user_by_certificate
@@ -36,6 +37,7 @@ from skerry.hub.login_codes import LIFETIME_S, LoginCodes
 from skerry.hub.pki import Pki, server_names
 from skerry.hub.settings import HubSettings
 from skerry.model.resources import ENROLLMENTS, NODES
+from skerry.model.times import rfc3339
 from skerry.trust import Workshop
 from skerry.trust.joining import CA_PATH, ENROLL_PATH
 from skerry.trust.tls import hub_context
@@ -114,34 +116,40 @@ class Hub:
         self._run("hub certificate", self._keep_certificate(context))
 
     def _lock(self) -> None:
-        """Take the data folder for this process; the lock goes with the process, however that ends."""
-        self.settings.data.mkdir(parents=True, exist_ok=True)
-        self.settings.data.chmod(0o711)  # its files are private one by one; others may pass through
-        handle = os.open(self.settings.data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Take the data folder for this process."""
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(handle)
-            raise HubError(f"another hub runs with {self.settings.data}; stop it first, or use another --data") from error
+            lock = data_folder.take(self.settings.data)
+            data_folder.require_store(self.settings.data)
+        except data_folder.DataFolderError as error:
+            raise HubError(str(error)) from error
 
         async def unlock() -> None:
-            os.close(handle)
+            lock.release()
 
         self._closers.append(unlock)
 
     async def _open_stores(self) -> None:
-        data = self.settings.data
-        self.server = await ApiServer.open(
-            data / "hub.sqlite",
-            certificate=lambda ssl_object: user_by_certificate(self.roster, ssl_object),
-            token_keys=self.pki.token_keys,
-        )
-        self._closers.append(self.server.close)
-        self.event_log = await HubLog.open(data / "events.sqlite")
+        try:
+            await self._open_api()
+        except (StoreError, KeyRingError, data_folder.DataFolderError) as error:
+            raise HubError(str(error)) from error
+        self.event_log = await HubLog.open(self.settings.data / data_folder.EVENTS)
         self._closers.append(self.event_log.close)
         self.event_routes = EventRoutes(self.event_log)
         self.api = LocalApi(self.server.registry)
         self.server.streams.use(self.sessions)
+
+    async def _open_api(self) -> None:
+        data = self.settings.data
+        self.vault = RingVault.open(self.pki.folder / data_folder.KEY_RING, made=rfc3339(_now()))
+        self.server = await ApiServer.open(
+            data / data_folder.STORE,
+            vault=self.vault,
+            certificate=lambda ssl_object: user_by_certificate(self.roster, ssl_object),
+            token_keys=self.pki.token_keys,
+        )
+        self._closers.append(self.server.close)
+        data_folder.remember_store(data, self.server.store.identity)
 
     def _add_routes(self) -> None:
         desk = EnrollmentDesk(self.api, self.roster, self._workshop, self.pki.folder, now=_now)

@@ -30,10 +30,12 @@ class Indexer:
         self._has_fields: dict[str, bool] = {}
         self._custom: dict[str, tuple[str, ...]] = {}
 
-    def select_by(self, key: str, paths: tuple[str, ...]) -> None:
-        """Index the objects of a custom kind by these paths from now on."""
+    def select_by(self, key: str, paths: tuple[str, ...]) -> bool:
+        """Index the objects of a custom kind by these paths from now on; say whether they were others so far."""
+        changed = self._custom.get(key, ()) != paths
         self._custom[key] = paths
         self._has_fields.pop(key, None)
+        return changed
 
     def __call__(self, key: Key, value: bytes) -> Index:
         resource = key.resource

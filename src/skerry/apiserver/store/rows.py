@@ -73,6 +73,7 @@ def begin_epoch(db: apsw.Connection, *, skip: int) -> str:
 class Loaded:
     """The file in memory."""
 
+    identity: str
     epoch: str
     revision: int
     shelves: dict[str, Shelf]
@@ -109,7 +110,7 @@ def _load(db: apsw.Connection, index: Indexer, vault: Vault, history: History) -
     for resource, floor in floors.items():
         ring = history.ring(resource)
         ring.floor = max(ring.floor, floor)
-    return Loaded(epoch, _newest(db), _shelves(present.values()), history)
+    return Loaded(_identity(db), epoch, _newest(db), _shelves(present.values()), history)
 
 
 def _replay(db: apsw.Connection, present: dict[Key, Record], index: Indexer, vault: Vault) -> Iterator[Change]:
@@ -149,6 +150,11 @@ def _epoch(db: apsw.Connection) -> tuple[int, str]:
     """Return where the present epoch began, and its name."""
     revision, epoch = next(iter(db.execute("SELECT revision, epoch FROM epochs ORDER BY revision DESC LIMIT 1")))
     return int(revision), str(epoch)
+
+
+def _identity(db: apsw.Connection) -> str:
+    """Return the name of the file's first epoch, which no copy or restore changes."""
+    return str(next(iter(db.execute("SELECT epoch FROM epochs ORDER BY revision LIMIT 1")))[0])
 
 
 def _newest(db: apsw.Connection) -> int:

@@ -60,6 +60,7 @@ class Store:
         self._vault = vault
         self._seal = vault.seal
         self._epoch = loaded.epoch
+        self._identity = loaded.identity
         self._revision = self._allocated = loaded.revision
         self._shelves = loaded.shelves
         self._history: History = loaded.history
@@ -116,6 +117,11 @@ class Store:
     def epoch(self) -> str:
         """Names this history of revisions: another one after a backup was restored."""
         return self._epoch
+
+    @property
+    def identity(self) -> str:
+        """Names this store for good; a restored backup keeps it."""
+        return self._identity
 
     @property
     def failed(self) -> StoreFailedError | None:
