@@ -78,6 +78,7 @@ def start_all(api: ClusterApi, settings: Settings, now: Callable[[], datetime]) 
 
 
 def _workloads(api: ClusterApi, informers: Informers, settings: Settings, now: Callable[[], datetime]) -> dict[str, Run]:
+    from skerry.controllers.cluster import cluster_runs
     from skerry.controllers.workloads.daemonset import DaemonSets
     from skerry.controllers.workloads.deployment import Deployments
     from skerry.controllers.workloads.expiry import EventExpiry
@@ -92,6 +93,7 @@ def _workloads(api: ClusterApi, informers: Informers, settings: Settings, now: C
         "daemonsets": DaemonSets(api, informers, now).controller.run,
         "replicasets": ReplicaSets(api, informers, now).controller.run,
         "scheduler": Scheduler(api, informers, now).controller.run,
+        **cluster_runs(api, informers, now),
         "garbage": GarbageCollector(api).run,
         "namespaces": NamespacePurge(api, informers, now).controller.run,
         "namespace-defaults": NamespaceDefaults(api, informers, ca_pem=settings.ca_pem).run,

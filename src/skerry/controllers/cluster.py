@@ -1,0 +1,19 @@
+"""Which controllers there are beside those of workloads: what a Kubernetes cluster brings around them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from datetime import datetime
+from typing import Any
+
+from skerry.controllers.informers import Informers
+from skerry.kube import Api
+
+Run = Callable[[], Coroutine[Any, Any, None]]
+
+
+def cluster_runs(api: Api, informers: Informers, now: Callable[[], datetime]) -> dict[str, Run]:
+    """Return what is to be run, by name."""
+    from skerry.controllers.network.endpoints import Endpoints
+
+    return {"endpoints": Endpoints(api, informers).controller.run}
