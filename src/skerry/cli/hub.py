@@ -9,17 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from skerry.cli.asking import KUBECONFIG, OUTPUT, call, cluster_of, post, print_json
+from skerry.cli.hub_keys import keys
+
 if TYPE_CHECKING:
     from skerry.kube.kubeconfig import Cluster
-
-OUTPUT = click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="What is printed.")
-KUBECONFIG = click.option(
-    "--kubeconfig",
-    type=click.Path(path_type=Path, dir_okay=False),
-    envvar="KUBECONFIG",
-    default=Path("~/.kube/config"),
-    help="The kubeconfig of a hub's admin.  [default: $KUBECONFIG, ~/.kube/config]",
-)
 
 
 @click.group()
@@ -95,8 +89,8 @@ def create(site: str, node: str, labels: Sequence[str], ttl: str, kubeconfig: Pa
     if not 0 < seconds <= 30 * 86400:
         raise click.UsageError(f"--ttl {ttl}: a token is good for at most 30d")
     expires = datetime.now(UTC) + timedelta(seconds=seconds)
-    cluster = _cluster(kubeconfig)
-    text = _call(asyncio.run, _create_token(cluster, site=site, node=node, labels=wanted, expires=expires))
+    cluster = cluster_of(kubeconfig)
+    text = call(asyncio.run, _create_token(cluster, site=site, node=node, labels=wanted, expires=expires))
     told = {
         "token": text,
         "hub": cluster.server,
@@ -106,7 +100,7 @@ def create(site: str, node: str, labels: Sequence[str], ttl: str, kubeconfig: Pa
         "labels": wanted,
     }
     if output == "json":
-        _print_json(told)
+        print_json(told)
     else:
         click.echo(text)
         click.echo(f"good for one node until {told['expires']}; on the node:", err=True)
@@ -125,11 +119,11 @@ def login(kubeconfig: Path, output: str) -> None:
     """
     import asyncio
 
-    cluster = _cluster(kubeconfig)
-    made: dict[str, Any] = _call(asyncio.run, _post(cluster, "/skerry/login-codes"))
+    cluster = cluster_of(kubeconfig)
+    made: dict[str, Any] = call(asyncio.run, post(cluster, "/skerry/login-codes"))
     address = f"{cluster.server}{made['path']}"
     if output == "json":
-        _print_json({"code": made["code"], "console": address, "expiresInSeconds": made["expiresInSeconds"]})
+        print_json({"code": made["code"], "console": address, "expiresInSeconds": made["expiresInSeconds"]})
     else:
         click.echo(f"open {address} and sign in with the code {made['code']} within {made['expiresInSeconds'] // 60} minutes")
 
@@ -147,10 +141,10 @@ def ca(kubeconfig: Path, output: str) -> None:
     from skerry.trust import pem_to_der
     from skerry.trust.joining import ca_hash
 
-    cluster = _cluster(kubeconfig)
+    cluster = cluster_of(kubeconfig)
     found = ca_hash(pem_to_der(cluster.ca_pem))
     if output == "json":
-        _print_json({"hub": cluster.server, "caHash": found})
+        print_json({"hub": cluster.server, "caHash": found})
     else:
         click.echo(found)
 
@@ -160,26 +154,6 @@ def _pair(text: str) -> tuple[str, str]:
     if not key or not equals:
         raise ValueError(f"--label {text!r} is not KEY=VALUE")
     return key, value
-
-
-def _cluster(kubeconfig: Path) -> Cluster:
-    from skerry.kube.kubeconfig import KubeconfigError, read_kubeconfig
-
-    path = kubeconfig.expanduser()
-    try:
-        return read_kubeconfig(path)
-    except (OSError, KubeconfigError) as error:
-        raise click.ClickException(f"{error}; name the hub's admin.kubeconfig with --kubeconfig or KUBECONFIG") from error
-
-
-def _call(run_: Any, work: Any) -> Any:
-    """Run *work*, and turn what the hub answers into words."""
-    from skerry.model.errors import ApiError
-
-    try:
-        return run_(work)
-    except (ApiError, ConnectionError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
 
 
 async def _create_token(cluster: Cluster, *, site: str, node: str, labels: dict[str, str], expires: datetime) -> str:
@@ -205,26 +179,4 @@ async def _create_token(cluster: Cluster, *, site: str, node: str, labels: dict[
     return str(made)
 
 
-async def _post(cluster: Cluster, path: str) -> dict[str, Any]:
-    import msgspec
-
-    from skerry.kube.aio import AioTransport
-    from skerry.model.errors import ApiError
-
-    async with AioTransport(cluster) as transport:
-        response = await transport.request("POST", path)
-        try:
-            told: dict[str, Any] = msgspec.json.decode(await response.read(limit_bytes=65536), type=dict[str, Any])
-        except msgspec.DecodeError as error:
-            raise ConnectionError(f"what answers at {cluster.server} is not a hub") from error
-        finally:
-            await response.close()
-        if response.status >= 300:
-            raise ApiError.from_status(told)
-        return told
-
-
-def _print_json(told: dict[str, Any]) -> None:
-    import msgspec
-
-    click.echo(msgspec.json.format(msgspec.json.encode(told), indent=2).decode())
+hub.add_command(keys)

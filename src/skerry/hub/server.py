@@ -21,6 +21,7 @@ from skerry.apiserver.http.message import Request, Response
 from skerry.apiserver.http.routes import Access, Route
 from skerry.apiserver.local import LocalApi
 from skerry.apiserver.server import ApiServer
+from skerry.apiserver.services.advertise import advertise
 from skerry.apiserver.store import KeyRingError, RingVault
 from skerry.controllers import Settings as ControllerSettings
 from skerry.controllers import start_all
@@ -32,6 +33,7 @@ from skerry.hub.console import make_console, mount
 from skerry.hub.enrollment import EnrollmentDesk, EnrollmentReconciler
 from skerry.hub.frontdoor import Door, DoorSettings, Roster, Sessions, user_by_certificate
 from skerry.hub.frontdoor.door import PROTOCOLS
+from skerry.hub.keys import KeyDesk
 from skerry.hub.kubeconfig import kubeconfig, write_kubeconfig
 from skerry.hub.login_codes import LIFETIME_S, LoginCodes
 from skerry.hub.pki import Pki, server_names
@@ -108,6 +110,7 @@ class Hub:
         await self._start_controllers()
         host, port = await self.door.start()
         self._closers.append(self._stop_serving)
+        await advertise(self.server.registry, server_names(settings.host, settings.names), port)
         self.url = _url(settings, host, port)
         text = kubeconfig(url=self.url, ca_pem=self.pki.ca_pem(), identity_pem=self.pki.admin.read_text())
         write_kubeconfig(self.kubeconfig, text)
@@ -150,6 +153,10 @@ class Hub:
         )
         self._closers.append(self.server.close)
         data_folder.remember_store(data, self.server.store.identity)
+        assert self.server.store.rotation is not None, "the vault has keys"
+        self.key_desk = KeyDesk(self.server.store.rotation, _now)
+        self.key_desk.resume()
+        self._closers.append(self.key_desk.close)
 
     def _add_routes(self) -> None:
         desk = EnrollmentDesk(self.api, self.roster, self._workshop, self.pki.folder, now=_now)
@@ -158,6 +165,7 @@ class Hub:
             Route(("POST",), ENROLL_PATH, Access.OWN, desk.enroll, "enrollment: the request proves its key"),
             Route(("POST",), "/skerry/login-codes", Access.PATH, self._make_login_code, "a one-use code for the console"),
             Route(("GET",), "/skerry/events", Access.PATH, self._read_events, "the event log"),
+            *self.key_desk.routes(),
         ):
             self.server.routes.add(route)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
@@ -182,3 +183,60 @@ async def test_the_ring_is_for_its_owner_only(tmp_path: Path) -> None:
     await store.close()
 
     assert (tmp_path / "ring").stat().st_mode & 0o777 == 0o600
+
+
+async def many(store: Store, count: int) -> None:
+    for n in range(count):
+        await store.create(Key("secrets", "default", f"s{n}"), value())
+
+
+def keys_on_disk(folder: Path) -> set[bytes]:
+    db = apsw.Connection(str(folder / "hub.sqlite"), vfs="cksmvfs")
+    found = {bytes(row[0]) for row in db.execute("SELECT substr(value, 2, 4) FROM revisions WHERE resource='secrets'")}
+    db.close()
+    return found
+
+
+async def test_a_rotation_rewrites_every_row_beside_the_writes_and_then_drops_the_old_key(tmp_path: Path) -> None:
+    store = await opened(tmp_path)
+    await many(store, 200)
+    old = read_ring(tmp_path / "ring")
+    assert old is not None
+    assert store.rotation is not None
+
+    writes = asyncio.gather(*[store.create(Key("secrets", "other", f"s{n}"), value()) for n in range(50)])
+    rewritten = await store.rotation.rotate(MADE)
+    await writes
+
+    ring = read_ring(tmp_path / "ring")
+    assert ring is not None
+    assert rewritten >= 200
+    assert len(ring.keys) == 1
+    assert ring.primary.id != old.primary.id
+    assert [(k.id, k.primary, k.rows) for k in await store.rotation.keys()] == [(ring.primary.id.hex(), True, 250)]
+    await store.close()
+    assert keys_on_disk(tmp_path) == {ring.primary.id}
+    again = await opened(tmp_path)
+    assert {r.value for r in again.list("secrets").records} == {value()(0)}
+    await again.close()
+
+
+async def test_a_rotation_that_was_cut_short_goes_on(tmp_path: Path) -> None:
+    store = await opened(tmp_path)
+    await many(store, 5)
+    await store.close()
+    half = vault(tmp_path)
+    half.save(half.ring.with_primary(new_key(MADE)))  # killed right after the new key was saved
+
+    store = await opened(tmp_path)
+    await store.create(Key("secrets", "default", "later"), value())
+    assert store.rotation is not None
+    assert store.rotation.unfinished
+    assert [k.rows for k in await store.rotation.keys()] == [1, 5]
+    rewritten = await store.rotation.resume()
+
+    assert rewritten == 5
+    assert not store.rotation.unfinished
+    assert await store.rotation.resume() == 0
+    await store.close()
+    assert len(keys_on_disk(tmp_path)) == 1

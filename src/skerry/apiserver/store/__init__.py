@@ -4,6 +4,7 @@ from skerry.apiserver.store.epochs import start_new_epoch
 from skerry.apiserver.store.errors import ConflictError, ExistsError, MissingError, RefusedError, TooOldError
 from skerry.apiserver.store.keyring import KeyRingError
 from skerry.apiserver.store.records import Change, ChangeType, Index, Key, Record, Snapshot
+from skerry.apiserver.store.rotation import KeyUse, Rotation
 from skerry.apiserver.store.store import Foreseer, Store
 from skerry.apiserver.store.vault import RingVault, Vault
 from skerry.apiserver.store.watcher import Watcher
@@ -17,10 +18,12 @@ __all__ = [
     "Index",
     "Key",
     "KeyRingError",
+    "KeyUse",
     "MissingError",
     "Record",
     "RefusedError",
     "RingVault",
+    "Rotation",
     "Snapshot",
     "Store",
     "TooOldError",

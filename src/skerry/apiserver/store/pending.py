@@ -52,6 +52,11 @@ class Queue:
         """Return the newest write of *key* that is not committed yet."""
         return self._newest.get(key)
 
+    def oldest(self) -> int | None:
+        """Return the revision of the oldest write that is not committed yet."""
+        first = self.in_flight or self._waiting
+        return first[0].record.revision if first else None
+
     def require_room(self) -> None:
         if len(self._waiting) >= WAITING_LIMIT or self._bytes >= WAITING_BYTES:
             raise StoreBusyError(f"{len(self._waiting)} writes of {self._bytes} bytes wait already: try again later")

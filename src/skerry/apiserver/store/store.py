@@ -21,6 +21,7 @@ from skerry.apiserver.store.history import History
 from skerry.apiserver.store.opening import note_key, rebuild_for
 from skerry.apiserver.store.pending import ADDED, DELETED, MODIFIED, Pending, Queue
 from skerry.apiserver.store.records import Change, ChangeType, Key, Record, Snapshot
+from skerry.apiserver.store.rotation import Rotation
 from skerry.apiserver.store.rows import MIGRATIONS, TYPES, Indexer, Loaded, compact, insert, load
 from skerry.apiserver.store.shelf import Shelf
 from skerry.apiserver.store.vault import Open, RingVault, Vault
@@ -49,6 +50,7 @@ HISTORY_CHANGES = 10_000  # of each resource
 HISTORY_BYTES = 32 << 20  # of all together: what only the history still holds
 VALUE_BYTES = 8 << 20
 GARBAGE_ROWS = 256  # rows deleted in one transaction
+_SETTLING_S = 0.005
 
 
 class Store:
@@ -57,8 +59,8 @@ class Store:
     def __init__(self, writer: Writer, loaded: Loaded, *, index: Indexer, vault: Vault) -> None:
         self._writer = writer
         self._index = index
-        self._vault = vault
         self._seal = vault.seal
+        self.rotation = Rotation(writer, vault, self.settled) if isinstance(vault, RingVault) else None
         self._epoch = loaded.epoch
         self._identity = loaded.identity
         self._revision = self._allocated = loaded.revision
@@ -189,6 +191,12 @@ class Store:
         """Ask `index` again about everything of *resource*, as when it has learnt of more fields. Costs a decoding each."""
         for record in {id(r): r for r in (*self.list(resource).records, *self._history.ring(resource).records())}.values():
             record.take_index(self._index(record.key, record.value))
+
+    async def settled(self) -> None:
+        """Return once every write that waits now is on the disk, or refused."""
+        newest = self._allocated
+        while (oldest := self._queue.oldest()) is not None and oldest <= newest:  # noqa: ASYNC110 - rare: no write pays for an event
+            await asyncio.sleep(_SETTLING_S)
 
     async def close(self) -> None:
         """Finish what waits, end the watches, let the file go."""

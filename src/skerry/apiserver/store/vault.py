@@ -89,12 +89,17 @@ class RingVault:
                 f"{self.path} lacks the key {names}, so it is another hub's or an older ring: put the right one back from a backup"
             )
         if self._is_new:
-            self.replace(self.ring)
+            self.save(self.ring)
+            self._is_new = False
 
-    def replace(self, ring: KeyRing) -> None:
-        """Write the ring, and use it once it is durable."""
+    def save(self, ring: KeyRing) -> None:
+        """Write the ring durably; may be called in any thread."""
         write_ring(self.path, ring)
-        self.ring, self._is_new = ring, False
+
+    def use(self, ring: KeyRing) -> None:
+        """Seal with the primary of *ring*, which was saved, from now on."""
+        self.ring = ring
+        self._ciphers = {id_: cipher for id_, cipher in self._ciphers.items() if id_ in ring.ids()}
 
     def seal(self, key: Key, value: bytes) -> bytes:
         if key.resource not in SEALED_RESOURCES:
