@@ -22,6 +22,7 @@ from skerry.apiserver.http.routes import Access, Route
 from skerry.apiserver.local import LocalApi
 from skerry.apiserver.server import ApiServer
 from skerry.apiserver.services.advertise import advertise
+from skerry.apiserver.services.advertise import advertise
 from skerry.apiserver.store import KeyRingError, RingVault
 from skerry.controllers import Settings as ControllerSettings
 from skerry.controllers import start_all
@@ -110,6 +111,7 @@ class Hub:
         await self._start_controllers()
         host, port = await self.door.start()
         self._closers.append(self._stop_serving)
+        await advertise(self.server.registry, server_names(settings.host, settings.names), port)
         await advertise(self.server.registry, server_names(settings.host, settings.names), port)
         self.url = _url(settings, host, port)
         text = kubeconfig(url=self.url, ca_pem=self.pki.ca_pem(), identity_pem=self.pki.admin.read_text())

@@ -20,10 +20,11 @@ from skerry.apiserver.registry.create import create
 from skerry.apiserver.registry.encoding import decode
 from skerry.apiserver.registry.options import WriteOptions
 from skerry.apiserver.server import ApiServer
+from skerry.apiserver.services.advertise import advertise
 from skerry.apiserver.services.pools import FullError, Pool, address_at, address_pool, offset_of, port_pool
 from skerry.model.errors import ApiError
 from skerry.model.objects import Object
-from skerry.model.resources import SERVICES
+from skerry.model.resources import ENDPOINTS, ENDPOINTSLICES, SERVICES
 
 ADMIN = User("admin", ("system:masters",))
 
@@ -237,3 +238,14 @@ def test_no_interleaving_gives_anything_twice(steps: list[tuple[Any, ...]], at_o
                 assert not steps or set(server.addresses.addresses) == held
 
     asyncio.run(main())
+
+
+async def test_the_hub_says_where_it_can_be_reached(tmp_path: Path) -> None:
+    async with _server(tmp_path) as (server, api):
+        for port in (6443, 7443):
+            await advertise(server.registry, ["hub.example", "127.0.0.1", "::1", "192.0.2.7"], port)
+
+        endpoints, found = await api.get(ENDPOINTS, "default", "kubernetes"), await api.get(ENDPOINTSLICES, "default", "kubernetes")
+
+        assert endpoints["subsets"] == [{"addresses": [{"ip": "192.0.2.7"}], "ports": [{"name": "https", "port": 7443, "protocol": "TCP"}]}]
+        assert [e["addresses"] for e in found["endpoints"]] == [["192.0.2.7"]]
