@@ -83,6 +83,8 @@ def _workloads(api: ClusterApi, informers: Informers, settings: Settings, now: C
     from skerry.controllers.workloads.deployment import Deployments
     from skerry.controllers.workloads.expiry import EventExpiry
     from skerry.controllers.workloads.garbage import GarbageCollector
+    from skerry.controllers.workloads.jobs.job import Jobs
+    from skerry.controllers.workloads.jobs.ttl import JobExpiry
     from skerry.controllers.workloads.namespaces import NamespaceDefaults, NamespacePurge
     from skerry.controllers.workloads.nodelife import NodeLifecycle, OrphanedPods
     from skerry.controllers.workloads.replicaset import ReplicaSets
@@ -91,6 +93,8 @@ def _workloads(api: ClusterApi, informers: Informers, settings: Settings, now: C
     return {
         "deployments": Deployments(api, informers, now).controller.run,
         "daemonsets": DaemonSets(api, informers, now).controller.run,
+        "jobs": Jobs(api, informers, now).run,
+        "job-expiry": JobExpiry(api, informers, now).controller.run,
         "replicasets": ReplicaSets(api, informers, now).controller.run,
         "scheduler": Scheduler(api, informers, now).controller.run,
         **cluster_runs(api, informers, now),

@@ -1,0 +1,1 @@
+"""Work that ends: Jobs, CronJobs, and how long a finished Job is kept."""
