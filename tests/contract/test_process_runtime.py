@@ -285,6 +285,32 @@ class TestOciImage:
         assert await the_log(runtime) == "hello\n"
         assert "No such file" in await the_log(runtime, attempt=1)
 
+    async def test_a_mount_finds_its_place_in_an_image_that_has_none(
+        self, settings: ProcessSettings, lives: list[ProcessRuntime], tmp_path: Path
+    ) -> None:
+        layout = Layout(tmp_path / "layouts" / "cat")
+        linked = subprocess.run(["ldd", "/usr/bin/cat"], capture_output=True, text=True, check=True).stdout
+        files = {m: Path(m).read_bytes() for m in re.findall(r"(/\S+) \(0x", linked)}
+        own = (("run/own", b"kept\n"), ("var/lib/x", b"x"))
+        layer = a_tar(("bin/cat", Path("/usr/bin/cat").read_bytes()), *own, *((k[1:], v) for k, v in files.items()))
+        reference = layout.image(layer, Entrypoint=["/bin/cat"])
+        await lives[-1].close()
+        lives.append(ProcessRuntime(replace(settings, layouts=tmp_path / "layouts"), detect(f"skerry-test-{os.getpid()}")))
+        runtime = lives[-1]
+        await runtime.open()
+        image = await runtime.image(reference, pull="IfNotPresent")
+        (tmp_path / "volume").mkdir(mode=0o755)
+        (tmp_path / "volume" / "token").write_text("hush\n")
+        (tmp_path / "volume" / "token").chmod(0o644)
+        (Path(image.root) / "var" / "run").symlink_to("/run")
+        mount = Mount(str(tmp_path / "volume"), "/var/run/secrets/kubernetes.io/serviceaccount")
+
+        read = ("/var/run/secrets/kubernetes.io/serviceaccount/token", "/run/own", "/var/lib/x")
+        await runtime.start(replace(await a_spec(runtime, mounts=(mount,)), image=image, argv=("/bin/cat", *read)))
+        await until_exited(runtime)
+
+        assert await the_log(runtime) == "hush\nkept\nx"
+
 
 def _readable(cmdline: Path) -> bool:
     try:

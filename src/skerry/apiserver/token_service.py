@@ -32,7 +32,7 @@ class TokenService:
         """Serve `serviceaccounts/token`."""
         if self._keys is not None:
             issuer = TokenIssuer(self._keys, self._facts.get, self._registry.now)
-            TokenRequests(self._registry, self._catalogue, issuer).add_to(resources)
+            TokenRequests(self._registry, self._catalogue, issuer, self._facts).add_to(resources)
 
     def routes(self) -> list[Route]:
         return openid_routes(self._keys) if self._keys is not None else []

@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from skerry.kube import HttpApi
@@ -24,7 +25,17 @@ from skerry.node.identity import Identity, NodeSettings, StateFolder
 from skerry.node.identity.hub_address import HubAddress
 from skerry.node.logs import log_to_stderr
 from skerry.node.memory import Memory, Mirror
-from skerry.node.pods import EventRecorder, NodeFacts, PodReconciler, PodTools, References, StatusReporter, VolumeRoom, memory_folder
+from skerry.node.pods import (
+    EventRecorder,
+    NodeFacts,
+    PodReconciler,
+    PodTokens,
+    PodTools,
+    References,
+    StatusReporter,
+    VolumeRoom,
+    memory_folder,
+)
 from skerry.node.presence import Presence, capacity
 from skerry.node.registration import Registration
 from skerry.node.runtimes.contract import Runtime
@@ -117,6 +128,8 @@ class _Node:
         self._reporter = StatusReporter(self._api, connected=connected)
         self._references = References(self._api, memory, lambda uid: self._pods.changed(uid), connected=connected)
         stack.push_async_callback(self._references.close)
+        self._tokens = PodTokens(self._api, memory, lambda uid: self._pods.changed(uid), now=lambda: datetime.now(UTC), connected=connected)
+        stack.push_async_callback(self._tokens.close)
         self.pods_mirror = Mirror(self._api, memory, PODS, fields=f"spec.nodeName={name}", connected=connected)
         self._own_mirror = Mirror(self._api, memory, NODES, fields=f"metadata.name={name}", connected=connected)
         self._pods = PodReconciler(self.pods_mirror, self._references, self._pod_tools())
@@ -132,13 +145,15 @@ class _Node:
         self._twins: StreamHandler | None = None
 
     def _pod_tools(self) -> PodTools:
+        hub = HubAddress.parse(self._settings.hub)
         return PodTools(
             runtime=self._runtime,
             volumes=VolumeRoom(self._folder.path / "pods", memory_folder(self._folder.path), self._settings.host_paths),
             recorder=self._recorder,
             reporter=self._reporter,
-            node=lambda: NodeFacts(self._identity.name, self._address, capacity(self._presence())),
+            node=lambda: NodeFacts(self._identity.name, self._address, capacity(self._presence()), hub=(hub.host, hub.port)),
             lookup=self._references.lookup,
+            tokens=self._tokens,
             allow_unenforced=self._settings.allow_unenforced_limits,
         )
 

@@ -17,7 +17,7 @@ from skerry.apiserver.access.tokens.jwt import TokenError, decode
 from skerry.apiserver.access.tokens.keys import TokenKeys
 from skerry.apiserver.server import ApiServer
 from skerry.trust import token_keys
-from tests.unit.apiserver.asking import Asker, pod
+from tests.unit.apiserver.asking import Asker, node_user, pod
 from tests.unit.apiserver.keys import put_keys
 
 ACCOUNTS = "/api/v1/namespaces/default/serviceaccounts"
@@ -176,6 +176,32 @@ async def test_a_token_for_another_audience_is_not_good_for_this_api(server: Api
     assert (review["status"]["authenticated"], review["status"]["audiences"]) == (True, ["vault"])
     other = (await ask("POST", REVIEWS, {"spec": {"token": token, "audiences": ["x"]}}))[1]
     assert other["status"] == {"user": {}, "error": "invalid bearer token"}
+
+
+@pytest.mark.parametrize(
+    ("node", "bound", "audiences", "code"),
+    [
+        ("n1", {"kind": "Pod", "name": "it"}, [], 201),
+        ("n2", {"kind": "Pod", "name": "it"}, [], 403),
+        ("n1", {"kind": "Pod", "name": "it", "uid": "wrong"}, [], 403),
+        ("n1", {"kind": "Pod", "name": "it", "uid": ""}, [], 403),
+        ("n1", {"kind": "Node", "name": "n1"}, [], 403),
+        ("n1", {}, [], 403),
+        ("n1", {"kind": "Pod", "name": "it"}, ["vault"], 403),
+    ],
+)
+async def test_a_node_gets_tokens_of_its_own_pods_only(ask: Asker, node: str, bound: Any, audiences: list[str], code: int) -> None:
+    for name in ("n1", "n2"):
+        await ask("POST", "/api/v1/nodes", {"metadata": {"name": name}})
+    await ask("POST", ACCOUNTS, {"metadata": {"name": "bob"}})
+    made = (await ask("POST", "/api/v1/namespaces/default/pods", pod("it", node="n1", serviceAccountName="bob")))[1]
+    reference = {"apiVersion": "v1", "uid": made["metadata"]["uid"], **bound} if bound else None
+
+    status, answer = await ask.as_user(node_user(node))(
+        "POST", f"{ACCOUNTS}/bob/token", {"spec": {"boundObjectRef": reference, "audiences": audiences}}
+    )
+
+    assert status == code, answer
 
 
 def _forged(token: str) -> list[str]:

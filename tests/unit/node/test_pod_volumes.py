@@ -55,8 +55,8 @@ def test_a_path_inside_the_volume_cannot_lead_out(path: str) -> None:
 
 
 def test_a_token_that_nobody_can_make_is_refused_by_name() -> None:
-    with pytest.raises(RefusedError, match="serviceAccountToken is not supported"):
-        files(projected={"sources": [{"serviceAccountToken": {"path": "token"}}]})
+    with pytest.raises(RefusedError, match="clusterTrustBundle is not supported"):
+        files(projected={"sources": [{"clusterTrustBundle": {"path": "ca"}}]})
 
 
 def test_files_change_together_and_only_when_they_differ(tmp_path: Path) -> None:

@@ -98,6 +98,34 @@ def _referenced(references: Callable[[Object], Iterator[str]], *, devices: bool)
     return rule
 
 
+def _tokens(node: str, asked: Attributes, facts: Facts) -> bool:
+    """Tokens of the accounts of its own Pods; that each is bound to such a Pod is judged by `refusal_of_token`."""
+    if asked.verb != "create" or asked.subresource != "token" or not asked.name:
+        return False
+    return any(dig(pod, "spec", "serviceAccountName") == asked.name for pod in facts.pods_of(node, asked.namespace))
+
+
+def refusal_of_token(node: str, namespace: str, account: str, spec: Mapping[str, Any], facts: Facts) -> str:
+    """Return why the node may not have the token that a TokenRequest's *spec* asks for, "" when it may."""
+    bound = spec.get("boundObjectRef") or {}
+    if bound.get("kind") != "Pod" or not bound.get("uid"):
+        return "a node asks for tokens that are bound to a Pod of its own, by name and uid"
+    pod = facts.get("pods", namespace, str(bound.get("name")))
+    if pod is None or dig(pod, "metadata", "uid") != bound["uid"] or dig(pod, "spec", "nodeName") != node:
+        return "the Pod is another node's, or is not there"
+    if dig(pod, "spec", "serviceAccountName") != account:
+        return f"the Pod does not run as {account}"
+    others = sorted({str(a) for a in spec.get("audiences") or ()} - set(pod_audiences(pod)))
+    return f"no volume of the Pod asks for a token for {', '.join(others)}" if others else ""
+
+
+def pod_audiences(pod: Object) -> Iterator[str]:
+    """Yield the audiences for which a Pod's volumes want tokens."""
+    for volume in dig(pod, "spec", "volumes", default=()):
+        for source in dig(volume, "projected", "sources", default=()):
+            yield str(dig(source, "serviceAccountToken", "audience", default=""))
+
+
 def _devices(node: str, asked: Attributes, facts: Facts) -> bool:
     if asked.verb in ("list", "watch"):
         return not asked.subresource and _field(asked, "status.nodeName") == node
@@ -219,6 +247,7 @@ _RULES: dict[str, Callable[[str, Attributes, Facts], bool]] = {
     "pods": _own_pods,
     "events": _events,
     "secrets": _referenced(pod_secrets, devices=True),
+    "serviceaccounts": _tokens,
     "configmaps": _referenced(pod_configmaps, devices=False),
     "devices.skerry.dev": _devices,
     "deviceprofiles.skerry.dev": _profiles,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from skerry.apiserver.access.node_rule import Facts, refusal_of_token
 from skerry.apiserver.access.tokens.claims import ISSUER
 from skerry.apiserver.access.tokens.issue import TokenIssuer
 from skerry.apiserver.access.tokens.jwt import ALGORITHM
@@ -16,7 +17,7 @@ from skerry.apiserver.registry.encoding import dumps
 from skerry.apiserver.registry.options import write_options
 from skerry.apiserver.registry.registry import Registry
 from skerry.apiserver.schema import Catalogue
-from skerry.model.errors import bad_request
+from skerry.model.errors import bad_request, forbidden
 from skerry.model.objects import Object
 
 JWKS_PATH, DISCOVERY_PATH = "/openid/v1/jwks", "/.well-known/openid-configuration"
@@ -26,8 +27,8 @@ _JWKS_TYPE = "application/jwk-set+json"
 class TokenRequests:
     """The handler of `serviceaccounts/token`, ready to be added to `Resources`."""
 
-    def __init__(self, registry: Registry, catalogue: Catalogue, issuer: TokenIssuer) -> None:
-        self._registry, self._catalogue, self._issuer = registry, catalogue, issuer
+    def __init__(self, registry: Registry, catalogue: Catalogue, issuer: TokenIssuer, facts: Facts) -> None:
+        self._registry, self._catalogue, self._issuer, self._facts = registry, catalogue, issuer, facts
 
     def add_to(self, resources: Resources) -> None:
         resources.add("serviceaccounts", "token", self.create)
@@ -42,6 +43,7 @@ class TokenRequests:
             raise bad_request(f"service account name in URL ({name}) does not match the name in the TokenRequest ({meta['name']})")
         if meta.get("namespace", namespace) not in ("", namespace):
             raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+        self._judge_node(call, asked.get("spec") or {})
         issued = self._issuer.issue(namespace, name, asked.get("spec") or {})
         answer: Object = {
             "kind": "TokenRequest",
@@ -51,6 +53,12 @@ class TokenRequests:
             "status": {"token": "" if options.dry_run else issued.token, "expirationTimestamp": issued.expires},
         }
         return json_answer(dumps(answer), 201, options.warnings)
+
+    def _judge_node(self, call: Call, spec: Object) -> None:
+        node = call.request.user.node
+        why = refusal_of_token(node, call.target.namespace, call.target.name, spec, self._facts) if node else ""
+        if why:
+            raise forbidden("serviceaccounts", "", call.target.name, why)
 
 
 def openid_routes(keys: TokenKeys) -> list[Route]:

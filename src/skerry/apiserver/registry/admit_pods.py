@@ -1,6 +1,6 @@
 """What a Pod gets at its creation beyond its own defaults: account, tolerations, priority, what its RuntimeClass asks. Pure.
 
-Source: the admission plug-ins ServiceAccount, DefaultTolerationSeconds, Priority and RuntimeClass of kube-apiserver.
+Source: the admission plug-ins ServiceAccount (`admit_accounts`), DefaultTolerationSeconds, Priority and RuntimeClass of kube-apiserver.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from skerry.apiserver.registry.admission import Admission
+from skerry.apiserver.registry.admit_accounts import admit_account
 from skerry.model.errors import ApiError, forbidden
 from skerry.model.objects import Object
-from skerry.model.resources import RUNTIMECLASSES, SERVICEACCOUNTS, Resource
+from skerry.model.resources import RUNTIMECLASSES, Resource
 
 PRIORITYCLASSES = Resource("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", namespaced=False)
 TOLERATION_S = 300
@@ -22,10 +23,7 @@ def admit_pod(asked: Admission) -> None:
     """Complete a new Pod, or refuse it because of a class that does not exist."""
     assert asked.new is not None
     spec = asked.new.setdefault("spec", {})
-    account = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
-    if account != "default" and asked.registry.lookup(SERVICEACCOUNTS, asked.namespace, account) is None:
-        raise _refused(asked, f'error looking up service account {asked.namespace}/{account}: serviceaccount "{account}" not found')
-    spec["serviceAccountName"] = spec["serviceAccount"] = account
+    admit_account(asked, spec)
     _priority(asked, spec)
     _runtime_class(asked, spec)
     _tolerations(spec)

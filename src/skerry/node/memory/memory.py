@@ -196,6 +196,19 @@ class Memory:
     def fact(self, key: str) -> str:
         return self._facts.get(key, "")
 
+    def facts(self, prefix: str) -> list[str]:
+        """Return the keys that begin with *prefix*."""
+        return [k for k in self._facts if k.startswith(prefix)]
+
+    async def forget_fact(self, key: str) -> None:
+        """Drop one fact of the node's own."""
+
+        def work(db: apsw.Connection) -> None:
+            db.execute("DELETE FROM facts WHERE key = ?", (key,))
+
+        await self._write(work)
+        self._facts.pop(key, None)
+
     # ------------------------------------------------------------ mirrors
 
     def mirrors(self) -> Iterable[str]:

@@ -7,7 +7,18 @@ from skerry.node.pods.reconciler import PodReconciler
 from skerry.node.pods.recorder import EventRecorder
 from skerry.node.pods.references import References
 from skerry.node.pods.reporter import StatusReporter
+from skerry.node.pods.tokens import PodTokens
 from skerry.node.pods.tools import PodTools
 from skerry.node.pods.volumes import VolumeRoom, memory_folder
 
-__all__ = ["EventRecorder", "NodeFacts", "PodReconciler", "PodTools", "References", "StatusReporter", "VolumeRoom", "memory_folder"]
+__all__ = [
+    "EventRecorder",
+    "NodeFacts",
+    "PodReconciler",
+    "PodTokens",
+    "PodTools",
+    "References",
+    "StatusReporter",
+    "VolumeRoom",
+    "memory_folder",
+]

@@ -9,6 +9,7 @@ from typing import Any
 from skerry.model.objects import Object, name_of
 from skerry.node.pods.env import ConfigError, Kind, Lookup, NodeFacts, data_of, field, resource_field
 from skerry.node.pods.shape import container_of
+from skerry.node.pods.tokens import TokenSource, no_tokens
 from skerry.node.runtimes.contract import RefusedError
 
 DEFAULT_MODE = 0o644
@@ -27,13 +28,17 @@ Files = Mapping[str, File]
 CONFIG_VOLUMES = ("configMap", "secret", "downwardAPI", "projected")
 
 
-def volume_files(volume: Mapping[str, Any], pod: Object, node: NodeFacts, lookup: Lookup) -> Files:
+def volume_files(volume: Mapping[str, Any], pod: Object, node: NodeFacts, lookup: Lookup, token: TokenSource = no_tokens) -> Files:
     """Return the files of a configMap, secret, downwardAPI or projected volume; raises ConfigError naming what is missing."""
     found: dict[str, File] = {}
     if volume.get("projected"):
         mode = volume["projected"].get("defaultMode") or DEFAULT_MODE
         for source in volume["projected"].get("sources") or ():
-            found.update(_source_files(source, mode, pod, node, lookup))
+            if source.get("serviceAccountToken"):
+                wanted = source["serviceAccountToken"]
+                found[str(wanted.get("path") or "")] = File(token(pod, wanted), mode)
+            else:
+                found.update(_source_files(source, mode, pod, node, lookup))
     else:
         kind = next(k for k in CONFIG_VOLUMES if volume.get(k))
         found.update(_source_files({kind: volume[kind]}, volume[kind].get("defaultMode") or DEFAULT_MODE, pod, node, lookup))
@@ -47,11 +52,8 @@ def volume_files(volume: Mapping[str, Any], pod: Object, node: NodeFacts, lookup
 def _source_files(source: Mapping[str, Any], mode: int, pod: Object, node: NodeFacts, lookup: Lookup) -> Files:
     if source.get("downwardAPI"):
         return {i["path"]: File(_downward(i, pod, node), i.get("mode") or mode) for i in source["downwardAPI"].get("items") or ()}
-    if source.get("serviceAccountToken") or source.get("clusterTrustBundle"):
-        kind = "serviceAccountToken" if source.get("serviceAccountToken") else "clusterTrustBundle"
-        raise RefusedError(
-            "CreateContainerConfigError", f"a projected volume's {kind} is not supported: set automountServiceAccountToken: false"
-        )
+    if source.get("clusterTrustBundle"):
+        raise RefusedError("CreateContainerConfigError", "a projected volume's clusterTrustBundle is not supported by this node")
     kinds: tuple[tuple[Kind, str], ...] = (("ConfigMap", "configMap"), ("Secret", "secret"))
     for kind, key in kinds:
         spec = source.get(key)

@@ -40,6 +40,15 @@ class NodeFacts:
     name: str
     address: str
     allocatable: Mapping[str, str]
+    hub: tuple[str, int] = ("", 0)
+    """Host and port at which a Pod reaches the API."""
+
+    def cluster_env(self) -> dict[str, str]:
+        """Return what tells a program where its cluster's API is: client libraries look for these two."""
+        host, port = self.hub
+        if not host:
+            return {}
+        return {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": str(port), "KUBERNETES_SERVICE_PORT_HTTPS": str(port)}
 
 
 def environment(container: Mapping[str, Any], pod: Object, node: NodeFacts, lookup: Lookup) -> dict[str, str]:

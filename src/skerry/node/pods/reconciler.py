@@ -125,3 +125,5 @@ class PodReconciler:
             await runtime.remove_pod(uid)
             self._tools.volumes.remove(uid)
         await self._references.forget_unused()
+        if self._tools.tokens is not None:
+            await self._tools.tokens.forget_others(wanted | set(self._workers))

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from skerry.node.pods.env import Lookup, NodeFacts
 from skerry.node.pods.recorder import EventRecorder
 from skerry.node.pods.reporter import StatusReporter
+from skerry.node.pods.tokens import PodTokens
 from skerry.node.pods.volumes import VolumeRoom
 from skerry.node.runtimes.contract import Runtime
 
@@ -23,5 +24,6 @@ class PodTools:
     reporter: StatusReporter
     node: Callable[[], NodeFacts]
     lookup: Callable[[str], Lookup]
+    tokens: PodTokens | None = None
     allow_unenforced: bool = False
     now: Callable[[], datetime] = lambda: datetime.now(UTC)

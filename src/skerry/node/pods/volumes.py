@@ -18,6 +18,7 @@ from skerry.model.names import dns_label_error
 from skerry.model.objects import Object, uid_of
 from skerry.node.pods.contents import CONFIG_VOLUMES, Files, check_relative, volume_files
 from skerry.node.pods.env import Lookup, NodeFacts, expand
+from skerry.node.pods.tokens import TokenSource, no_tokens
 from skerry.node.runtimes.contract import Mount, RefusedError, RuntimeFailedError
 from skerry.node.trees import remove_tree
 
@@ -38,17 +39,19 @@ class VolumeRoom:
         base = self.memory if in_memory and self.memory is not None else self.pods
         return base / pod_uid / "volumes" / name
 
-    def prepare(self, pod: Object, owner: tuple[int, int], node: NodeFacts, lookup: Lookup) -> dict[str, Path]:
+    def prepare(
+        self, pod: Object, owner: tuple[int, int], node: NodeFacts, lookup: Lookup, token: TokenSource = no_tokens
+    ) -> dict[str, Path]:
         """Make or refresh every volume; return where each is. Raises RuntimeFailedError naming the volume."""
         found = {}
         for volume in (pod.get("spec") or {}).get("volumes") or ():
             try:
-                found[volume["name"]] = self._one(volume, pod, owner, node, lookup)
+                found[volume["name"]] = self._one(volume, pod, owner, (node, lookup, token))
             except OSError as error:
                 raise RuntimeFailedError("FailedMount", f"volume {volume['name']!r}: {error.strerror or error}") from error
         return found
 
-    def _one(self, volume: Mapping[str, Any], pod: Object, owner: tuple[int, int], node: NodeFacts, lookup: Lookup) -> Path:
+    def _one(self, volume: Mapping[str, Any], pod: Object, owner: tuple[int, int], known: tuple[NodeFacts, Lookup, TokenSource]) -> Path:
         name = volume["name"]
         wrong = dns_label_error(name)
         if wrong:
@@ -56,9 +59,8 @@ class VolumeRoom:
         if volume.get("hostPath"):
             return allowed_host_path(volume["hostPath"], self.host_paths)
         if any(volume.get(k) for k in CONFIG_VOLUMES):
-            secret = bool(volume.get("secret")) or any(s.get("secret") for s in (volume.get("projected") or {}).get("sources") or ())
-            folder = self.folder(uid_of(pod), name, in_memory=secret)
-            write_files(folder, volume_files(volume, pod, node, lookup), owner)
+            folder = self.folder(uid_of(pod), name, in_memory=_is_secret(volume))
+            write_files(folder, volume_files(volume, pod, *known), owner)
             return folder
         if "emptyDir" in volume:
             folder = self.folder(uid_of(pod), name, in_memory=(volume["emptyDir"] or {}).get("medium") == "Memory")
@@ -77,6 +79,11 @@ class VolumeRoom:
         if self.memory is None or not self.memory.is_dir():
             return []
         return sorted(p.name for p in self.memory.iterdir() if not p.name.startswith("."))  # a UID begins with no dot
+
+
+def _is_secret(volume: Mapping[str, Any]) -> bool:
+    sources = (volume.get("projected") or {}).get("sources") or ()
+    return bool(volume.get("secret")) or any(s.get("secret") or s.get("serviceAccountToken") for s in sources)
 
 
 def mounts_of(container: Mapping[str, Any], pod: Object, volumes: Mapping[str, Path], env: Mapping[str, str]) -> tuple[Mount, ...]:

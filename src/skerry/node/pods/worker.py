@@ -22,6 +22,7 @@ from skerry.node.pods.probes import Kind
 from skerry.node.pods.refusals import limits_of, refusals
 from skerry.node.pods.shape import container_of, grace_of, is_ending, is_terminal, shape_of
 from skerry.node.pods.status import PodSeen, Waiting, pod_status
+from skerry.node.pods.tokens import no_tokens
 from skerry.node.pods.tools import PodTools
 from skerry.node.pods.volumes import mounts_of
 from skerry.node.pods.watching import ProbeWatch
@@ -246,7 +247,9 @@ class PodWorker:
             raise RefusedError("NotSupported", "; ".join(refused))
         container = container_of(pod, name)
         image = await tools.runtime.image(container.get("image") or "", pull=container.get("imagePullPolicy") or "IfNotPresent")
-        env = {**_defaults(pod, image.env), **environment(container, pod, tools.node(), tools.lookup(name_of(pod).namespace))}
+        node = tools.node()
+        said = environment(container, pod, node, tools.lookup(name_of(pod).namespace))
+        env = {**_defaults(pod, image.env), **node.cluster_env(), **said}
         volumes = self._prepare_volumes()
         context = {**(dig(pod, "spec", "securityContext", default={})), **(container.get("securityContext") or {})}
         _check_user(context, name)
@@ -277,7 +280,8 @@ class PodWorker:
 
     def _prepare_volumes(self) -> dict[str, Path]:
         pod, tools = self._pod, self._tools
-        return tools.volumes.prepare(pod, self._owner, tools.node(), tools.lookup(name_of(pod).namespace))
+        token = tools.tokens.of if tools.tokens is not None else no_tokens
+        return tools.volumes.prepare(pod, self._owner, tools.node(), tools.lookup(name_of(pod).namespace), token)
 
     # ------------------------------------------------------------ ending
 
@@ -318,6 +322,8 @@ class PodWorker:
         await self._tools.runtime.remove_pod(self.uid)
         self._tools.volumes.remove(self.uid)
         self._tools.reporter.forget(self.uid)
+        if self._tools.tokens is not None:
+            await self._tools.tokens.forget(self.uid)
 
     # ------------------------------------------------------------ telling
 

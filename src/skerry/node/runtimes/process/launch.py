@@ -20,6 +20,7 @@ from skerry.durable import failpoints
 from skerry.node.runtimes.contract import ContainerSpec, Mount, RuntimeFailedError
 from skerry.node.runtimes.process.cgroups import Cgroups
 from skerry.node.runtimes.process.journal import Attempt, Record
+from skerry.node.runtimes.process.places import NOWHERE, places
 from skerry.node.runtimes.process.processes import title_of
 from skerry.node.runtimes.process.sandbox import HostLayout, bwrap_arguments
 from skerry.node.runtimes.process.settings import ProcessSettings
@@ -40,7 +41,8 @@ def launch(
     """Start the attempt; *owner* is its user of the host. Raises RuntimeFailedError, and OSError when nothing was started."""
     small = small_files(spec, record)
     with_mounts = replace(spec, mounts=_mounts(spec, attempt, small))
-    arguments = bwrap_arguments(with_mounts, host=host, uid=record.uid, gid=record.gid)
+    where = places(spec.image.root, (m.target for m in with_mounts.mounts)) if spec.image.root else NOWHERE
+    arguments = bwrap_arguments(with_mounts, host=host, uid=record.uid, gid=record.gid, where=where)
     try:
         attempt.create(record)
     except FileExistsError as error:

@@ -7,10 +7,11 @@ root is read-only; environment and paths travel in a file and not on a command l
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from skerry.node.runtimes.contract import ContainerSpec, Mount, RefusedError
+from skerry.node.runtimes.process.places import NOWHERE, Places
 
 HOST_READABLE = (
     "/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime", "/etc/mime.types",
@@ -36,7 +37,7 @@ class HostLayout:
     files: tuple[str, ...]
 
 
-def bwrap_arguments(spec: ContainerSpec, *, host: HostLayout, uid: int, gid: int) -> list[Argument]:
+def bwrap_arguments(spec: ContainerSpec, *, host: HostLayout, uid: int, gid: int, where: Places = NOWHERE) -> list[Argument]:
     """Return the arguments for *spec*; (uid, gid) is who the container's processes are inside."""
     _refuse_nul(spec)
     found: list[Argument] = ["--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try"]
@@ -44,17 +45,31 @@ def bwrap_arguments(spec: ContainerSpec, *, host: HostLayout, uid: int, gid: int
     found += ["--uid", str(uid), "--gid", str(gid), "--clearenv"]
     for name, value in spec.env.items():
         found += ["--setenv", name, value]
-    found += _image_root(spec) if spec.image.root else _host_root(host)
+    found += [*_image_root(spec), *_rebuilt(spec, where)] if spec.image.root else _host_root(host)
     found += ["--proc", "/proc", "--dev", "/dev", "--size", str(TMP_BYTES), "--perms", "1777", "--tmpfs", "/tmp"]  # noqa: S108  # a fresh one, inside
     if not spec.image.root:
         found += [_bind(Mount(path, path)) for path in (*host.files, *spec.image.binds)]
-    found += [_bind(mount) for mount in sorted(spec.mounts, key=lambda m: m.target.count("/"))]
+    mounts = [replace(m, target=where.moved.get(m.target, m.target)) for m in spec.mounts]
+    found += [_bind(mount) for mount in sorted(mounts, key=lambda m: m.target.count("/"))]
+    for folder in where.rebuilt:
+        found += ["--remount-ro", folder]
     return [*found, "--remount-ro", "/", "--chdir", spec.workdir]
 
 
 def _image_root(spec: ContainerSpec) -> list[Argument]:
     """Show the image's folders one by one, so that the root itself can hold the places of mounts."""
     return [_bind(Mount(f"{spec.image.root}/{name}", f"/{name}")) for name in spec.image.binds]
+
+
+def _rebuilt(spec: ContainerSpec, where: Places) -> list[Argument]:
+    """Show a folder that lacks the place of a mount as a new one with the same entries."""
+    found: list[Argument] = []
+    for folder, entries in where.rebuilt.items():
+        found += ["--tmpfs", folder]
+        for name, link in entries.items():
+            path = f"{folder}/{name}"
+            found += ["--symlink", link, path] if link else [_bind(Mount(f"{spec.image.root}{path}", path))]
+    return found
 
 
 def _host_root(host: HostLayout) -> list[Argument]:
