@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from skerry.cli.asking import KUBECONFIG, OUTPUT, call, cluster_of, post, print_json
+from skerry.cli.hub_backup import backup, restore
 from skerry.cli.hub_keys import keys
 
 if TYPE_CHECKING:
@@ -179,4 +180,5 @@ async def _create_token(cluster: Cluster, *, site: str, node: str, labels: dict[
     return str(made)
 
 
-hub.add_command(keys)
+for command in (keys, backup, restore):
+    hub.add_command(command)

@@ -4,7 +4,8 @@ The API's store, the event logs and a node's memory all write through a `Writer`
 """
 
 from skerry.durable.checksums import is_damage
-from skerry.durable.connection import quick_check
+from skerry.durable.connection import open_checked, quick_check
+from skerry.durable.copying import copy_database, writing_alone
 from skerry.durable.errors import (
     StoreBusyError,
     StoreClosedError,
@@ -16,7 +17,7 @@ from skerry.durable.errors import (
 )
 from skerry.durable.files import put_in_place, sync_folder, write_private
 from skerry.durable.group import Result, Work
-from skerry.durable.lock import HeldLock, hold_folder
+from skerry.durable.lock import HeldLock, hold, hold_folder
 from skerry.durable.rebuild import Rebuild
 from skerry.durable.space import Space
 from skerry.durable.writer import Writer
@@ -35,10 +36,14 @@ __all__ = [
     "StoreLockedError",
     "Work",
     "Writer",
+    "copy_database",
+    "hold",
     "hold_folder",
     "is_damage",
+    "open_checked",
     "put_in_place",
     "quick_check",
     "sync_folder",
     "write_private",
+    "writing_alone",
 ]

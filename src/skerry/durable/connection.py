@@ -126,6 +126,20 @@ def open_reader(path: Path, *, vfs: str | None = None) -> apsw.Connection:
     return db
 
 
+def open_checked(path: Path) -> apsw.Connection:
+    """Open a file with page checksums for reading; StoreFormatError when it is not ours, or denies them."""
+    with _readable(path):
+        db = open_reader(path, vfs=checksums.vfs())
+        try:
+            _require_ours(db, path, known=_number(db, "user_version"))
+            if db.reserve_bytes("main", -1) != checksums.RESERVED_BYTES:
+                raise StoreFormatError(f"{path} has no page checksums, or its header is damaged")
+        except BaseException:
+            db.close()
+            raise
+    return db
+
+
 def quick_check(db: apsw.Connection) -> list[str]:
     """Return what is wrong with the file, at most ten findings; none is a healthy one. Reads the whole file."""
     try:

@@ -425,7 +425,7 @@ async def test_a_new_epoch_skips_the_revisions_of_the_lost_time(store: Store, di
     await store.create(A, text("x"))
     await store.close()
 
-    epoch = await start_new_epoch(store.path, skip=1000, vfs=disk.name)
+    epoch = start_new_epoch(store.path, skip=1000, vfs=disk.name)
     again = await Store.open(store.path, index=first_letter, vfs=disk.name)
 
     assert again.epoch == epoch != store.epoch

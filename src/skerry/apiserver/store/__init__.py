@@ -2,6 +2,7 @@
 
 from skerry.apiserver.store.epochs import start_new_epoch
 from skerry.apiserver.store.errors import ConflictError, ExistsError, MissingError, RefusedError, TooOldError
+from skerry.apiserver.store.examining import Examined, examine
 from skerry.apiserver.store.keyring import KeyRingError
 from skerry.apiserver.store.records import Change, ChangeType, Index, Key, Record, Snapshot
 from skerry.apiserver.store.rotation import KeyUse, Rotation
@@ -13,6 +14,7 @@ __all__ = [
     "Change",
     "ChangeType",
     "ConflictError",
+    "Examined",
     "ExistsError",
     "Foreseer",
     "Index",
@@ -29,5 +31,6 @@ __all__ = [
     "TooOldError",
     "Vault",
     "Watcher",
+    "examine",
     "start_new_epoch",
 ]

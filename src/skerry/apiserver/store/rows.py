@@ -62,9 +62,9 @@ def compact(db: apsw.Connection, revisions: Sequence[int], floors: Mapping[str, 
     db.execute("DELETE FROM revisions WHERE revision IN (SELECT value FROM json_each(?))", (doomed,))
 
 
-def begin_epoch(db: apsw.Connection, *, skip: int) -> str:
-    """Start a new epoch *skip* revisions above the newest one, and return its name."""
-    start = _newest(db) + skip
+def begin_epoch(db: apsw.Connection, *, skip: int, at_least: int = 0) -> str:
+    """Start a new epoch *skip* revisions above the newest one, and at *at_least*; returns its name."""
+    start = max(_newest(db) + skip, at_least)
     db.execute("INSERT INTO epochs VALUES (?, lower(hex(randomblob(8))))", (start,))
     return _epoch(db)[1]
 

@@ -79,7 +79,8 @@ class RingVault:
         vault._is_new = True
         return vault
 
-    def admit(self, needed: set[bytes]) -> None:
+    def require(self, needed: set[bytes]) -> None:
+        """Raise KeyRingError unless every key of *needed* (ids) is in the ring."""
         lost = needed.difference(self.ring.ids())
         if lost and self._is_new:
             raise KeyRingError(f"the key ring {self.path} is missing: put it back from a backup, the Secrets cannot be opened without it")
@@ -88,6 +89,9 @@ class RingVault:
             raise KeyRingError(
                 f"{self.path} lacks the key {names}, so it is another hub's or an older ring: put the right one back from a backup"
             )
+
+    def admit(self, needed: set[bytes]) -> None:
+        self.require(needed)
         if self._is_new:
             self.save(self.ring)
             self._is_new = False
