@@ -30,6 +30,22 @@ http.server.HTTPServer((os.environ["ADDRESS"], int(os.environ["PORT"])), Page).s
 """
 
 
+CLIENT = """\
+import json, os, ssl, urllib.request
+folder = "/var/run/secrets/kubernetes.io/serviceaccount/"
+host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
+review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+asked = urllib.request.Request(
+    f"https://{host}:{port}/apis/authentication.k8s.io/v1/selfsubjectreviews",
+    json.dumps(review).encode(),
+    {"Authorization": "Bearer " + open(folder + "token").read(), "Content-Type": "application/json"},
+)
+with urllib.request.urlopen(asked, context=ssl.create_default_context(cafile=folder + "ca.crt")) as answer:
+    info = json.load(answer)["status"]["userInfo"]
+print(info["username"], info["extra"]["authentication.kubernetes.io/pod-name"][0], open(folder + "namespace").read())
+"""
+
+
 POLITE = """\
 import signal, sys, time
 def end(*_):
@@ -281,3 +297,12 @@ def test_a_graceful_end_gives_the_hook_and_the_program_their_time(edge: Edge) ->
 
     assert time.monotonic() - began < 8
     assert (edge.witness / "order").read_text() == "hook\nterm\n"
+
+
+def test_a_program_in_a_pod_talks_to_the_api_as_its_service_account(edge: Edge) -> None:
+    pod = a_pod(edge, "inside", restartPolicy="Never")
+    pod["spec"]["containers"][0]["args"] = ["-c", CLIENT]
+    edge.apply(pod)
+
+    until(lambda: edge.kubectl("get", "pod", "inside", "-o", "jsonpath={.status.phase}") in ("Succeeded", "Failed"), "the client")
+    assert edge.kubectl("logs", "inside").strip() == "system:serviceaccount:default:default inside default"
