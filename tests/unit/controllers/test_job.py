@@ -302,7 +302,9 @@ async def _one_life(world: World, seconds: float) -> None:
     follow = asyncio.create_task(informers.run())
     await informers.wait_synced()
     work = asyncio.create_task(jobs.run())
-    await asyncio.sleep(seconds)
+    ends = asyncio.get_running_loop().time() + seconds
+    while asyncio.get_running_loop().time() < ends and not is_true(dig(world.api.all(JOBS)[0], "status", "conditions"), "Complete"):
+        await asyncio.sleep(min(1.0, ends - asyncio.get_running_loop().time()))
     for task in (follow, work):
         task.cancel()
     await asyncio.gather(follow, work, return_exceptions=True)
