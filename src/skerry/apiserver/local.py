@@ -15,6 +15,7 @@ from skerry.apiserver.registry import watch as _watch
 from skerry.apiserver.registry.encoding import decode, dumps
 from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.options import ListOptions, WriteOptions
+from skerry.apiserver.registry.ownership import Ownership
 from skerry.apiserver.registry.pods import bind, evict
 from skerry.apiserver.registry.registry import Registry
 from skerry.kube.api import ObjectList, Origin, PatchType, Propagation, Served, WatchEvent
@@ -82,7 +83,9 @@ class LocalApi:
         kind = self._kind(resource)
         new = self._own(kind, obj)
         meta = metadata(new)
-        change = _update.Change(kind, _place(kind, meta.get("namespace", "")), meta.get("name", ""), lambda _: new, subresource)
+        change = _update.Change(
+            kind, _place(kind, meta.get("namespace", "")), meta.get("name", ""), lambda _: new, subresource, Ownership.REPLACED
+        )
         return _object((await _update.replace(self._registry, change, new, self._write()))[1])
 
     async def patch(

@@ -189,11 +189,22 @@ async def test_what_cannot_be_asked_is_refused(ask: Asker, method: str, path: st
     assert (await ask(method, path, configmap("a")))[0] == code
 
 
-async def test_server_side_apply_is_refused_by_name(ask: Asker) -> None:
+async def test_a_server_side_apply_names_its_manager(ask: Asker) -> None:
     status, answer = await ask("PATCH", f"{CONFIGMAPS}/a?force=true", configmap("a"), content_type="application/apply-patch+yaml")
 
-    assert status == 415
-    assert "server-side apply" in answer["message"]
+    assert status == 422
+    assert 'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch' in answer["message"]
+
+
+async def test_a_server_side_apply_creates_and_owns(ask: Asker) -> None:
+    status, answer = await ask(
+        "PATCH", f"{CONFIGMAPS}/a?fieldManager=m", configmap("a", x="1"), content_type="application/apply-patch+yaml"
+    )
+
+    assert status == 201
+    assert [(e["manager"], e["operation"], e["fieldsV1"]) for e in answer["metadata"]["managedFields"]] == [
+        ("m", "Apply", {"f:data": {"f:x": {}}})
+    ]
 
 
 @pytest.mark.parametrize(("form", "kind"), [("Table", "Table"), ("PartialObjectMetadataList", "PartialObjectMetadataList")])

@@ -21,10 +21,12 @@ from skerry.apiserver.registry import delete as _delete
 from skerry.apiserver.registry import read as _read
 from skerry.apiserver.registry import update as _update
 from skerry.apiserver.registry import watch as _watch
+from skerry.apiserver.registry.applying import apply_configuration, read_configuration
 from skerry.apiserver.registry.body import read_object, read_options
 from skerry.apiserver.registry.kind import Kind
-from skerry.apiserver.registry.options import list_options, read_revision, write_options
-from skerry.apiserver.registry.patch import refuse_apply, transform_of
+from skerry.apiserver.registry.options import WriteOptions, list_options, read_revision, write_options
+from skerry.apiserver.registry.ownership import Ownership
+from skerry.apiserver.registry.patch import is_apply, ownership_of, transform_of
 from skerry.apiserver.registry.registry import Registry
 from skerry.model.errors import not_found
 
@@ -169,40 +171,60 @@ class Resources:
         return Response(200, self._renderer.watch_headers(call), lines)
 
     async def _create(self, call: Call) -> Response:
-        options = write_options(call.request.user, call.query, call.request.query, "CreateOptions")
+        options = options_of(call, "CreateOptions")
         obj = read_object(call.kind, call.request, options)
         value = await _create.create(self._registry, call.kind, call.target.namespace, obj, options)
         return self._renderer.object(call, value, 201, options.warnings)
 
     async def _update(self, call: Call) -> Response:
-        options = write_options(call.request.user, call.query, call.request.query, "UpdateOptions")
+        options = options_of(call, "UpdateOptions")
         obj = read_object(call.kind, call.request, options)
-        change = _update.Change(call.kind, call.target.namespace, call.target.name, lambda _: obj, call.target.subresource)
+        change = _update.Change(
+            call.kind, call.target.namespace, call.target.name, lambda _: obj, call.target.subresource, Ownership.REPLACED
+        )
         status, value = await _update.replace(self._registry, change, obj, options)
         return self._renderer.object(call, value, status, options.warnings)
 
     async def _patch(self, call: Call) -> Response:
-        refuse_apply(call.request)
-        options = write_options(call.request.user, call.query, call.request.query, "PatchOptions")
+        if is_apply(call.request):
+            return await self._apply(call)
+        options = options_of(call, "PatchOptions")
         transform = transform_of(call.kind, call.request, options)
-        change = _update.Change(call.kind, call.target.namespace, call.target.name, transform, call.target.subresource)
+        target, ownership = call.target, ownership_of(call.request.body)
+        change = _update.Change(call.kind, target.namespace, target.name, transform, target.subresource, ownership)
         value = await _update.apply(self._registry, change, options)
         return self._renderer.object(call, value, 200, options.warnings)
 
+    async def _apply(self, call: Call) -> Response:
+        options = options_of(call, "PatchOptions", applies=True)
+        force = flag(call.query, "force")
+        config = read_configuration(call.request, options)
+        target = call.target
+        status, value = await apply_configuration(
+            self._registry, call.kind, target.namespace, target.name, config, options, subresource=target.subresource, force=force
+        )
+        return self._renderer.object(call, value, status, options.warnings)
+
     async def _delete(self, call: Call) -> Response:
-        options = write_options(call.request.user, call.query, call.request.query, "DeleteOptions")
+        options = options_of(call, "DeleteOptions")
         raw = read_options(call.request)
         asked = _delete.delete_options(raw, call.query)
         gone, value = await _delete.delete(self._registry, call.kind, call.target.namespace, call.target.name, asked, options)
         return json_answer(_delete.answer(call.kind, gone, call.target.name, value))
 
     async def _deletecollection(self, call: Call) -> Response:
-        options = write_options(call.request.user, call.query, call.request.query, "DeleteOptions")
+        options = options_of(call, "DeleteOptions")
         raw = read_options(call.request)
         asked = _delete.delete_options(raw, call.query)
         selection = list_options({k: v for k, v in call.query.items() if k != "dryRun"}, watch=False)
         listing = await _delete.collection(self._registry, call.kind, call.target.namespace, selection, asked, options)
         return self._renderer.listing(call, listing)
+
+
+def options_of(call: Call, kind: str, *, applies: bool = False) -> WriteOptions:
+    """Return the options of a write; *kind* names them (`CreateOptions`, ...)."""
+    agent = call.request.headers.get("user-agent", "")
+    return write_options(call.request.user, call.query, call.request.query, kind, agent=agent, applies=applies)
 
 
 def _verb(method: str, target: Target, query: Query) -> str:

@@ -6,11 +6,11 @@ from skerry.apiserver.http.answers import json_answer
 from skerry.apiserver.http.bare import BareError
 from skerry.apiserver.http.media import body_media
 from skerry.apiserver.http.message import Response
-from skerry.apiserver.http.resources import Call, Resources
+from skerry.apiserver.http.resources import Call, Resources, options_of
 from skerry.apiserver.patch import json_patch, merge, read_json_patch, read_merge_patch
 from skerry.apiserver.registry.body import read_as
 from skerry.apiserver.registry.encoding import dumps
-from skerry.apiserver.registry.options import WriteOptions, write_options
+from skerry.apiserver.registry.options import WriteOptions
 from skerry.apiserver.registry.patch import JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, unsupported
 from skerry.apiserver.registry.pods import bind, evict
 from skerry.apiserver.registry.registry import Registry
@@ -49,7 +49,7 @@ class Subresources:
         target = call.target
         if call.verb == "get":
             return json_answer(await read_scale(self._registry, call.kind, target.namespace, target.name))
-        options = write_options(call.request.user, call.query, call.request.query, "UpdateOptions")
+        options = options_of(call, "UpdateOptions")
         make = self._scale_change(call, options)
         value = await write_scale(self._registry, call.kind, target.namespace, target.name, make, options)
         return json_answer(value, warnings=options.warnings)
@@ -69,7 +69,7 @@ class Subresources:
 
     async def binding(self, call: Call) -> Response:
         """POST pods/NAME/binding, or the older POST bindings."""
-        options = write_options(call.request.user, call.query, call.request.query, "CreateOptions")
+        options = options_of(call, "CreateOptions")
         binding = read_as(self._catalogue.kind("", "v1", "Binding"), call.request, options)
         name = call.target.name or dig(binding, "metadata", "name", default="")
         if dig(binding, "metadata", "name", default=name) != name:
@@ -80,7 +80,7 @@ class Subresources:
 
     async def eviction(self, call: Call) -> Response:
         """POST pods/NAME/eviction: a deletion that somebody asks for; nothing here holds it back yet."""
-        options = write_options(call.request.user, call.query, call.request.query, "CreateOptions")
+        options = options_of(call, "CreateOptions")
         eviction = read_as(self._catalogue.kind("policy", "v1", "Eviction"), call.request, options)
         await evict(self._registry, call.target.namespace, call.target.name, eviction, options)
         return json_answer(dumps(_SUCCESS), 201)

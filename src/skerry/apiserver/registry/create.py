@@ -6,6 +6,7 @@ from skerry.apiserver.registry.admission import Admission
 from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.meta import MAX_GENERATED_PREFIX, prepare_new
 from skerry.apiserver.registry.options import WriteOptions
+from skerry.apiserver.registry.ownership import own_new
 from skerry.apiserver.registry.registry import Registry
 from skerry.apiserver.registry.strategy import prepare_for_create
 from skerry.apiserver.store import ExistsError, Key
@@ -16,9 +17,14 @@ MAX_TRIES = 8
 """How often a generated name that is taken is drawn anew."""
 
 
-async def create(registry: Registry, kind: Kind, namespace: str, obj: Object, options: WriteOptions, *, name: str = "") -> bytes:
-    """Store a new object and return its bytes; *name* is the one in the URL, for a PUT that creates."""
-    asked = await complete(registry, kind, namespace, obj, options, name=name)
+async def create(
+    registry: Registry, kind: Kind, namespace: str, obj: Object, options: WriteOptions, *, name: str = "", applied: bool = False
+) -> bytes:
+    """Store a new object and return its bytes.
+
+    *name* is the one in the URL, for a PUT that creates; *applied* says that managedFields are known already.
+    """
+    asked = await complete(registry, kind, namespace, obj, options, name=name, applied=applied)
     tries = MAX_TRIES if asked.generated else 1
     while True:
         tries -= 1
@@ -38,7 +44,9 @@ async def create(registry: Registry, kind: Kind, namespace: str, obj: Object, op
         return registry.value_of(kind, record)
 
 
-async def complete(registry: Registry, kind: Kind, namespace: str, obj: Object, options: WriteOptions, *, name: str = "") -> Admission:
+async def complete(
+    registry: Registry, kind: Kind, namespace: str, obj: Object, options: WriteOptions, *, name: str = "", applied: bool = False
+) -> Admission:
     """Bring *obj* into the form in which it would be stored; ApiError when it cannot be. Waits only for those outside."""
     meta = obj["metadata"]
     if meta.get("resourceVersion") and not name:
@@ -47,12 +55,17 @@ async def complete(registry: Registry, kind: Kind, namespace: str, obj: Object, 
     if name:
         meta["name"] = name
     check_namespace(registry, kind, namespace, meta)
+    entries = meta.get("managedFields") if applied else None
     prepare_new(meta, uid=registry.uid(), now=registry.timestamp())
     asked = Admission("CREATE", kind, namespace, meta.get("name", ""), obj, None, options, registry)
     if not asked.name and meta.get("generateName"):
         _generate(asked)
     prepare_for_create(kind, obj)
     kind.schema.default(obj)
+    if entries:
+        meta["managedFields"] = entries
+    elif not applied:
+        own_new(registry, kind, obj, options)
     registry.chain.mutate(asked)
     await registry.chain.mutate_outside(asked)
     return asked

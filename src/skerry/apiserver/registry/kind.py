@@ -10,9 +10,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from skerry.apiserver.patch import Type, type_of
 from skerry.apiserver.registry.encoding import Encoding
 from skerry.apiserver.schema import KindSchema, ServedResource
+from skerry.apiserver.schema.builtin import OBJECT_META
+from skerry.apiserver.schema.facts import FACTS
 from skerry.apiserver.schema.resources import Subresource
+from skerry.apiserver.schema.shape import shape_of_definition
+from skerry.model.objects import Object
 from skerry.model.resources import Resource
 
 
@@ -40,6 +45,19 @@ class Kind:
     @cached_property
     def schema(self) -> KindSchema:
         return self.compile()
+
+    @cached_property
+    def type(self) -> Type:
+        """Return the kind's type as server-side apply sees it."""
+        return type_of(self.schema.shape, metadata=shape_of_definition(FACTS, OBJECT_META) if self.custom else None)
+
+    @cached_property
+    def empty(self) -> Object:
+        """Return what an object is before anything is said of it; to be read only."""
+        found: Object = {}
+        if not self.custom:
+            self.schema.prune_unknown(found)
+        return found
 
     @cached_property
     def encoding(self) -> Encoding:

@@ -42,7 +42,6 @@ def drop_empty(meta: dict[str, Any]) -> None:
 def prepare_changed(meta: dict[str, Any], old: Mapping[str, Any]) -> None:
     """Carry over what an update never changes."""
     meta.pop("selfLink", None)
-    meta.pop("managedFields", None)
     meta.pop("resourceVersion", None)
     for key in ("uid", "creationTimestamp", "generation"):
         if key in old:

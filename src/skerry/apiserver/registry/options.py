@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from skerry.apiserver.http.message import User
 from skerry.apiserver.http.query import Query, flag, number, pairs
-from skerry.model.errors import ApiError, Cause, bad_request, forbidden_field, invalid, not_supported
+from skerry.model.errors import ApiError, Cause, bad_request, forbidden_field, invalid, not_supported, required
 from skerry.model.selectors import EVERYTHING, NO_FIELDS, FieldSelector, Selector, SelectorError, parse_fields, parse_labels
 
+_MAX_DIGITS = 64
 MAX_MANAGER = 128
 """Longest fieldManager: bytes."""
 
@@ -21,6 +24,8 @@ class WriteOptions:
     dry_run: bool = False
     field_validation: str = "Warn"
     manager: str = ""
+    agent: str = ""
+    """The User-Agent, for whoever names no manager."""
     warnings: list[str] = field(default_factory=list)
     internal: bool = False
 
@@ -83,6 +88,8 @@ def read_revision(text: str | None) -> int | None:
     if not (text.isascii() and text.isdigit()):
         message = f'resourceVersion: Invalid value: "{text[:64]}": strconv.ParseUint: parsing "{text[:64]}": invalid syntax'
         raise ApiError(500, "", message)
+    if len(text) > _MAX_DIGITS or int(text) >= 2**64:
+        raise bad_request(f'resourceVersion: Invalid value: "{text[:64]}": strconv.ParseUint: parsing "{text[:64]}": value out of range')
     return int(text)
 
 
@@ -116,10 +123,13 @@ def _watch_causes(match: str, initial: bool | None) -> list[Cause]:
     return causes
 
 
-def write_options(user: User, query: Query, raw: str, kind: str) -> WriteOptions:
-    """Read the options of a write; *kind* (`CreateOptions`, ...) names them when something is wrong."""
-    if not query:
-        return WriteOptions(user)
+def write_options(user: User, query: Query, raw: str, kind: str, *, agent: str = "", applies: bool = False) -> WriteOptions:
+    """Read the options of a write; *kind* (`CreateOptions`, ...) names them when something is wrong.
+
+    *applies* says that this is a server-side apply, which must name its manager and may be forced.
+    """
+    if not query and not applies:
+        return WriteOptions(user, agent=agent)
     causes = []
     dry_run = [v for k, v in pairs(raw) if k == "dryRun"] if "dryRun" in query else []
     if any(v != "All" for v in dry_run):
@@ -131,9 +141,16 @@ def write_options(user: User, query: Query, raw: str, kind: str) -> WriteOptions
     if len(manager.encode()) > MAX_MANAGER:
         causes.append(Cause("fieldManager", "FieldValueTooLong", f"Too long: may not be more than {MAX_MANAGER} bytes"))
     elif not manager.isprintable():
-        causes.append(Cause("fieldManager", "FieldValueInvalid", f'Invalid value: "{manager}": should only contain printable characters'))
-    if kind == "PatchOptions" and "force" in query:
+        causes.append(Cause("fieldManager", "FieldValueInvalid", _unprintable(manager)))
+    if applies and not manager:
+        causes.append(required("fieldManager", "is required for apply patch"))
+    if kind == "PatchOptions" and not applies and "force" in query:
         causes.append(forbidden_field("force", "may not be specified for non-apply patch"))
     if causes:
         raise invalid(kind, "meta.k8s.io", "", causes)
-    return WriteOptions(user, bool(dry_run), validation, manager)
+    return WriteOptions(user, bool(dry_run), validation, manager, agent)
+
+
+def _unprintable(manager: str) -> str:
+    at = next(i for i, c in enumerate(manager) if not c.isprintable())
+    return f"Invalid value: {msgspec.json.encode(manager).decode()}: invalid character U+{ord(manager[at]):04X} (at position {at})"

@@ -9,6 +9,7 @@ from skerry.apiserver.patch import json_patch, merge, read_json_patch, read_merg
 from skerry.apiserver.registry.body import complain
 from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.options import WriteOptions
+from skerry.apiserver.registry.ownership import Ownership
 from skerry.apiserver.registry.update import Transform
 from skerry.model.errors import ApiError, Cause, bad_request, invalid, invalid_value
 from skerry.model.objects import Object
@@ -16,7 +17,8 @@ from skerry.model.objects import Object
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
-APPLY_PATCHES = ("application/apply-patch+yaml", "application/apply-patch+cbor")
+APPLY_PATCH = "application/apply-patch+yaml"
+APPLY_CBOR = "application/apply-patch+cbor"
 
 
 def transform_of(kind: Kind, request: Request, options: WriteOptions) -> Transform:
@@ -25,12 +27,19 @@ def transform_of(kind: Kind, request: Request, options: WriteOptions) -> Transfo
     return transform(kind, media, request.body, options)
 
 
-def refuse_apply(request: Request) -> None:
-    """Refuse server-side apply by name, before its options are found to be wrong for other patches."""
+def is_apply(request: Request) -> bool:
+    """Say whether a PATCH request is a server-side apply; ApiError 415 for its CBOR form."""
     media = body_media(request.headers.get("content-type", "") or "none")
-    if media in APPLY_PATCHES:
-        message = f"server-side apply ({media}) is not supported yet: use kubectl apply without --server-side"
-        raise ApiError(415, "UnsupportedMediaType", message)
+    if media == APPLY_CBOR:
+        raise ApiError(415, "UnsupportedMediaType", f"{media} is not supported: apply with {APPLY_PATCH}")
+    return media == APPLY_PATCH
+
+
+def ownership_of(body: bytes) -> Ownership:
+    """Return what a patch says about managedFields: nothing, unless it could reach them."""
+    if b"managedFields" in body or b'"/metadata"' in body or b'""' in body or b"\\u" in body:
+        return Ownership.PATCHED
+    return Ownership.TRACKED
 
 
 def transform(kind: Kind, media: str, body: bytes, options: WriteOptions) -> Transform:
@@ -78,6 +87,6 @@ def unsupported(kind: Kind, media: str) -> ApiError:
     """Return the 415 for a patch of type *media*."""
     if not kind.custom:
         return BareError(415, "UnsupportedMediaType", "415: Unsupported Media Type")
-    accepted = [JSON_PATCH, MERGE_PATCH]
+    accepted = [JSON_PATCH, MERGE_PATCH, APPLY_PATCH]
     message = f"the body of the request was in an unknown format - accepted media types include: {', '.join(accepted)}"
     return ApiError(415, "UnsupportedMediaType", message)

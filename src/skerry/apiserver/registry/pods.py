@@ -7,6 +7,7 @@ from typing import Any
 from skerry.apiserver.registry.delete import delete, delete_options
 from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.options import WriteOptions
+from skerry.apiserver.registry.ownership import Ownership
 from skerry.apiserver.registry.registry import Registry
 from skerry.apiserver.registry.update import Change, apply
 from skerry.model.conditions import with_condition
@@ -40,7 +41,7 @@ async def bind(registry: Registry, namespace: str, binding: Object, options: Wri
         status["conditions"] = [_bare(c) if c["type"] == "PodScheduled" else c for c in status["conditions"]]
         return {**pod, "spec": {**pod["spec"], "nodeName": node}, "status": status}
 
-    await apply(registry, Change(pod_kind(registry), namespace, name, bound, "binding"), options)
+    await apply(registry, Change(pod_kind(registry), namespace, name, bound, "binding", Ownership.KEPT), options)
 
 
 def _bare(condition: Object) -> Object:

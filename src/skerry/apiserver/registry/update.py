@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+from skerry.apiserver.patch import Entry, same, same_but_times
 from skerry.apiserver.registry.admission import Admission
 from skerry.apiserver.registry.create import create
 from skerry.apiserver.registry.delete import held_by_spec
@@ -16,6 +18,7 @@ from skerry.apiserver.registry.encoding import decode
 from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.meta import prepare_changed
 from skerry.apiserver.registry.options import WriteOptions
+from skerry.apiserver.registry.ownership import SHOWN, Ownership, own_changed, writer_of
 from skerry.apiserver.registry.registry import Registry
 from skerry.apiserver.registry.strategy import prepare_for_update
 from skerry.apiserver.store import ConflictError, Key, MissingError, Record
@@ -40,6 +43,7 @@ class Change:
     name: str
     transform: Transform
     subresource: str = ""
+    ownership: Ownership = Ownership.TRACKED
 
 
 async def replace(registry: Registry, change: Change, obj: Object, options: WriteOptions) -> tuple[int, bytes]:
@@ -91,18 +95,21 @@ class _Attempt:
     def __init__(self, registry: Registry, change: Change, record: Record, options: WriteOptions) -> None:
         self._registry, self._change, self._record, self._options = registry, change, record, options
         self._old: Object = decode(registry.value_of(change.kind, record))
+        self._entries: list[Entry] = self._old["metadata"].pop("managedFields", None) or []
 
     async def judge(self) -> Object:
         """Return the complete new object; ApiError when it may not be. Waits only for those outside the server."""
         registry, change, options = self._registry, self._change, self._options
         kind, old = change.kind, self._old
-        new = dict(change.transform(old))  # what the transformation may share with others is copied before it is changed
+        new = dict(change.transform(self._shown()))  # what the transformation may share with others is copied before it is changed
         meta = _meta(new, change)
+        given = meta.pop("managedFields", None)
         self._preconditions(meta)
         prepare_changed(meta, old["metadata"])
         asked = Admission("UPDATE", kind, change.namespace, change.name, new, old, options, registry, change.subresource)
         prepare_for_update(kind, new, old, change.subresource)
         kind.schema.default(new)
+        self._own(new, meta, given)
         registry.chain.mutate(asked)
         await registry.chain.mutate_outside(asked)
         causes = kind.schema.validate(new, old, subresource=change.subresource)
@@ -111,6 +118,24 @@ class _Attempt:
         registry.chain.validate(asked)
         await registry.chain.validate_outside(asked)
         return new
+
+    def _shown(self) -> Object:
+        """Return the stored object as the transformation may see it."""
+        if self._change.ownership not in SHOWN or not self._entries:
+            return self._old
+        return {**self._old, "metadata": {**self._old["metadata"], "managedFields": self._entries}}
+
+    def _own(self, new: Object, meta: Object, given: Any) -> None:
+        """Say who owns what, in both objects; *meta* is the metadata that was asked for, *given* the managedFields."""
+        change, old = self._change, self._old
+        writer = writer_of(self._registry, change.kind, self._options, change.subresource)
+        # As in Kubernetes, who writes the status of a custom object owns even the labels that this does not let it change.
+        wanted = {**new, "metadata": meta} if change.kind.custom and change.subresource == "status" else new
+        entries = own_changed(self._registry, change.kind, old, wanted, self._entries, given, change.ownership, writer)
+        if self._entries:
+            old["metadata"]["managedFields"] = self._entries
+        if entries:
+            new["metadata"]["managedFields"] = entries
 
     def _preconditions(self, meta: Object) -> None:
         resource, name = self._change.kind.resource, self._change.name
@@ -162,14 +187,16 @@ def _meta(new: Object, change: Change) -> Object:
 
 
 def _same(new: Object, old: Object) -> bool:
-    """Say whether nothing but the revision differs."""
-    before = {k: v for k, v in old["metadata"].items() if k != "resourceVersion"}
-    return new["metadata"] == before and {k: v for k, v in new.items() if k not in _HEAD} == {
-        k: v for k, v in old.items() if k not in _HEAD
-    }
+    """Say whether nothing differs but the revision, and when managers wrote."""
+    after, before = ({k: v for k, v in o["metadata"].items() if k not in _SERVER} for o in (new, old))
+    if after != before or not same_but_times(new["metadata"].get("managedFields") or (), old["metadata"].get("managedFields") or ()):
+        return False
+    after, before = ({k: v for k, v in o.items() if k not in _HEAD} for o in (new, old))
+    return after == before and same(after, before)
 
 
 _HEAD = ("apiVersion", "kind", "metadata")
+_SERVER = ("resourceVersion", "managedFields")
 
 
 def _released(kind: Kind, new: Object) -> bool:
