@@ -28,6 +28,7 @@ from skerry.apiserver.http.routes import Access, Route, RouteTable
 from skerry.apiserver.http.shell import ApiHttp, CertificateUser, TokenAuthenticator
 from skerry.apiserver.http.subresources import Subresources
 from skerry.apiserver.http.twins import Twins, twin_kind
+from skerry.apiserver.quota import Ledger, LimitRanger, QuotaStatus
 from skerry.apiserver.registry.admission import Admission
 from skerry.apiserver.registry.admit import admit_definitions, standard_chain
 from skerry.apiserver.registry.builtins import serve_builtins
@@ -82,6 +83,9 @@ class ApiServer:
         admit_definitions(self.chain, all_definitions())
         self.addresses = Addresses(store)
         self.addresses.add_to(self.chain)
+        LimitRanger(store).add_to(self.chain)
+        self.ledger = Ledger(store)
+        self.chain.last(self.ledger.judge)
         self.registry = Registry(store, self.kinds, self.chain, now=now)
         self._indexer = indexer
         self.custom = CustomKinds(self.registry, self.catalogue, self._select_by)
@@ -136,6 +140,7 @@ class ApiServer:
         await complete_services(self.registry, self.addresses, SERVER)
         await self.custom.settle_all()
         self._tasks.append(asyncio.create_task(self.custom.run(), name="custom kinds"))
+        self._tasks.append(asyncio.create_task(QuotaStatus(self.registry, self.ledger, SERVER).run(), name="quota status"))
         self._tasks.append(asyncio.create_task(self.tokens.run(), name="tokens"))
         self.dispatcher = Dispatcher(self.routes, self.resources, self.access, identity=self._identity)
         self.http = ApiHttp(self.dispatcher.handle, tokens=self.tokens.authenticator, certificate=self._certificate)

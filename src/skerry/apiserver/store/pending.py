@@ -57,6 +57,9 @@ class Queue:
         first = self.in_flight or self._waiting
         return first[0].record.revision if first else None
 
+    def newest_of_all(self) -> list[Pending]:
+        return list(self._newest.values())
+
     def require_room(self) -> None:
         if len(self._waiting) >= WAITING_LIMIT or self._bytes >= WAITING_BYTES:
             raise StoreBusyError(f"{len(self._waiting)} writes of {self._bytes} bytes wait already: try again later")

@@ -187,6 +187,10 @@ class Store:
         """Tell *foreseer* of every write from now on, before its commit."""
         self._foreseers = (*self._foreseers, foreseer)
 
+    def waiting(self) -> Sequence[tuple[ChangeType, Record]]:
+        """Return what waits for its commit: the newest write of each object."""
+        return [(TYPES[pending.kind], pending.record) for pending in self._queue.newest_of_all()]
+
     def reindex(self, resource: str) -> None:
         """Ask `index` again about everything of *resource*, as when it has learnt of more fields. Costs a decoding each."""
         for record in {id(r): r for r in (*self.list(resource).records, *self._history.ring(resource).records())}.values():
