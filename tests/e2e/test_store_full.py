@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 
 from skerry.apiserver.store import Index, Key, Store
 from skerry.durable import StoreFullError
+from tests.e2e.hub_process import HubProcess
 
 pytestmark = pytest.mark.slow
 
@@ -109,3 +112,34 @@ async def test_when_others_take_the_last_byte_nothing_acknowledged_is_lost(small
     store = await open_store(small_disk)
     assert {record.key for record in store.list("pods").records} == left
     await store.close()
+
+
+def test_a_hub_on_a_full_disk_says_so_takes_deletes_and_recovers(small_disk: Path) -> None:
+    """507 for what grows, 200 for deletes (of an object with a finalizer too), and 201 within 10 s of new space."""
+    hub = HubProcess(small_disk)
+    hub.start()
+    try:
+        maps = "/api/v1/namespaces/default/configmaps"
+        held = {"metadata": {"name": "held", "finalizers": ["example.org/hold"]}}
+        assert hub.request("POST", maps, held).status == 201
+        status, made = 201, 0
+        while status == 201 and made < 200:
+            status, text = hub.request("POST", maps, {"metadata": {"name": f"m{made}"}, "data": {"x": "x" * 700_000}})
+            made += 1
+        assert status == 507, text
+        assert json.loads(text)["reason"] == "InsufficientStorage"
+        assert hub.request("GET", "/readyz").status == 200
+
+        assert hub.request("DELETE", f"{maps}/held").status == 200
+        patch = {"metadata": {"finalizers": None}}
+        assert hub.request("PATCH", f"{maps}/held", patch, headers={"Content-Type": "application/merge-patch+json"}).status == 200
+        assert hub.request("GET", f"{maps}/held").status == 404
+        subprocess.run(["mount", "-o", "remount,size=96m", str(small_disk)], check=True)
+        end = time.monotonic() + 10
+        while hub.request("POST", maps, {"metadata": {"name": "after"}}).status == 507:
+            assert time.monotonic() < end, "10 s after there was space, writes are still refused"
+            time.sleep(0.1)
+
+        assert hub.request("GET", f"{maps}/after").status == 200
+    finally:
+        hub.stop()

@@ -12,7 +12,7 @@ from pathlib import Path
 class StoreError(Exception):
     """Any refusal of a durable file."""
 
-    unavailable = False  # whether a server that meets it answers 503: nothing is wrong with the request itself
+    http_status = 500  # what a server that meets it answers: 429, 503 and 507 say that nothing is wrong with the request itself
 
 
 class StoreFailedError(StoreError):
@@ -21,7 +21,7 @@ class StoreFailedError(StoreError):
     A second fsync may succeed although the first one lost the data, so trying again on the same file would be a lie.
     """
 
-    unavailable = True
+    http_status = 503
 
     def __init__(self, path: Path, cause: BaseException) -> None:
         super().__init__(f"{path} failed ({type(cause).__name__}: {cause}) and takes no writes until it is opened again")
@@ -32,7 +32,7 @@ class StoreFailedError(StoreError):
 class StoreFullError(StoreError):
     """The disk is full: this write was not kept; the next one may be, once there is space."""
 
-    unavailable = True
+    http_status = 507
 
     def __init__(self, path: Path, cause: BaseException | str) -> None:
         super().__init__(f"no space left for {path} ({cause}): the write was not kept; free some space and try again")
@@ -42,13 +42,13 @@ class StoreFullError(StoreError):
 class StoreBusyError(StoreError):
     """Too much waits already, or another program holds the file's write lock: try again shortly."""
 
-    unavailable = True
+    http_status = 429
 
 
 class StoreClosedError(StoreError):
     """The file was closed before this was done."""
 
-    unavailable = True
+    http_status = 503
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path} is closed")

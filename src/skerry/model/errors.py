@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+MAX_CAUSES = 100
+"""How many things that are wrong one answer names: an object can have tens of thousands."""
+
 
 @dataclass(frozen=True)
 class Cause:
@@ -121,9 +124,11 @@ def forbidden(resource: str, group: str, name: str, why: str) -> ApiError:
 
 def invalid(kind: str, group: str, name: str, causes: list[Cause]) -> ApiError:
     """*kind* is the Kind, not the plural, as `Status.details.kind` has it for this reason."""
-    text = ", ".join(str(c) for c in causes)
+    shown = causes[:MAX_CAUSES]
+    more = [f"and {len(causes) - MAX_CAUSES} more"] if len(causes) > MAX_CAUSES else []
+    text = ", ".join([*map(str, shown), *more])
     text = text if len(causes) == 1 else f"[{text}]"
-    details = _details(kind, group, name, causes=[c.to_json() for c in causes])
+    details = _details(kind, group, name, causes=[c.to_json() for c in shown])
     return ApiError(422, "Invalid", f'{_qualified(kind, group)} "{name}" is invalid: {text}', details=details)
 
 
@@ -165,6 +170,19 @@ def too_many_requests(message: str, *, retry_after_s: int) -> ApiError:
 
 def unavailable(message: str, *, retry_after_s: int = 1) -> ApiError:
     return ApiError(503, "ServiceUnavailable", message, details={"retryAfterSeconds": retry_after_s})
+
+
+def refusal_of_the_disk(status: int, message: str) -> ApiError | None:
+    """Return what a durable file's refusal is to a client: try again later, in each case; None for a fault of ours."""
+    match status:
+        case 429:
+            return too_many_requests(message, retry_after_s=1)
+        case 503:
+            return unavailable(message)
+        case 507:
+            return ApiError(507, "InsufficientStorage", message, details={"retryAfterSeconds": 10})
+        case _:
+            return None
 
 
 def timeout(message: str, *, retry_after_s: int = 1) -> ApiError:

@@ -480,4 +480,4 @@ async def test_whoever_waits_is_told_when_the_store_fails(store: Store, disk: Di
     with pytest.raises(StoreFailedError):
         await store.create(A, text("x"))
 
-    assert (await waiting).unavailable
+    assert (await waiting).http_status == 503

@@ -15,7 +15,7 @@ from skerry.apiserver.access.impersonate import impersonated
 from skerry.apiserver.http.answers import JSON_HEADERS, TEXT_HEADERS, error_answer, no_such_method, page_not_found
 from skerry.apiserver.http.message import Request, Response
 from skerry.apiserver.http.routes import Access, Handler, RouteTable
-from skerry.model.errors import ApiError, internal, unavailable
+from skerry.model.errors import ApiError, internal, refusal_of_the_disk
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +77,9 @@ class Dispatcher:
 
     @staticmethod
     def _unexpected(error: Exception, request: Request) -> ApiError:
-        if getattr(error, "unavailable", False):
-            return unavailable(str(error))
+        refusal = refusal_of_the_disk(getattr(error, "http_status", 500), str(error))
+        if refusal is not None:
+            return refusal
         log.exception("request failed", extra={"method": request.method, "path": request.path, "user": request.user.name})
         return internal(f"{type(error).__name__} while serving {request.method} {request.path[:200]}; the server's log has more")
 

@@ -26,7 +26,7 @@ from skerry.apiserver.store.rows import MIGRATIONS, TYPES, Indexer, Loaded, comp
 from skerry.apiserver.store.shelf import Shelf
 from skerry.apiserver.store.vault import Open, RingVault, Vault
 from skerry.apiserver.store.watcher import Watcher
-from skerry.durable import Result, Space, StoreClosedError, StoreError, StoreFailedError, Writer, failpoints
+from skerry.durable import Result, Space, StoreClosedError, StoreError, StoreFailedError, StoreFullError, Writer, failpoints
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ HISTORY_BYTES = 32 << 20  # of all together: what only the history still holds
 VALUE_BYTES = 8 << 20
 GARBAGE_ROWS = 256  # rows deleted in one transaction
 _SETTLING_S = 0.005
+_BEING_DELETED = b'"deletionTimestamp":'
 
 
 class Store:
@@ -234,7 +235,7 @@ class Store:
         if len(value) > VALUE_BYTES:
             raise ValueError(f"{key} is {len(value)} bytes, the limit is {VALUE_BYTES}")
         if kind != DELETED:
-            self._space.require(len(value))
+            self._require_space(value)
         record = Record.indexed(key, revision, value, self._index(key, value))
         pending = Pending(record, kind, self._seal(key, value), asyncio.get_running_loop().create_future())
         self._allocated = revision
@@ -243,6 +244,14 @@ class Store:
             foreseer.staged(TYPES[kind], record)
         self._commit_next()
         return pending.future
+
+    def _require_space(self, value: bytes) -> None:
+        """Refuse what makes the file grow on a full disk; an object that is being deleted is on its way to free some."""
+        try:
+            self._space.require(len(value))
+        except StoreFullError:
+            if _BEING_DELETED not in value:
+                raise
 
     def _require_open(self) -> None:
         failed = self._writer.failed
