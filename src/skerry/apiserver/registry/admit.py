@@ -43,7 +43,7 @@ def _phase_since_now(asked: Admission) -> None:
 def _first_status(asked: Admission) -> None:
     """Say in which version the objects of a new custom kind are stored; the rest of its status follows."""
     assert asked.new is not None
-    stored = [v["name"] for v in (asked.new.get("spec") or {}).get("versions") or () if v.get("storage")]
+    stored = [v["name"] for v in (asked.new.get("spec") or {}).get("versions") or () if v.get("storage")][:1]
     asked.new["status"] = {"conditions": None, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": stored}
 
 

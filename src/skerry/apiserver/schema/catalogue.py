@@ -13,7 +13,7 @@ from skerry.apiserver.schema.ratchet import changed_only
 from skerry.apiserver.schema.resources import ServedResource, builtin_resources
 from skerry.apiserver.schema.scalars import MismatchError
 from skerry.apiserver.schema.shape import shape_of_schema
-from skerry.apiserver.schema.structural import Passes, compile_schema
+from skerry.apiserver.schema.structural import Default, Passes, compile_schema
 from skerry.apiserver.schema.typed import Typed
 from skerry.apiserver.schema.values import RULES_NOT_CHECKED, blocks_rules
 from skerry.model.errors import Cause, bad_request, invalid_value
@@ -65,11 +65,17 @@ class Catalogue:
             kind=kind,
             builtin=False,
             _prune=partial(_prune_custom, passes, f'{kind} in version "{version}" cannot be handled as a {kind}: '),
-            _default=passes.default or nothing,
+            _default=partial(_default_custom, passes.default, kind) if passes.default else nothing,
             _validate=partial(_validate_custom, passes, kind),
             _shape=partial(shape_of_schema, schema),
             _reset_status=_drop_status if "status" in (chosen.get("subresources") or {}) else None,
         )
+
+
+def _default_custom(default: Default, kind: str, obj: Object) -> None:
+    """Complete an object of this kind; one that says it is of another has no defaults, and is refused."""
+    if obj.get("kind") == kind:
+        default(obj)
 
 
 def _drop_status(obj: Object) -> None:
@@ -94,12 +100,11 @@ def _validate_custom(passes: Passes, kind: str, obj: Object, old: Object | None,
         validate_metadata_update(meta, old.get("metadata") or {}, causes)
     if obj.get("kind") != kind:
         causes.append(invalid_value("kind", obj.get("kind"), f"must be {kind}"))
-    if passes.validate is None:
-        return
     found: list[Cause] = []
-    passes.validate(obj, None, found)
-    if found and old is not None:
-        found = changed_only(found, obj, old)
-    causes += found
-    if passes.rules and blocks_rules(found):
-        causes.append(RULES_NOT_CHECKED)
+    if passes.validate is not None:
+        passes.validate(obj, None, found)
+        if found and old is not None:
+            found = changed_only(found, obj, old)
+        causes += found
+    if passes.rules is not None:
+        causes += [RULES_NOT_CHECKED] if blocks_rules(causes) else passes.rules(obj, old)

@@ -18,7 +18,7 @@ from skerry.apiserver.schema.facts import FACTS
 from skerry.apiserver.schema.gojson import go_words
 from skerry.apiserver.schema.kind import KindSchema
 from skerry.apiserver.schema.scalars import json_type
-from skerry.model.errors import ApiError, bad_request, invalid, invalid_value, unsupported_media_type
+from skerry.model.errors import ApiError, bad_request, invalid, unsupported_media_type
 from skerry.model.objects import Object, name_of
 
 JSON = "application/json"
@@ -105,8 +105,9 @@ def _identify_custom(obj: Object, kind: Any, version: Any, schema: KindSchema, b
         raise _unreadable(schema, f"Object 'Kind' is missing in '{text}'", body)
     if version != schema.api_version:
         raise bad_request(f"the API version in the data ({version or ''}) does not match the expected API version ({schema.api_version})")
-    cause = invalid_value("kind", kind, f"must be {schema.kind}")
-    raise invalid(kind, schema.group, name_of(obj).name, [cause])
+    # Nothing is pruned or completed for a kind that is not there, yet everything is judged.
+    causes = [c for c in schema.validate(obj) if not c.field.startswith("metadata")]
+    raise invalid(kind, schema.group, name_of(obj).name, causes)
 
 
 def _mismatch(kind: Any, version: Any, schema: KindSchema) -> str:

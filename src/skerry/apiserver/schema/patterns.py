@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable
+from functools import lru_cache
 
 from skerry.apiserver.schema.linear import Linear, UnsupportedError, may_explode
 
@@ -31,6 +32,7 @@ class PatternError(ValueError):
     """Not a regular expression that we can run; the message says why."""
 
 
+@lru_cache(maxsize=512)
 def compile_pattern(text: str) -> Callable[[str], object]:
     """Return the function that searches a text for the pattern (true or false); raises PatternError.
 
@@ -44,6 +46,19 @@ def compile_pattern(text: str) -> Callable[[str], object]:
             warnings.simplefilter("ignore", FutureWarning)  # nested sets are spelt differently in Python, and not used in RE2
             compiled = re.compile(translated, re.ASCII)
             return Linear(translated).search if may_explode(translated) else compiled.search
+    except (re.error, OverflowError, RecursionError, UnsupportedError) as error:
+        raise PatternError(str(error)) from error
+
+
+def compile_finder(text: str) -> tuple[re.Pattern[str], bool]:
+    """Return the pattern for finding what matches, and whether long texts are dangerous to it; raises PatternError."""
+    if len(text) > MAX_PATTERN:
+        raise PatternError(f"is longer than {MAX_PATTERN} characters")
+    translated = _translate(text)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            return re.compile(translated, re.ASCII), may_explode(translated)
     except (re.error, OverflowError, RecursionError, UnsupportedError) as error:
         raise PatternError(str(error)) from error
 

@@ -1,8 +1,8 @@
 """Custom kinds: a CRD's structural schema compiled to three passes over an object: prune, default, validate.
 
 The rules are those of apiextensions (structural pruning, defaulting, the wording of go-openapi's validator). A part of a schema
-that has nothing to do for a pass compiles to None, and the pass does not go there. `x-kubernetes-validations` (CEL) has its
-place in `Passes.rules`; this module never runs a rule, it only says, as Kubernetes does, when rules were not reached.
+that has nothing to do for a pass compiles to None, and the pass does not go there. `x-kubernetes-validations` (CEL) stand in
+`Passes.rules`; the engine is only loaded for a schema that has such.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ from skerry.apiserver.schema.constraints import Validate
 from skerry.apiserver.schema.paths import Path
 from skerry.apiserver.schema.scalars import Normalise
 from skerry.apiserver.schema.values import compile_validation
+from skerry.model.errors import Cause
+from skerry.model.objects import Object
 
 Schema = Mapping[str, Any]
 Prune = Callable[[Any, Path, list[Path]], None]
 Default = Callable[[Any], None]
+Rules = Callable[[Object, Object | None], list[Cause]]
 
 MAX_DEPTH = 64
 _META_FIELDS = frozenset(("apiVersion", "kind", "metadata"))
@@ -27,12 +30,12 @@ _META_FIELDS = frozenset(("apiVersion", "kind", "metadata"))
 
 @dataclass(frozen=True)
 class Passes:
-    """The compiled passes; each is None when the schema has nothing for it. `rules` says whether CEL rules exist."""
+    """The compiled passes; each is None when the schema has nothing for it. `rules` are the CEL rules, given the object before."""
 
     prune: Prune | None
     default: Default | None
     validate: Validate | None
-    rules: bool
+    rules: Rules | None
 
 
 def compile_schema(schema: Schema, *, metadata: Normalise) -> Passes:
@@ -41,8 +44,15 @@ def compile_schema(schema: Schema, *, metadata: Normalise) -> Passes:
         prune=_prune(schema, metadata, root=True),
         default=_default(schema),
         validate=compile_validation(schema, root=True),
-        rules=has_rules(schema),
+        rules=_rules(schema) if has_rules(schema) else None,
     )
+
+
+def _rules(schema: Schema) -> Rules | None:
+    from skerry.apiserver.cel.rules import check_rules, compile_rules
+
+    compiled = compile_rules(schema)
+    return None if compiled is None else lambda obj, old: check_rules(compiled, obj, old)
 
 
 def has_rules(schema: Any) -> bool:

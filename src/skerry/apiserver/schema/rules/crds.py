@@ -11,7 +11,8 @@ from typing import Any
 from skerry.apiserver.schema.objectmeta import dns_1035_error
 from skerry.apiserver.schema.patterns import PatternError, compile_pattern
 from skerry.apiserver.schema.rules.common import IMMUTABLE, Causes, Map, duplicate, go_invalid, one_of
-from skerry.apiserver.schema.structural import MAX_DEPTH
+from skerry.apiserver.schema.rules.crd_budget import within_budget
+from skerry.apiserver.schema.structural import MAX_DEPTH, has_rules
 from skerry.apiserver.schema.table.jsonpath import JsonPath, JsonPathError
 from skerry.apiserver.schema.values import compile_validation
 from skerry.model.errors import Cause, forbidden_field, invalid_value, not_supported, required
@@ -35,7 +36,8 @@ def custom_resource_definition(obj: Object, old: Object | None, causes: Causes, 
         causes.append(invalid_value("metadata.name", meta["name"], 'must be spec.names.plural+"."+spec.group'))
     _group(spec.get("group") or "", causes)
     one_of(spec.get("scope"), ("Cluster", "Namespaced"), "spec.scope", causes)
-    _versions(spec, causes)
+    if within_budget(spec, causes):
+        _versions(spec, causes)
     _names(spec.get("names") or {}, causes)
     _conversion(spec.get("conversion") or {}, causes)
     _stored_versions(obj, causes)
@@ -97,8 +99,19 @@ def _versions(spec: Map, causes: Causes) -> None:
         names.add(name)
         _version(version, at, causes, single=single)
     if sum(bool(v.get("storage")) for v in versions) != 1:
-        shown = "[]apiextensions.CustomResourceDefinitionVersion{" + ", ".join(f'"{v.get("name", "")}"' for v in versions) + "}"
+        shown = "[]apiextensions.CustomResourceDefinitionVersion{" + ", ".join(map(_go_version, versions)) + "}"
         causes.append(go_invalid("spec.versions", shown, "must have exactly one version marked as storage version"))
+
+
+def _go_version(version: Map) -> str:
+    """Show a version as a real server does, which has moved to the top what all versions share."""
+    flags = ", ".join(f"{k.title()}:{str(bool(version.get(k))).lower()}" for k in ("served", "storage", "deprecated"))
+    return (
+        f'apiextensions.CustomResourceDefinitionVersion{{Name:"{version.get("name") or ""}", {flags}, DeprecationWarning:(*string)(nil), '
+        "Schema:(*apiextensions.CustomResourceValidation)(nil), Subresources:(*apiextensions.CustomResourceSubresources)(nil), "
+        "AdditionalPrinterColumns:[]apiextensions.CustomResourceColumnDefinition(nil), "
+        "SelectableFields:[]apiextensions.SelectableField(nil)}"
+    )
 
 
 def _version(version: Map, at: str, causes: Causes, *, single: bool) -> None:
@@ -197,6 +210,10 @@ def _schema(schema: Map, at: str, causes: Causes) -> None:
     if len(causes) == before:
         for node, path, _ in _walk(schema, at):
             _default(node, path, causes)
+        if has_rules(schema):
+            from skerry.apiserver.cel.crd_rules import rule_causes
+
+            causes += rule_causes(schema, at, root_at=at)
 
 
 def _walk(schema: Map, at: str) -> Iterator[tuple[Map, str, int]]:
