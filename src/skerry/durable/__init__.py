@@ -3,7 +3,7 @@
 The API's store, the event logs and a node's memory all write through a `Writer`. `hold_folder` keeps a second process out.
 """
 
-from skerry.durable.checksums import is_damage
+from skerry.durable.checksums import damaged_pages, is_damage
 from skerry.durable.connection import open_checked, quick_check
 from skerry.durable.copying import copy_database, writing_alone
 from skerry.durable.errors import (
@@ -37,6 +37,7 @@ __all__ = [
     "Work",
     "Writer",
     "copy_database",
+    "damaged_pages",
     "hold",
     "hold_folder",
     "is_damage",

@@ -7,7 +7,6 @@ travels with apsw). The write-ahead log has checksums of its own.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
@@ -17,6 +16,7 @@ from skerry.durable.errors import StoreFormatError
 RESERVED_BYTES = 8  # of each page; SQLite keeps the figure in the file's header
 PAGE_BYTES = 4096
 _NAME = "cksmvfs"
+_HEADER_BYTES = 100
 _TRIES = 3  # a page that is being moved out of the write-ahead log may be seen half written
 _loading = threading.Lock()
 
@@ -36,16 +36,17 @@ def is_damage(error: BaseException) -> bool:
     return isinstance(error, apsw.IOError) and getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_DATA
 
 
-def damaged_pages(path: Path, *, vfs_name: str | None = None) -> Iterator[int | None]:
-    """Read the file at *path* page by page and yield after each: its number, from 1, when its checksum is wrong, or None.
+def damaged_pages(path: Path, *, first: int = 1, count: int, vfs_name: str | None = None) -> tuple[list[int], int]:
+    """Read *count* pages of the file at *path* from number *first*; return those whose checksum is wrong, and how many pages there are.
 
     Free pages too, which nothing else ever reads. The file may be in use; what is only in the write-ahead log is not looked at.
     """
     flags = [apsw.SQLITE_OPEN_MAIN_DB | apsw.SQLITE_OPEN_READONLY, 0]
     file = apsw.VFSFile(vfs_name or vfs(), str(path.resolve()), flags)
     try:
-        for number in range(file.xFileSize() // PAGE_BYTES):
-            yield None if _is_whole(file, number * PAGE_BYTES) else number + 1
+        total = file.xFileSize() // PAGE_BYTES
+        file.xRead(_HEADER_BYTES, 0)  # says that the pages have checksums
+        return [n for n in range(first, min(first + count, total + 1)) if not _is_whole(file, (n - 1) * PAGE_BYTES)], total
     finally:
         file.xClose()
 

@@ -42,16 +42,16 @@ def open_writer(path: Path, migrations: Sequence[str], *, vfs: str | None = None
     _create(path)
     if rebuild is not None:
         leftover(path).unlink(missing_ok=True)
-    db = _opened(path, migrations, vfs, rebuild)
-    if rebuild is not None and rebuild.needed(db):
-        _replace(db, path, migrations, vfs, rebuild)
+    with _readable(path):
         db = _opened(path, migrations, vfs, rebuild)
-    try:
-        with _readable(path):
+        try:
+            if rebuild is not None and rebuild.needed(db):
+                _replace(db, path, migrations, vfs, rebuild)
+                db = _opened(path, migrations, vfs, rebuild)
             _migrate(db, migrations)
-    except BaseException:
-        db.close()
-        raise
+        except BaseException:
+            db.close()
+            raise
     return db
 
 
@@ -60,15 +60,14 @@ def _opened(path: Path, migrations: Sequence[str], vfs: str | None, rebuild: Reb
     flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW
     db = apsw.Connection(str(path.resolve()), flags=flags, vfs=vfs)
     try:
-        with _readable(path):
-            _protect(db)
-            _require_ours(db, path, known=len(migrations))
-            if rebuild is not None:
-                _reserve(db, path, rebuild)
-            for pragma in _WRITER_PRAGMAS:
-                db.execute(f"PRAGMA {pragma}")
-            _require_wal(db)
-            db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        _protect(db)
+        _require_ours(db, path, known=len(migrations))
+        if rebuild is not None:
+            _reserve(db, path, rebuild)
+        for pragma in _WRITER_PRAGMAS:
+            db.execute(f"PRAGMA {pragma}")
+        _require_wal(db)
+        db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
     except BaseException:
         db.close()
         raise
@@ -109,8 +108,7 @@ def _replace(old: apsw.Connection, path: Path, migrations: Sequence[str], vfs: s
             list(new.execute("PRAGMA journal_mode=OFF"))  # a kill leaves a file that nobody looks at
             new.execute("PRAGMA synchronous=OFF")
             _migrate(new, migrations)
-            with _readable(path):
-                rebuild.copy(old, new)
+            rebuild.copy(old, new)
         finally:
             new.close()
     finally:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +23,7 @@ from skerry.apiserver.store.pending import ADDED, DELETED, MODIFIED, Pending, Qu
 from skerry.apiserver.store.records import Change, ChangeType, Key, Record, Snapshot
 from skerry.apiserver.store.rotation import Rotation
 from skerry.apiserver.store.rows import MIGRATIONS, TYPES, Indexer, Loaded, compact, insert, load
+from skerry.apiserver.store.scrub import Scrub
 from skerry.apiserver.store.shelf import Shelf
 from skerry.apiserver.store.vault import Open, RingVault, Vault
 from skerry.apiserver.store.watcher import Watcher
@@ -57,11 +58,12 @@ _BEING_DELETED = b'"deletionTimestamp":'
 class Store:
     """All objects of one API server, in one file; `open` makes one."""
 
-    def __init__(self, writer: Writer, loaded: Loaded, *, index: Indexer, vault: Vault) -> None:
+    def __init__(self, writer: Writer, loaded: Loaded, *, index: Indexer, vault: Vault, vfs: str | None = None) -> None:
         self._writer = writer
         self._index = index
         self._seal = vault.seal
         self.rotation = Rotation(writer, vault, self.settled) if isinstance(vault, RingVault) else None
+        self.scrub = Scrub(writer, vault, live=self._live, is_live=lambda r: self.get(r.key) is r, vfs=vfs)
         self._epoch = loaded.epoch
         self._identity = loaded.identity
         self._revision = self._allocated = loaded.revision
@@ -103,7 +105,7 @@ class Store:
         except BaseException:
             await writer.close()
             raise
-        store = cls(writer, loaded, index=index, vault=vault)
+        store = cls(writer, loaded, index=index, vault=vault, vfs=vfs)
         store._compact_when_due()
         return store
 
@@ -210,6 +212,10 @@ class Store:
         for watcher in [w for watchers in self._watchers.values() for w in watchers]:
             watcher.close()
         await self._writer.close()
+
+    def _live(self) -> Iterator[Record]:
+        for shelf in self._shelves.values():
+            yield from shelf.records()
 
     # Writing: stage on the loop, commit in the writer's thread, publish on the loop.
 
