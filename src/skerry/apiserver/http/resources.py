@@ -190,7 +190,7 @@ class Resources:
             return await self._apply(call)
         options = options_of(call, "PatchOptions")
         transform = transform_of(call.kind, call.request, options)
-        target, ownership = call.target, ownership_of(call.request.body)
+        target, ownership = call.target, ownership_of(call.request)
         change = _update.Change(call.kind, target.namespace, target.name, transform, target.subresource, ownership)
         value = await _update.apply(self._registry, change, options)
         return self._renderer.object(call, value, 200, options.warnings)

@@ -177,11 +177,6 @@ def from_paths(paths: Any) -> Fields:
     return found
 
 
-def in_order(a: Fields) -> Fields:
-    """Return the same set with its keys in the order in which Kubernetes writes them."""
-    return {k: in_order(v) if v else v for k, v in sorted(a.items(), key=lambda item: _order(item[0]))}
-
-
 def _order(key: str) -> tuple[int, Any]:
     return _KINDS.find(key[:1]), key
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from skerry.apiserver.patch.fields import Fields, FieldsError, covers, difference, in_order, read, union, without
+from skerry.apiserver.patch.fields import Fields, FieldsError, covers, difference, read, union, without
 from skerry.apiserver.patch.types import Type
 from skerry.apiserver.patch.walk import compare_objects
 
@@ -44,7 +44,7 @@ class Writer:
         if time:
             found["time"] = time
         found["fieldsType"] = "FieldsV1"
-        found["fieldsV1"] = in_order(fields)
+        found["fieldsV1"] = fields
         if self.subresource:
             found["subresource"] = self.subresource
         return found

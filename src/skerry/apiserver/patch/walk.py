@@ -99,6 +99,8 @@ def _compare_maps(type_: Type, old: dict[str, Any], new: dict[str, Any]) -> Diff
 
 
 def _compare_lists(type_: Type, old: list[Any], new: list[Any]) -> Differences:
+    if not old:
+        return {k: v for k, v in _all_elements(type_, new).items() if k != SELF} or None, None
     before, after = _by_step(type_, old), _by_step(type_, new)
     element = type_.values
     assert element is not None
@@ -141,11 +143,12 @@ def all_fields(type_: Type, value: Any) -> Fields:
             return MEMBER
         found: dict[str, Any] = {SELF: MEMBER}
         for key, inner in value.items():
-            below = type_.field(key)
-            if below is None:
-                continue
-            plain = inner.__class__ is not dict and inner.__class__ is not list
-            found["f:" + key] = MEMBER if plain else all_fields(below, inner)
+            if inner.__class__ is dict or inner.__class__ is list:
+                below = type_.field(key)
+                if below is not None:
+                    found["f:" + key] = all_fields(below, inner)
+            else:
+                found["f:" + key] = MEMBER  # a plain value was pruned if its field is not known
         return found if len(found) > 1 else MEMBER
     if value.__class__ is list:
         if not value or type_.list_kind == "atomic" or not type_.list_kind:
@@ -158,8 +161,12 @@ def _all_elements(type_: Type, value: list[Any]) -> Fields:
     element = type_.values
     assert element is not None
     found: dict[str, Any] = {SELF: MEMBER}
-    for step, same in _by_step(type_, value).items():
-        found[step] = MEMBER if len(same) > 1 else all_fields(element, same[0])
+    for inner in value:
+        try:
+            step = type_.step(inner)
+        except NoKeyError:
+            continue
+        found[step] = MEMBER if step in found else all_fields(element, inner)  # what stands twice is owned as a whole
     return found if len(found) > 1 else MEMBER
 
 

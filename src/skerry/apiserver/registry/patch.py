@@ -35,11 +35,13 @@ def is_apply(request: Request) -> bool:
     return media == APPLY_PATCH
 
 
-def ownership_of(body: bytes) -> Ownership:
+def ownership_of(request: Request) -> Ownership:
     """Return what a patch says about managedFields: nothing, unless it could reach them."""
-    if b"managedFields" in body or b'"/metadata"' in body or b'""' in body or b"\\u" in body:
+    body = request.body
+    if b"managedFields" in body or b"\\u" in body:
         return Ownership.PATCHED
-    return Ownership.TRACKED
+    whole = (b'"/metadata"' in body or b'""' in body) and body_media(request.headers.get("content-type", "")) == JSON_PATCH
+    return Ownership.PATCHED if whole else Ownership.TRACKED
 
 
 def transform(kind: Kind, media: str, body: bytes, options: WriteOptions) -> Transform:

@@ -1,4 +1,4 @@
-"""The shape of a kind as strategic merge (and later server-side apply) sees it: which list merges by which key.
+"""The shape of a kind as strategic merge and server-side apply see it: which list merges by which key.
 
 Built on demand while a patch walks it, so kinds that nobody patches cost nothing.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from typing import Any
 
 from skerry.apiserver.schema.facts import Facts, reference
@@ -71,15 +72,15 @@ class Shape:
 
 
 def shape_of_definition(facts: Facts, name: str) -> Shape:
-    """Return the shape of a built-in kind; definitions are decoded when a walk reaches them, and kept with this shape."""
-    known: dict[str, Mapping[str, Any]] = {}
-
-    def resolve(ref: str) -> Mapping[str, Any]:
-        if ref not in known:
-            known[ref] = facts.definition(ref)
-        return known[ref]
-
+    """Return the shape of a built-in kind; definitions are decoded when a walk first reaches them."""
+    resolve = partial(_definition, facts)
     return Shape(resolve(name), {}, resolve)
+
+
+@lru_cache(maxsize=512)
+def _definition(facts: Facts, name: str) -> Mapping[str, Any]:
+    """Return a definition, decoded once for all walks: whoever reads it does not alter it."""
+    return facts.definition(name)
 
 
 def shape_of_schema(schema: Mapping[str, Any]) -> Shape:
