@@ -12,6 +12,7 @@ import click
 from skerry.cli.asking import KUBECONFIG, OUTPUT, call, cluster_of, post, print_json
 from skerry.cli.hub_backup import backup, restore
 from skerry.cli.hub_keys import keys
+from skerry.cli.hub_scrub import scrub
 
 if TYPE_CHECKING:
     from skerry.kube.kubeconfig import Cluster
@@ -180,5 +181,5 @@ async def _create_token(cluster: Cluster, *, site: str, node: str, labels: dict[
     return str(made)
 
 
-for command in (keys, backup, restore):
+for command in (keys, backup, restore, scrub):
     hub.add_command(command)

@@ -26,6 +26,7 @@ from skerry.apiserver.services.advertise import advertise
 from skerry.apiserver.store import KeyRingError, RingVault
 from skerry.controllers import Settings as ControllerSettings
 from skerry.controllers import start_all
+from skerry.controllers.recorder import Recorder
 from skerry.durable import StoreError
 from skerry.events.log import HubLog
 from skerry.events.routes import EventRoutes
@@ -38,6 +39,7 @@ from skerry.hub.keys import KeyDesk
 from skerry.hub.kubeconfig import kubeconfig, write_kubeconfig
 from skerry.hub.login_codes import LIFETIME_S, LoginCodes
 from skerry.hub.pki import Pki, server_names
+from skerry.hub.scrubbing import ScrubDesk
 from skerry.hub.settings import HubSettings
 from skerry.model.resources import ENROLLMENTS, NODES
 from skerry.model.times import rfc3339
@@ -118,6 +120,7 @@ class Hub:
         write_kubeconfig(self.kubeconfig, text)
         self._run("object store", _as_error(self.server.store.wait_failed))
         self._run("event log", _as_error(self.event_log.wait_failed))
+        self._run("scrub", self.scrub_desk.run())
         self._run("hub certificate", self._keep_certificate(context))
 
     def _lock(self) -> None:
@@ -136,13 +139,14 @@ class Hub:
     async def _open_stores(self) -> None:
         try:
             await self._open_api()
+            self.event_log = await HubLog.open(self.settings.data / data_folder.EVENTS)
         except (StoreError, KeyRingError, data_folder.DataFolderError) as error:
             raise HubError(str(error)) from error
-        self.event_log = await HubLog.open(self.settings.data / data_folder.EVENTS)
         self._closers.append(self.event_log.close)
         self.event_routes = EventRoutes(self.event_log)
         self.api = LocalApi(self.server.registry)
         self.server.streams.use(self.sessions)
+        self.scrub_desk = ScrubDesk(self.server.store.scrub, Recorder(self.api, "skerry-hub", _now))
 
     async def _open_api(self) -> None:
         data = self.settings.data
@@ -168,6 +172,7 @@ class Hub:
             Route(("POST",), "/skerry/login-codes", Access.PATH, self._make_login_code, "a one-use code for the console"),
             Route(("GET",), "/skerry/events", Access.PATH, self._read_events, "the event log"),
             *self.key_desk.routes(),
+            *self.scrub_desk.routes(),
         ):
             self.server.routes.add(route)
 

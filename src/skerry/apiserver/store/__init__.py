@@ -6,6 +6,7 @@ from skerry.apiserver.store.examining import Examined, examine
 from skerry.apiserver.store.keyring import KeyRingError
 from skerry.apiserver.store.records import Change, ChangeType, Index, Key, Record, Snapshot
 from skerry.apiserver.store.rotation import KeyUse, Rotation
+from skerry.apiserver.store.scrub import Report, Scrub
 from skerry.apiserver.store.store import Foreseer, Store
 from skerry.apiserver.store.vault import RingVault, Vault
 from skerry.apiserver.store.watcher import Watcher
@@ -24,8 +25,10 @@ __all__ = [
     "MissingError",
     "Record",
     "RefusedError",
+    "Report",
     "RingVault",
     "Rotation",
+    "Scrub",
     "Snapshot",
     "Store",
     "TooOldError",
