@@ -42,7 +42,12 @@ def text_answer(text: str, status: int = 200) -> Response:
 
 
 def error_answer(error: ApiError) -> Response:
-    """Return the error as its `Status`."""
+    """Return the error as its `Status`.
+
+    An error without a reason is a client's mistake that Kubernetes calls a 500: here it is what it is, a 400.
+    """
+    if error.code == 500 and not error.reason:
+        error = ApiError(400, "BadRequest", error.message, details=error.details)
     status: dict[str, Any] = error.to_status()
     if isinstance(error, BareError) or (error.code == 422 and not error.details):
         status["details"] = {}

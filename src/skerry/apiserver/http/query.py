@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 from skerry.model.errors import ApiError, bad_request
 
 MAX_PARAMETERS = 100
+_MAX_DIGITS = 64
 _TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
 _FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False", ""))
 
@@ -48,8 +49,8 @@ def number(query: Query, key: str) -> int | None:
     if value is None or value == "":
         return None
     try:
-        if not value.isascii():
+        if not value.isascii() or len(value) > _MAX_DIGITS or not -(2**63) <= (found := int(value)) < 2**63:
             raise ValueError
-        return int(value)
+        return found
     except ValueError:
         raise ApiError(400, "BadRequest", f'strconv.ParseInt: parsing "{value[:64]}": invalid syntax') from None

@@ -37,10 +37,15 @@ MAX_STRANGERS_BODY_BYTES = 64 << 10
 MAX_IN_FLIGHT = 400
 """Requests that are worked on at once, watches and logs not counted; more are told to come back (429)."""
 MAX_MESSAGE_BYTES = 1 << 20
+FRAMES_AT_ONCE = 64
 
 Handle = Callable[[Request], Awaitable[Response]]
 CertificateUser = Callable[[Any], User | None]
 """Given the connection's ssl_object, say who the client's certificate names."""
+
+
+Unknown = Callable[[str, str, Mapping[str, str], str], None]
+"""Told of a request whose credentials are nobody's: method, path, headers and the client's address."""
 
 
 class TokenAuthenticator(Protocol):
@@ -54,8 +59,15 @@ class TokenAuthenticator(Protocol):
 class ApiHttp:
     """Speaks HTTP/1.1 for a dispatcher; `protocol_factory()` gives what a listener hands its transport to."""
 
-    def __init__(self, handle: Handle, *, tokens: TokenAuthenticator | None = None, certificate: CertificateUser | None = None) -> None:
-        self._handle, self._tokens = handle, tokens
+    def __init__(
+        self,
+        handle: Handle,
+        *,
+        tokens: TokenAuthenticator | None = None,
+        certificate: CertificateUser | None = None,
+        unknown: Unknown | None = None,
+    ) -> None:
+        self._handle, self._tokens, self._unknown = handle, tokens, unknown
         self._certificate = certificate or user_of_certificate
         self._server: web.Server | None = None
         self._in_flight = {False: 0, True: 0}  # by whether a stranger asks
@@ -110,7 +122,7 @@ class ApiHttp:
         try:
             if raw.body_exists and not stranger:
                 body = await _body(raw, headers, MAX_BODY_BYTES, BODY_TIMEOUT_S)
-            return await self._handle(Request(raw._message.method, clean, query, headers, body, user))
+            return await self._handle(Request(raw._message.method, clean, query, headers, body, user, raw.remote or ""))
         finally:
             self._in_flight[stranger] -= 1
 
@@ -126,6 +138,8 @@ class ApiHttp:
             scheme, _, token = authorization.partition(" ")
             user = self._tokens.user_of(token.strip()) if self._tokens is not None and scheme.lower() == "bearer" else None
             if user is None:
+                if self._unknown is not None:
+                    self._unknown(raw._message.method, raw._message.path.partition("?")[0], headers, raw.remote or "")
                 raise unauthorized()
             return user
         transport = raw.transport
@@ -206,7 +220,10 @@ async def _stream(raw: web.BaseRequest, response: Response, body: AsyncIterator[
     try:
         await out.prepare(raw)
         async for chunk in body:
-            await out.write(chunk)
+            try:
+                await out.write(chunk)
+            except ConnectionError:  # the client went away in the middle, which is its right
+                return out
         await out.write_eof()
     finally:
         close = getattr(body, "aclose", None)
@@ -220,12 +237,16 @@ class _WebSocket:
 
     def __init__(self, ws: web.WebSocketResponse) -> None:
         self._ws = ws
+        self._received = 0
 
     @property
     def protocol(self) -> str:
         return self._ws.ws_protocol or ""
 
     async def receive(self) -> bytes | None:
+        self._received += 1
+        if self._received % FRAMES_AT_ONCE == 0:
+            await asyncio.sleep(0)  # frames that are there already are received without waiting: others get their turn too
         message = await self._ws.receive()
         if message.type is WSMsgType.BINARY:
             return bytes(message.data)

@@ -17,7 +17,7 @@ from skerry.apiserver.registry.registry import Registry
 from skerry.apiserver.schema.fields import METADATA_FIELDS, field_labels, supported_fields
 from skerry.apiserver.schema.gojson import go_words
 from skerry.apiserver.store import Key, Record, TooOldError
-from skerry.model.errors import ApiError, bad_request
+from skerry.model.errors import ApiError, bad_request, expired
 from skerry.model.selectors import FieldSelector
 
 WAIT_S = 3.0
@@ -65,6 +65,8 @@ async def list_(registry: Registry, kind: Kind, namespace: str, options: ListOpt
         if options.revision:
             raise bad_request("specifying resource version is not allowed when using continue")
         revision, start = _read_token(options.token)
+        if revision > registry.store.revision:
+            raise expired(f"The provided continue parameter is of revision {revision}, which is not there: list again")
         snapshot = _snapshot_at(registry, kind, namespace, revision, start) if revision >= 0 else registry.store.list(kind.key, namespace)
     elif options.revision and options.match == "Exact":
         await not_older(registry, options.revision)
@@ -178,11 +180,11 @@ def _read_token(token: str) -> tuple[int, str]:
         version, revision, start = found["v"], found.get("rv"), found.get("start")
     except msgspec.DecodeError as error:
         raise bad_request(f"invalid continue token: continue key is not valid: {go_words(raw, error)}") from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise bad_request(f"invalid continue token: continue key is not valid: {error}") from None
     if version != _TOKEN_VERSION:
         raise bad_request(f"invalid continue token: continue key is not valid: server does not recognize this encoded version {version}")
-    if not isinstance(revision, int) or not isinstance(start, str):
+    if type(revision) is not int or not -1 <= revision < 2**63 or not isinstance(start, str) or "\0" not in start:
         raise bad_request("invalid continue token: continue key is not valid: incorrect encoded start resourceVersion")
     return revision, start
 

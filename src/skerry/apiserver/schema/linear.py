@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 MAX_NODES = 20_000
+MAX_REPEATS = 1_000
 MAX_KEPT = 4_096
 """Transitions that are remembered; then it starts afresh, so that a text of many different characters costs no memory."""
 
@@ -177,11 +178,27 @@ def may_explode(pattern: str) -> bool:
     """Return whether Python's engine could need more than linear time on some text.
 
     One repeat of something of fixed width cannot be read in two ways; with two repeats, or alternatives inside one, a text may
-    be. Without an anchor even one repeat is tried again from every place.
+    be. Without an anchor even one repeat is tried again from every place. Raises UnsupportedError for more repeats than RE2 takes.
     """
     parts = list(parser.parse(pattern, sre.SRE_FLAG_ASCII))
+    if _repeats(parts) > MAX_REPEATS:
+        raise UnsupportedError(f"repeats more than {MAX_REPEATS} times")
     anchored = bool(parts) and parts[0][0] is sre.AT and parts[0][1] in _STARTS
     return _freedom(parts) > int(anchored)
+
+
+def _repeats(parts: Any) -> int:
+    """Return how often the innermost part is repeated by numbers that the pattern names, repeats of repeats multiplied."""
+    most = 1
+    for op, argument in parts:
+        if op in (sre.MAX_REPEAT, sre.MIN_REPEAT):
+            low, high, body = argument
+            most = max(most, _repeats(body) * max(1, int(low) if high is sre.MAXREPEAT else int(high)))
+        elif op is sre.SUBPATTERN:
+            most = max(most, _repeats(argument[3]))
+        elif op is sre.BRANCH:
+            most = max(most, *map(_repeats, argument[1]))
+    return most
 
 
 def _freedom(parts: Any) -> int:

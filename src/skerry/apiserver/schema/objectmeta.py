@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from skerry.model.errors import Cause, forbidden_field, invalid_value, required
+from skerry.model.errors import MAX_CAUSES, Cause, forbidden_field, invalid_value, required
 from skerry.model.names import dns_label_error, dns_subdomain_error, label_value_error, qualified_name_error
 
 NameRule = Callable[[str], str | None]
@@ -103,6 +103,8 @@ def _name(meta: Mapping[str, Any], rule: NameRule, causes: list[Cause], field: s
 def validate_labels(labels: Mapping[str, str] | None, causes: list[Cause], field: str) -> None:
     """Append what is wrong with a map of labels."""
     for key, value in (labels or {}).items():
+        if len(causes) > MAX_CAUSES:
+            return
         wrong = _key_error(key)
         if wrong:
             causes.append(invalid_value(field, key, wrong))

@@ -16,12 +16,15 @@ from typing import Any
 
 import msgspec
 
+from skerry.apiserver.schema.budget import MAX_VALUES
 from skerry.apiserver.schema.facts import FACTS, WireField
 from skerry.model.errors import bad_request
 from skerry.model.objects import Object
 
 MAGIC = b"k8s\x00"
 MAX_NESTING = 64
+_LONG = 64
+"""Fields of shorter messages are not counted one by one: bytes."""
 
 _META = "k8s.io.apimachinery.pkg.apis.meta.v1."
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -64,6 +67,7 @@ def decode(body: bytes) -> Object:
 def _decode(body: bytes) -> Object:
     if body[:4] != MAGIC:
         raise WireError("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")
+    _budget.begin()
     envelope = _message("k8s.io.apimachinery.pkg.runtime.Unknown").raw(memoryview(body)[4:])
     identity = envelope.get("typeMeta") or {}
     api_version, kind = identity.get("apiVersion", ""), identity.get("kind", "")
@@ -97,10 +101,33 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
         shift += 7
 
 
+class _Budget:
+    """How many fields the body that is being read may still have: a body of 3 MiB has room for a million and a half."""
+
+    def __init__(self) -> None:
+        self._left = 0
+
+    def begin(self) -> None:
+        self._left = MAX_VALUES
+
+    def spend(self, fields: int) -> None:
+        self._left -= fields
+        if self._left < 0:
+            raise WireError(f"more than {MAX_VALUES} fields")
+
+
+_budget = _Budget()
+"""One for the process: a body is read in one go, by one thread."""
+
+
 def _fields(data: memoryview) -> Any:
     """Yield (number, wire type, value); value is an int, or a view of the bytes."""
     at, end = 0, len(data)
+    if end:
+        _budget.spend(1)
     while at < end:
+        if end > _LONG:
+            _budget.spend(1)
         tag, at = _varint(data, at)
         number, wire = tag >> 3, tag & 7
         if wire == 0:

@@ -1,0 +1,127 @@
+"""An API server in a process of its own that watches itself: how long its loop stood still, how much memory it has, what it holds.
+
+Run as `python -m tests.bad_input.serving FOLDER`. Says its port in one line of JSON; each line on its input is answered with a
+line that says what was the case since the last one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from skerry.apiserver.http import shell
+from skerry.apiserver.http.message import Request, Response, Upgrade, User, WebSocket
+from skerry.apiserver.http.routes import Access, Route
+from skerry.testing.apiserver import Running, running
+
+BEAT_S = 0.002
+HASTE_S = 1.5
+"""How long this server waits for what clients owe it, where it would otherwise wait for half a minute."""
+
+
+class Heart:
+    """A task that beats; what lies between two beats is how long the loop stood still.
+
+    Time in which the process did not run (the machine had other work) is not counted.
+    """
+
+    def __init__(self) -> None:
+        self.worst_s = 0.0
+
+    async def beat(self) -> None:
+        wall, work = time.perf_counter(), time.process_time()
+        while True:
+            await asyncio.sleep(BEAT_S)
+            wall_now, work_now = time.perf_counter(), time.process_time()
+            self.worst_s = max(self.worst_s, min(wall_now - wall, work_now - work))
+            wall, work = wall_now, work_now
+
+
+def machine_factor() -> float:
+    """Say how much slower this machine is, now, than the one whose figures the limits are: at least 1."""
+    text = json.dumps([{"a": [1, 2, 3], "b": {"c": "d" * 20}} for _ in range(2_000)])
+    began = time.process_time()
+    for _ in range(3):
+        json.loads(text)
+    return max(1.0, (time.process_time() - began) / 0.012)
+
+
+def resident_kib() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1])
+    raise AssertionError("no VmHWM")
+
+
+def forget_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+async def _echo(ws: WebSocket) -> None:
+    while (message := await ws.receive()) is not None:
+        await ws.send(message)
+
+
+async def _upgrade(request: Request) -> Response:
+    return Response(101, upgrade=Upgrade(("v5.channel.k8s.io",), _echo, lambda: None))
+
+
+async def serve(folder: Path, lines: Callable[[], Awaitable[bytes]]) -> None:
+    shell.FIRST_REQUEST_S = shell.BODY_TIMEOUT_S = shell.STRANGERS_BODY_S = HASTE_S
+    heart = Heart()
+    async with running(folder) as server:
+        server.server.routes.add(Route(("GET",), "/echo", Access.PATH, _upgrade))
+        task = asyncio.create_task(heart.beat())
+        await _keep_one(server)
+        _leaf_files(server, folder)
+        print(json.dumps({"port": server.port}), flush=True)
+        while await lines():
+            await asyncio.sleep(BEAT_S * 3)
+            print(json.dumps(_said(server, heart)), flush=True)
+            forget_peak()
+            heart.worst_s = 0.0
+        task.cancel()
+
+
+def _said(server: Running, heart: Heart) -> dict[str, Any]:
+    store = server.server.store
+    watchers = sum(len(found) for found in store._watchers.values())
+    return {
+        "worst_s": heart.worst_s,
+        "factor": machine_factor(),
+        "peak_kib": resident_kib(),
+        "revision": store.revision,
+        "watchers": watchers,
+        "in_flight": sum(server.server.http._in_flight.values()),
+    }
+
+
+async def _keep_one(server: Running) -> None:
+    """Make the object that requests try to change."""
+    body = b'{"metadata":{"name":"kept"},"data":{"k":"v"}}'
+    user = User("admin", ("system:masters",))
+    answer = await server.server.dispatcher.handle(Request("POST", "/api/v1/namespaces/default/configmaps", "", {}, body, user))
+    assert answer.status == 201, answer.body
+
+
+def _leaf_files(server: Running, folder: Path) -> None:
+    """Leave the CA's key beside the server's state: tests issue certificates with it."""
+    server.ca.private_key_pem.write_to_path(str(folder / "ca.key"))
+
+
+async def main() -> None:
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    await serve(Path(sys.argv[1]), reader.readline)
+
+
+if __name__ == "__main__":
+    import uvloop
+
+    uvloop.run(main())
