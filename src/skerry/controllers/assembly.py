@@ -83,6 +83,7 @@ def _workloads(api: ClusterApi, informers: Informers, settings: Settings, now: C
     from skerry.controllers.workloads.deployment import Deployments
     from skerry.controllers.workloads.expiry import EventExpiry
     from skerry.controllers.workloads.garbage import GarbageCollector
+    from skerry.controllers.workloads.jobs.cronjob import CronJobs
     from skerry.controllers.workloads.jobs.job import Jobs
     from skerry.controllers.workloads.jobs.ttl import JobExpiry
     from skerry.controllers.workloads.namespaces import NamespaceDefaults, NamespacePurge
@@ -94,6 +95,7 @@ def _workloads(api: ClusterApi, informers: Informers, settings: Settings, now: C
         "deployments": Deployments(api, informers, now).controller.run,
         "daemonsets": DaemonSets(api, informers, now).controller.run,
         "jobs": Jobs(api, informers, now).run,
+        "cronjobs": CronJobs(api, informers, now).controller.run,
         "job-expiry": JobExpiry(api, informers, now).controller.run,
         "replicasets": ReplicaSets(api, informers, now).controller.run,
         "scheduler": Scheduler(api, informers, now).controller.run,
