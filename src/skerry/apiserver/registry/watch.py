@@ -109,29 +109,32 @@ class _Watch:
     async def _live(self, watcher: Watcher, deadline: float, *, began: int) -> AsyncIterator[bytes]:
         """Yield batches until the deadline."""
         loop = asyncio.get_running_loop()
-        revision = began
+        revision, marks = began, self._options.bookmarks
+        next_mark = loop.time() + BOOKMARK_S
         batches = aiter(watcher)
         while True:
-            left = deadline - loop.time()
             try:
-                async with asyncio.timeout(max(0.0, min(left, BOOKMARK_S))):
+                async with asyncio.timeout_at(min(deadline, next_mark)):
                     batch = await anext(batches)
             except TimeoutError:
-                if self._options.bookmarks:
-                    yield self._bookmark(max(revision, watcher.revision))
-                if loop.time() >= deadline:
-                    return
-                continue
+                batch = []
             except TooOldError as error:
                 yield error_line(_expired(error))
                 return
             except StopAsyncIteration:
                 return
-            lines = [self._line(change) for change in batch]
-            revision = batch[-1].revision
-            chunk = b"".join([line for line in lines if line])
-            if chunk:
-                yield chunk
+            if batch:
+                revision = batch[-1].revision
+                chunk = b"".join([line for line in map(self._line, batch) if line])
+                if chunk:
+                    yield chunk
+            now = loop.time()
+            if now >= next_mark or now >= deadline:  # a watch that others' changes keep awake gets its bookmarks too
+                next_mark = now + BOOKMARK_S
+                if marks:
+                    yield self._bookmark(max(revision, watcher.revision))
+                if now >= deadline:
+                    return
 
     def _line(self, change: Change) -> bytes:
         if not self._options.selective:
