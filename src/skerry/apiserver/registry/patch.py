@@ -10,8 +10,10 @@ from skerry.apiserver.registry.body import complain
 from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.options import WriteOptions
 from skerry.apiserver.registry.ownership import Ownership
+from skerry.apiserver.registry.unreadable import UnreadableError
 from skerry.apiserver.registry.update import Transform
-from skerry.model.errors import ApiError, Cause, bad_request, invalid, invalid_value
+from skerry.apiserver.schema.codec import unlike
+from skerry.model.errors import ApiError, bad_request, invalid, invalid_value
 from skerry.model.objects import Object
 
 JSON_PATCH = "application/json-patch+json"
@@ -62,27 +64,24 @@ def _tidied(kind: Kind, new: Object, old: Object, options: WriteOptions) -> Obje
     """Return the patched object pruned, under the kind that it had."""
     if not isinstance(new, dict):
         raise bad_request("the patch does not leave an object")
-    for key in ("apiVersion", "kind"):
-        if new.setdefault(key, old[key]) != old[key]:
-            raise _invalid_patch(f"the {key} is {old[key]} and cannot become {new[key]!r}")
+    if any(new.setdefault(key, old[key]) != old[key] for key in ("apiVersion", "kind")):
+        raise UnreadableError(new, unlike(new["kind"], new["apiVersion"], kind.schema))
     if not isinstance(new.get("metadata"), dict):
         new["metadata"] = {}
     try:
         unknown = kind.schema.prune_unknown(new)
     except ApiError as error:
-        raise _invalid_patch(error.message) from None
+        raise UnreadableError(new, error.message.removeprefix(kind.schema.refusal)) from None
     complain([f'unknown field "{path}"' for path in unknown], options, kind.schema)
     uid = new["metadata"].get("uid")
     if uid and uid != old["metadata"].get("uid"):
         resource = kind.resource
         cause = invalid_value("metadata.uid", uid, "field is immutable")
-        raise invalid(resource.kind, resource.group, old["metadata"]["name"], [cause])
+        refusal = invalid(resource.kind, resource.group, old["metadata"]["name"], [cause])
+        if not kind.custom:
+            refusal.details["causes"] *= 2  # Kubernetes judges it twice: for every object, and for the kind
+        raise refusal
     return new
-
-
-def _invalid_patch(why: str) -> ApiError:
-    cause = Cause("patch", "FieldValueInvalid", f"Invalid value: {why}")
-    return ApiError(422, "Invalid", f' "" is invalid: {cause}', details={"causes": [cause.to_json()]})
 
 
 def unsupported(kind: Kind, media: str) -> ApiError:

@@ -21,6 +21,7 @@ from skerry.apiserver.registry.options import WriteOptions
 from skerry.apiserver.registry.ownership import SHOWN, Ownership, own_changed, writer_of
 from skerry.apiserver.registry.registry import Registry
 from skerry.apiserver.registry.strategy import prepare_for_update
+from skerry.apiserver.registry.unreadable import UnreadableError
 from skerry.apiserver.store import ConflictError, Key, MissingError, Record
 from skerry.model.errors import ApiError, Cause, bad_request, conflict, invalid
 from skerry.model.objects import Object
@@ -101,7 +102,10 @@ class _Attempt:
         """Return the complete new object; ApiError when it may not be. Waits only for those outside the server."""
         registry, change, options = self._registry, self._change, self._options
         kind, old = change.kind, self._old
-        new = dict(change.transform(self._shown()))  # what the transformation may share with others is copied before it is changed
+        try:
+            new = dict(change.transform(self._shown()))  # what the transformation may share with others is copied before it is changed
+        except UnreadableError as error:
+            raise error.refusal(self._entries, secret=kind.key == "secrets") from None
         meta = _meta(new, change)
         given = meta.pop("managedFields", None)
         self._preconditions(meta)

@@ -112,12 +112,17 @@ def _identify_custom(obj: Object, kind: Any, version: Any, schema: KindSchema, b
 
 def _mismatch(kind: Any, version: Any, schema: KindSchema) -> str:
     refusal = f'{kind} in version "{str(version).rpartition("/")[2]}" cannot be handled as a {schema.kind}: '
+    return refusal + unlike(kind, version, schema)
+
+
+def unlike(kind: Any, version: Any, schema: KindSchema) -> str:
+    """Return why an object of another kind cannot be one of *schema*'s, in Go's words."""
     group, _, number = str(version).rpartition("/")
     if isinstance(kind, str) and ((group, number, kind) in FACTS.kinds or kind == "List"):
         internal = schema.group.partition(".")[0] or "core"
-        return refusal + f"converting ({number}.{kind}) to ({internal}.{schema.kind}): unknown conversion"
+        return f"converting ({number}.{kind}) to ({internal}.{schema.kind}): unknown conversion"
     where = "" if schema.group == "apiextensions.k8s.io" else f' in scheme "{_SCHEME}"'
-    return refusal + f'no kind "{kind}" is registered for version "{version}"{where}'
+    return f'no kind "{kind}" is registered for version "{version}"{where}'
 
 
 def depth_exceeds(value: Any, limit: int) -> bool:

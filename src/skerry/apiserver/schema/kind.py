@@ -37,6 +37,11 @@ class KindSchema:
         return f"{self.group}/{self.version}" if self.group else self.version
 
     @property
+    def refusal(self) -> str:
+        """Return how the refusal of a body that cannot be read as this kind begins."""
+        return f'{self.kind} in version "{self.version}" cannot be handled as a {self.kind}: '
+
+    @property
     def shape(self) -> Shape:
         """Return the shape for merging: merge keys, list types, list-map keys (built anew: keep it while you walk)."""
         return self._shape()
