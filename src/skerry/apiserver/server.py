@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from skerry import __version__
+from skerry.apiserver.access.audit import Auditor
 from skerry.apiserver.access.authorise import Access as Authorisation
 from skerry.apiserver.access.escalation import refusal_of_role
 from skerry.apiserver.access.rbac import RESOURCES, Rbac
@@ -72,6 +73,7 @@ class ApiServer:
         tokens: TokenAuthenticator | None = None,
         certificate: CertificateUser | None = None,
         token_keys: Path | None = None,
+        auditor: Auditor | None = None,
         now: Callable[[], datetime],
     ) -> None:
         self.store = store
@@ -96,6 +98,7 @@ class ApiServer:
         for key in RESOURCES:
             self.chain.validating(key, ("CREATE", "UPDATE"), self._judge_roles)
         self.streams = SwitchedStreams()
+        self.auditor = auditor or Auditor()
         self.tokens = TokenService(self.registry, self.catalogue, token_keys, tokens)
         self.resources = self._resources()
         self.routes = RouteTable([*self._own_routes(), *self.tokens.routes(), *routes])
@@ -121,12 +124,13 @@ class ApiServer:
         certificate: CertificateUser | None = None,
         token_keys: Path | None = None,
         vault: Vault | None = None,
+        auditor: Auditor | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> ApiServer:
         """Open the store at *path*, its Secrets sealed by *vault*, and make the server ready to answer."""
         indexer = Indexer()
         store = await Store.open(path, index=indexer, vault=vault)
-        server = cls(store, indexer, routes=routes, tokens=tokens, certificate=certificate, token_keys=token_keys, now=now)
+        server = cls(store, indexer, routes=routes, tokens=tokens, certificate=certificate, token_keys=token_keys, auditor=auditor, now=now)
         await server.start()
         return server
 
@@ -142,8 +146,10 @@ class ApiServer:
         self._tasks.append(asyncio.create_task(self.custom.run(), name="custom kinds"))
         self._tasks.append(asyncio.create_task(QuotaStatus(self.registry, self.ledger, SERVER).run(), name="quota status"))
         self._tasks.append(asyncio.create_task(self.tokens.run(), name="tokens"))
-        self.dispatcher = Dispatcher(self.routes, self.resources, self.access, identity=self._identity)
-        self.http = ApiHttp(self.dispatcher.handle, tokens=self.tokens.authenticator, certificate=self._certificate)
+        self.dispatcher = Dispatcher(self.routes, self.resources, self.access, identity=self._identity, auditor=self.auditor)
+        self.http = ApiHttp(
+            self.dispatcher.handle, tokens=self.tokens.authenticator, certificate=self._certificate, unknown=self.auditor.note_unknown
+        )
 
     def _select_by(self, key: str, paths: tuple[str, ...]) -> None:
         """Index a custom kind by *paths*, also what was stored, or loaded, before they were known."""
@@ -203,9 +209,13 @@ class ApiServer:
         return text_answer("ok")
 
     async def _ready(self, request: Request) -> Response:
-        """Not ready once the store takes no writes: then only a restart helps."""
-        failed = self.store.failed
-        return text_answer("ok") if failed is None else text_answer(f"store: {failed}", 503)
+        """Not ready once the store takes no writes: then only a restart helps. `?verbose` tells of the audit log too."""
+        failed, audit = self.store.failed, self.auditor.trouble
+        if failed is not None:
+            return text_answer(f"store: {failed}", 503)
+        if "verbose" not in request.query:
+            return text_answer("ok")
+        return text_answer(f"[+]store ok\n{f'[-]audit failed: {audit}' if audit else '[+]audit ok'}\nreadyz check passed\n")
 
     def operations(self) -> list[Operation]:
         """Return everything that can be asked: every route, and every verb of every kind."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from skerry.cli.asking import KUBECONFIG, OUTPUT, call, cluster_of, post, print_json
+from skerry.cli.hub_audit import audit, rotate_token_key
 from skerry.cli.hub_backup import backup, restore
 from skerry.cli.hub_keys import keys
 from skerry.cli.hub_scrub import scrub
@@ -28,7 +29,8 @@ def hub() -> None:
 @click.option("--listen", default="127.0.0.1:6443", show_default=True, metavar="ADDRESS:PORT", help="The one port; 0 takes a free one.")
 @click.option("--name", "names", multiple=True, metavar="HOST", help="Host name or address under which nodes reach this hub; repeatable.")
 @click.option("--node-grace", default="40s", show_default=True, metavar="DURATION", help="Silence after which a node is NotReady.")
-def run(data: Path, listen: str, names: Sequence[str], node_grace: str) -> None:
+@click.option("--audit-required", is_flag=True, help="Refuse writes while the audit log cannot be written.")
+def run(data: Path, listen: str, names: Sequence[str], node_grace: str, audit_required: bool) -> None:
     """Run the hub until SIGTERM or Ctrl-C.
 
     The first start makes the hub's certificate authority and an admin kubeconfig, DATA/admin.kubeconfig.
@@ -45,7 +47,14 @@ def run(data: Path, listen: str, names: Sequence[str], node_grace: str) -> None:
 
     try:
         host, port = parse_listen(listen)
-        settings = HubSettings(data=data.absolute(), host=host, port=port, names=tuple(names), node_grace_s=parse_duration(node_grace))
+        settings = HubSettings(
+            data=data.absolute(),
+            host=host,
+            port=port,
+            names=tuple(names),
+            node_grace_s=parse_duration(node_grace),
+            audit_required=audit_required,
+        )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     from skerry.hub import server
@@ -181,5 +190,5 @@ async def _create_token(cluster: Cluster, *, site: str, node: str, labels: dict[
     return str(made)
 
 
-for command in (keys, backup, restore, scrub):
+for command in (keys, backup, restore, scrub, audit, rotate_token_key):
     hub.add_command(command)

@@ -17,11 +17,11 @@ from typing import Any
 
 import msgspec
 
+from skerry.apiserver.access.audit import AuditLog, Auditor
 from skerry.apiserver.http.message import Request, Response
 from skerry.apiserver.http.routes import Access, Route
 from skerry.apiserver.local import LocalApi
 from skerry.apiserver.server import ApiServer
-from skerry.apiserver.services.advertise import advertise
 from skerry.apiserver.services.advertise import advertise
 from skerry.apiserver.store import KeyRingError, RingVault
 from skerry.controllers import Settings as ControllerSettings
@@ -49,6 +49,8 @@ from skerry.trust.tls import hub_context
 
 log = logging.getLogger(__name__)
 
+AUDIT = "audit"
+"""Folder of the audit log, below the data folder."""
 LAST_ANSWERS_S = 0.5
 """Seconds for answers that are being written when the hub stops."""
 MAX_FILES = 16384
@@ -114,7 +116,6 @@ class Hub:
         host, port = await self.door.start()
         self._closers.append(self._stop_serving)
         await advertise(self.server.registry, server_names(settings.host, settings.names), port)
-        await advertise(self.server.registry, server_names(settings.host, settings.names), port)
         self.url = _url(settings, host, port)
         text = kubeconfig(url=self.url, ca_pem=self.pki.ca_pem(), identity_pem=self.pki.admin.read_text())
         write_kubeconfig(self.kubeconfig, text)
@@ -148,6 +149,15 @@ class Hub:
         self.server.streams.use(self.sessions)
         self.scrub_desk = ScrubDesk(self.server.store.scrub, Recorder(self.api, "skerry-hub", _now))
 
+    def _open_audit(self) -> Auditor:
+        audit = AuditLog(self.settings.data / AUDIT)
+
+        async def close() -> None:
+            await asyncio.to_thread(audit.close)
+
+        self._closers.append(close)
+        return Auditor(audit, required=self.settings.audit_required)
+
     async def _open_api(self) -> None:
         data = self.settings.data
         self.vault = RingVault.open(self.pki.folder / data_folder.KEY_RING, made=rfc3339(_now()))
@@ -156,6 +166,7 @@ class Hub:
             vault=self.vault,
             certificate=lambda ssl_object: user_by_certificate(self.roster, ssl_object),
             token_keys=self.pki.token_keys,
+            auditor=self._open_audit(),
         )
         self._closers.append(self.server.close)
         data_folder.remember_store(data, self.server.store.identity)

@@ -17,6 +17,8 @@ class HubSettings:
     """The one port; 0 takes a free one."""
     names: tuple[str, ...] = ()
     """Host names and addresses under which nodes and people reach it; its certificate carries them."""
+    audit_required: bool = False
+    """Whether a write that could not be logged is refused; else it is carried out, and the lines that are lost are counted."""
     node_grace_s: float = 40.0
     """Seconds of a node's silence until it is NotReady: four missed Leases, as in Kubernetes."""
 

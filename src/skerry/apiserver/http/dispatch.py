@@ -7,10 +7,12 @@ and nothing runs before it is authorised.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from skerry.apiserver.access.attributes import Attributes
+from skerry.apiserver.access.audit import Auditor
 from skerry.apiserver.access.impersonate import impersonated
 from skerry.apiserver.http.answers import JSON_HEADERS, TEXT_HEADERS, error_answer, no_such_method, page_not_found
 from skerry.apiserver.http.message import Request, Response
@@ -41,24 +43,31 @@ class Dispatcher:
         authoriser: Authoriser,
         *,
         identity: Callable[[], Mapping[str, str]],
+        auditor: Auditor | None = None,
     ) -> None:
         self.routes = routes
         self._resources, self._authoriser = resources, authoriser
+        self._auditor = auditor or Auditor()
         self._identity = dict(identity())
         self._json = {**JSON_HEADERS, **self._identity}
         self._text = {**TEXT_HEADERS, **self._identity}
 
     async def handle(self, request: Request) -> Response:
         """Return the answer; never raises but for cancellation."""
+        audit_id, received, acts_as = self._auditor.number(), time.time(), None
         try:
+            self._auditor.require(request.method)
+            acting = request
             if not _IMPERSONATION.isdisjoint(request.headers):
-                request = Request(*_parts(request), impersonated(request.user, request.headers, self._authoriser))
-            response = await self._route(request)
+                acts_as = impersonated(request.user, request.headers, self._authoriser)
+                acting = Request(*_parts(request), acts_as, request.peer)
+            response = await self._route(acting)
         except ApiError as error:
             response = error_answer(error)
         except Exception as error:
             response = error_answer(self._unexpected(error, request))
-        return self._signed(response)
+        self._auditor.note(audit_id, request, acts_as, response.status, received)
+        return self._signed(response, audit_id)
 
     async def _route(self, request: Request) -> Response:
         path = request.path
@@ -83,14 +92,14 @@ class Dispatcher:
         log.exception("request failed", extra={"method": request.method, "path": request.path, "user": request.user.name})
         return internal(f"{type(error).__name__} while serving {request.method} {request.path[:200]}; the server's log has more")
 
-    def _signed(self, response: Response) -> Response:
-        """Add the headers that say which cluster answered, in which of its lives."""
+    def _signed(self, response: Response, audit_id: str) -> Response:
+        """Add the headers that say which cluster answered, in which of its lives, and under which number it was logged."""
         if response.headers is JSON_HEADERS:
-            headers: Mapping[str, str] = self._json
+            headers = {**self._json, "Audit-Id": audit_id}
         elif response.headers is TEXT_HEADERS:
-            headers = self._text
+            headers = {**self._text, "Audit-Id": audit_id}
         else:
-            headers = {**response.headers, **self._identity}
+            headers = {**response.headers, **self._identity, "Audit-Id": audit_id}
         return Response(response.status, headers, response.body, response.upgrade)
 
 

@@ -31,6 +31,8 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
     user: User
+    peer: str = ""
+    """The client's address, where there is one."""
 
 
 class WebSocket(Protocol):

@@ -1,0 +1,98 @@
+"""Between the dispatcher and the log: gives each request its number, and notes those that are worth it.
+
+Where the log is required, a write that could not be logged is refused before it is carried out.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Mapping
+
+from skerry.apiserver.access.audit.events import Entry
+from skerry.apiserver.access.audit.log import AuditLog
+from skerry.apiserver.access.audit.policy import REFUSED, glance, wanted
+from skerry.apiserver.http.message import ANONYMOUS, Request, User
+from skerry.apiserver.http.paths import parse
+from skerry.model.errors import ApiError
+
+READS = frozenset(("GET", "HEAD", "OPTIONS"))
+STRANGERS_PER_S, STRANGERS_BURST = 5.0, 100.0
+"""Refusals of people without credentials that get a line: a stranger must not fill the log. The others are counted."""
+_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
+
+
+class Auditor:
+    """Notes requests. Without a log it only numbers them. *clock* is seconds since 1970."""
+
+    def __init__(self, log: AuditLog | None = None, *, required: bool = False, clock: Callable[[], float] = time.time) -> None:
+        self.log, self._required, self._clock = log, required, clock
+        self._prefix = f"{secrets.token_hex(4)}-{secrets.token_hex(2)}-4{secrets.token_hex(2)[1:]}-8{secrets.token_hex(2)[1:]}-"
+        self._count = 0
+        self._left, self._at = STRANGERS_BURST, 0.0
+        self.strangers = 0
+        """Refusals of strangers that got no line."""
+
+    def number(self) -> str:
+        """Return the identifier of the next request, in the form of a UUID."""
+        self._count += 1
+        return f"{self._prefix}{self._count:012x}"
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the log, "" when all is well."""
+        if self.log is None or not (self.log.trouble or self.log.dropped):
+            return ""
+        return "; ".join(filter(None, (self.log.trouble, f"{self.log.dropped} entries dropped" if self.log.dropped else "")))
+
+    def require(self, method: str) -> None:
+        """Refuse a write when it could not be logged, where that is demanded."""
+        if self._required and method not in READS and self.log is not None and (self.log.trouble or self.log.full):
+            why = self.log.trouble or "too much waits to be written"
+            raise ApiError(503, "ServiceUnavailable", f"writes are refused because they could not be logged: {why}")
+
+    def note(self, audit_id: str, request: Request, acts_as: User | None, status: int, received: float) -> None:
+        """Note one answered request when it is worth a line."""
+        if self.log is None or not glance(request.method, request.path, status, impersonated=acts_as is not None):
+            return
+        target = parse(request.path)
+        verb = _verb(request, target is not None and bool(target.name))
+        if not wanted(verb, target, request.user, status):
+            return
+        self._keep(audit_id, request, acts_as, status, received, verb)
+
+    def note_unknown(self, method: str, path: str, headers: Mapping[str, str], peer: str) -> None:
+        """Note a request whose credentials are nobody's (401)."""
+        if self.log is not None:
+            request = Request(method, path, "", headers, b"", ANONYMOUS, peer)
+            self._keep(self.number(), request, None, 401, self._clock(), method.lower())
+
+    def _keep(self, audit_id: str, request: Request, acts_as: User | None, status: int, received: float, verb: str) -> None:
+        now = self._clock()
+        if request.user is ANONYMOUS and status in REFUSED and not self._stranger(now):
+            self.strangers += 1
+            return
+        assert self.log is not None
+        agent = request.headers.get("user-agent", "")
+        target = parse(request.path)
+        self.log.note(
+            Entry(audit_id, received, now, verb, request.path, request.query, request.user, acts_as, request.peer, agent, target, status)
+        )
+
+    def _stranger(self, now: float) -> bool:
+        self._left = min(STRANGERS_BURST, self._left + max(0.0, now - self._at) * STRANGERS_PER_S)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+def _verb(request: Request, named: bool) -> str:
+    if request.method == "GET":
+        if named:
+            return "get"
+        return "watch" if "watch=1" in request.query or "watch=true" in request.query.lower() else "list"
+    if request.method == "DELETE":
+        return "delete" if named else "deletecollection"
+    return _VERBS.get(request.method, request.method.lower())

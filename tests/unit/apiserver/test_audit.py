@@ -1,0 +1,141 @@
+"""What gets a line in the audit log, and what never does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skerry.apiserver.access.audit import AuditLog, Auditor, verify
+from skerry.apiserver.access.audit.files import files_in
+from skerry.apiserver.http.message import ANONYMOUS, User
+from skerry.apiserver.server import ApiServer
+from tests.unit.apiserver.asking import CONFIGMAPS, MERGE, Asker, configmap, node_user, pod
+
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+SECRETS = "/api/v1/namespaces/default/secrets"
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> AuditLog:
+    return AuditLog(tmp_path / "audit", batch_s=0.0)
+
+
+@pytest.fixture
+async def server(tmp_path: Path, log: AuditLog) -> AsyncIterator[ApiServer]:
+    server = await ApiServer.open(tmp_path / "hub.sqlite", auditor=Auditor(log))
+    yield server
+    await server.close()
+    log.close()
+
+
+def _lines(log: AuditLog, tmp_path: Path) -> list[dict[str, Any]]:
+    log.close(30)
+    found = [json.loads(line) for path in files_in(tmp_path / "audit") for line in path.read_text().splitlines()]
+    assert verify(tmp_path / "audit").whole
+    return found
+
+
+def _said(log: AuditLog, tmp_path: Path) -> list[tuple[str, str, int]]:
+    return [(e["verb"], e["requestURI"], e["responseStatus"]["code"]) for e in _lines(log, tmp_path)]
+
+
+async def test_writes_reads_of_secrets_and_refusals_get_a_line_and_other_reads_do_not(log: AuditLog, ask: Asker, tmp_path: Path) -> None:
+    bob = ask.as_user(User("bob", ("system:authenticated",)))
+    await ask("POST", CONFIGMAPS, configmap("a"))
+    await ask("GET", f"{CONFIGMAPS}/a")
+    await ask("GET", CONFIGMAPS)
+    await ask("PATCH", f"{CONFIGMAPS}/a", {"data": {"x": "y"}}, content_type=MERGE)
+    await ask("GET", SECRETS)
+    await bob("GET", f"{CONFIGMAPS}/a")
+    await ask("DELETE", f"{CONFIGMAPS}/a")
+    await ask("DELETE", f"{CONFIGMAPS}/a")
+    await ask("GET", "/healthz")
+
+    assert _said(log, tmp_path) == [
+        ("create", CONFIGMAPS, 201),
+        ("patch", f"{CONFIGMAPS}/a", 200),
+        ("list", SECRETS, 200),
+        ("get", f"{CONFIGMAPS}/a", 403),
+        ("delete", f"{CONFIGMAPS}/a", 200),
+        ("delete", f"{CONFIGMAPS}/a", 404),
+    ]
+
+
+async def test_the_daily_round_of_nodes_gets_no_line(log: AuditLog, ask: Asker, tmp_path: Path) -> None:
+    node = ask.as_user(node_user("n1"))
+    assert (await node("POST", "/api/v1/nodes", {"metadata": {"name": "n1"}}))[0] == 201
+    assert (await node("PATCH", "/api/v1/nodes/n1/status", {"status": {}}, content_type=MERGE))[0] == 200
+    lease = {"metadata": {"name": "n1"}, "spec": {"holderIdentity": "n1"}}
+    assert (await node("POST", LEASES, lease))[0] == 201
+    assert (await node("PUT", f"{LEASES}/n1", lease))[0] == 200
+    await ask("POST", "/api/v1/namespaces/default/pods", pod("p", node="n1"))
+    assert (await node("PATCH", "/api/v1/namespaces/default/pods/p/status", {"status": {"phase": "Running"}}, content_type=MERGE))[0] == 200
+    assert (await node("PATCH", "/api/v1/nodes/n2/status", {"status": {}}, content_type=MERGE))[0] == 403
+
+    assert [s[:2] for s in _said(log, tmp_path)] == [
+        ("create", "/api/v1/nodes"),
+        ("create", LEASES),
+        ("create", "/api/v1/namespaces/default/pods"),
+        ("patch", "/api/v1/nodes/n2/status"),
+    ]
+
+
+async def test_who_acts_as_another_is_named_with_both(log: AuditLog, ask: Asker, tmp_path: Path) -> None:
+    await ask("GET", CONFIGMAPS, impersonate_user="eve")
+
+    (event,) = _lines(log, tmp_path)
+
+    assert (event["user"]["username"], event["impersonatedUser"]["username"]) == ("admin", "eve")
+    assert event["annotations"]["authorization.k8s.io/decision"] == "forbid"
+
+
+async def test_every_answer_has_a_number_and_the_line_has_the_same(log: AuditLog, ask: Asker, tmp_path: Path) -> None:
+    answers = [await ask.raw("GET", "/healthz"), await ask.raw("GET", CONFIGMAPS), await ask.raw("POST", CONFIGMAPS, configmap("a"))]
+
+    numbers = [a.headers["Audit-Id"] for a in answers]
+
+    assert len(set(numbers)) == 3
+    assert [e["auditID"] for e in _lines(log, tmp_path)] == numbers[2:]
+
+
+async def test_strangers_cannot_fill_the_log(log: AuditLog, server: ApiServer, ask: Asker, tmp_path: Path) -> None:
+    nobody = ask.as_user(ANONYMOUS)
+    for _ in range(300):
+        await nobody("GET", CONFIGMAPS)
+
+    kept = len(_said(log, tmp_path))
+
+    assert 100 <= kept < 300
+    assert server.auditor.strangers == 300 - kept
+
+
+async def test_no_body_gets_into_the_log(log: AuditLog, ask: Asker, tmp_path: Path) -> None:
+    await ask(
+        "POST", SECRETS, {"metadata": {"name": "s"}, "stringData": {"password": "canary-of-the-mine"}}, authorization="Bearer canary-too"
+    )
+    await ask("PATCH", f"{SECRETS}/s", {"stringData": {"password": "canary-of-the-mine"}}, content_type=MERGE)
+
+    assert "canary" not in json.dumps(_lines(log, tmp_path))
+
+
+async def test_a_hub_that_must_log_refuses_writes_that_it_cannot_and_still_answers_reads(tmp_path: Path, log: AuditLog) -> None:
+    server = await ApiServer.open(tmp_path / "hub.sqlite", auditor=Auditor(log, required=True))
+    ask = Asker(server)
+    log.trouble = "the audit log cannot be written: No space left on device"
+
+    status, answer = await ask("POST", CONFIGMAPS, configmap("a"))
+
+    assert (status, answer["reason"]) == (503, "ServiceUnavailable")
+    assert "No space left on device" in answer["message"]
+    assert (await ask("GET", CONFIGMAPS))[0] == 200
+    ready = (await ask.raw("GET", "/readyz?verbose")).body
+    assert isinstance(ready, bytes)
+    assert b"[-]audit failed" in ready
+    log.trouble = ""
+    assert (await ask("POST", CONFIGMAPS, configmap("a")))[0] == 201
+    await server.close()
+    log.close()
