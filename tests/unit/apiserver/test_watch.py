@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncGenerator
 from typing import Any, cast
 
+import pytest
+
+from skerry.apiserver.registry import watch
 from skerry.apiserver.server import ApiServer
 from tests.unit.apiserver.asking import CONFIGMAPS, MERGE, Asker, configmap
 
@@ -150,3 +154,23 @@ async def test_a_page_that_is_too_old_offers_to_go_on_without_a_snapshot(server:
 
     assert (status, gone["reason"]) == (410, "Expired")
     assert [o["metadata"]["name"] for o in rest["items"]] == ["b", "c"]
+
+
+async def test_a_watch_that_is_kept_awake_by_what_it_does_not_select_gets_bookmarks(ask: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "BOOKMARK_S", 0.05)
+    _, made = await ask("POST", CONFIGMAPS, configmap("a"))
+    events = await ask.watch(
+        f"{CONFIGMAPS}?watch=1&resourceVersion={made['metadata']['resourceVersion']}&labelSelector=no=no&allowWatchBookmarks=true"
+    )
+
+    async def keep_awake() -> None:
+        for i in itertools.count():
+            await ask("PATCH", f"{CONFIGMAPS}/a", {"data": {"k": str(i)}}, content_type=MERGE)
+
+    busy = asyncio.create_task(keep_awake())
+    (event,) = await take(events, 1)
+    busy.cancel()
+    await asyncio.gather(busy, return_exceptions=True)
+    await events.aclose()
+
+    assert event["type"] == "BOOKMARK"
