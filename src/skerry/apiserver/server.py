@@ -29,6 +29,7 @@ from skerry.apiserver.http.routes import Access, Route, RouteTable
 from skerry.apiserver.http.shell import ApiHttp, CertificateUser, TokenAuthenticator
 from skerry.apiserver.http.subresources import Subresources
 from skerry.apiserver.http.twins import Twins, twin_kind
+from skerry.apiserver.judges import Judges
 from skerry.apiserver.quota import Ledger, LimitRanger, QuotaStatus
 from skerry.apiserver.registry.admission import Admission
 from skerry.apiserver.registry.admit import admit_definitions, standard_chain
@@ -89,6 +90,7 @@ class ApiServer:
         self.ledger = Ledger(store)
         self.chain.last(self.ledger.judge)
         self.registry = Registry(store, self.kinds, self.chain, now=now)
+        self._judges = Judges(self.registry)
         self._indexer = indexer
         self.custom = CustomKinds(self.registry, self.catalogue, self._select_by)
         self._tasks: list[asyncio.Task[None]] = []
@@ -140,6 +142,7 @@ class ApiServer:
         self.store.subscribe(self._follow)
         self.custom.load()
         self.store.subscribe(self.custom.follow)
+        self._judges.load()
         await bootstrap(self.registry)
         await complete_services(self.registry, self.addresses, SERVER)
         await self.custom.settle_all()
@@ -227,4 +230,5 @@ class ApiServer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.http.close()
+        await self._judges.close()
         await self.store.close()

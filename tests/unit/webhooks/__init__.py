@@ -1,0 +1,1 @@
+"""Those outside who have a say: admission and conversion webhooks."""
