@@ -90,10 +90,12 @@ def _workloads(api: ClusterApi, informers: Informers, settings: Settings, now: C
     from skerry.controllers.workloads.nodelife import NodeLifecycle, OrphanedPods
     from skerry.controllers.workloads.replicaset import ReplicaSets
     from skerry.controllers.workloads.scheduler import Scheduler
+    from skerry.controllers.workloads.statefulsets.statefulset import StatefulSets
 
     return {
         "deployments": Deployments(api, informers, now).controller.run,
         "daemonsets": DaemonSets(api, informers, now).controller.run,
+        "statefulsets": StatefulSets(api, informers, now).controller.run,
         "jobs": Jobs(api, informers, now).run,
         "cronjobs": CronJobs(api, informers, now).controller.run,
         "job-expiry": JobExpiry(api, informers, now).controller.run,

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry.controllers.workloads.daemonset import DaemonSets
-from skerry.controllers.workloads.daemonset_plan import DAEMONSETS, may_run, node_of, plan
+from skerry.controllers.workloads.daemonset_plan import may_run, node_of, plan
 from skerry.controllers.workloads.scheduler import Scheduler
 from skerry.model.objects import Object, metadata
-from skerry.model.resources import NODES, PODS
+from skerry.model.resources import DAEMONSETS, NODES, PODS
 from skerry.testing.clock import run_virtually
 from tests.unit.controllers.world import SPACE, World, a_node, virtually
 

@@ -1,4 +1,4 @@
-"""Carries out the plan of DaemonSets. Their history (ControllerRevisions, `kubectl rollout undo`) is not kept yet."""
+"""Carries out the plan of DaemonSets, and keeps their history for `kubectl rollout history` and `undo`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from datetime import datetime
 from skerry.controllers.informers import BY_CONTROLLER, Informers
 from skerry.controllers.recorder import Recorder
 from skerry.controllers.workloads import daemonset_plan as rules
-from skerry.controllers.workloads.daemonset_plan import DAEMONSETS
+from skerry.controllers.workloads import history
+from skerry.controllers.workloads.revisions import Revisions
 from skerry.kube import Api, Change, Controller
 from skerry.model.conditions import get_condition
 from skerry.model.errors import ApiError
 from skerry.model.objects import Name, Object, controller_of, dig, labels_of, metadata, name_of, uid_of
-from skerry.model.resources import NODES, PODS
+from skerry.model.resources import DAEMONSETS, NODES, PODS
 
 
 class DaemonSets:
@@ -22,6 +23,7 @@ class DaemonSets:
     def __init__(self, api: Api, informers: Informers, now: Callable[[], datetime]) -> None:
         self._api, self._now = api, now
         self._daemonsets, self._nodes, self._pods = (informers.of(r) for r in (DAEMONSETS, NODES, PODS))
+        self._history = Revisions(api, informers, history.DAEMONSET_HASH)
         self._events = Recorder(api, "daemonset-controller", now)
         self._deleted: set[str] = set()  # UIDs we deleted whose event has not come
         self.controller = Controller[Name]("daemonset", self.reconcile)
@@ -46,11 +48,19 @@ class DaemonSets:
         if daemonset is None:
             return None
         try:
+            await self._keep_history(daemonset)
             for step in rules.plan(daemonset, list(self._nodes.objects()), self._owned(daemonset), now=self._now()):
                 await self._carry_out(daemonset, step)
         finally:
             again_s = await self._write_status(daemonset)
         return again_s
+
+    async def _keep_history(self, daemonset: Object) -> None:
+        title = name_of(daemonset).name
+        live = {f"{title}-{labels_of(p).get(rules.HASH_LABEL, '')}" for p in self._owned(daemonset)}
+        if await self._history.keep(daemonset, live=live):
+            taken = f"{title}-{rules.revision(daemonset)}"
+            await self._events.warning(daemonset, "FailedHistory", f"ControllerRevision {taken} belongs to somebody else")
 
     def _owned(self, daemonset: Object) -> list[Object]:
         return [p for p in self._pods.indexed(BY_CONTROLLER, uid_of(daemonset)) if uid_of(p) not in self._deleted]

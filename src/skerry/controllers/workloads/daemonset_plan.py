@@ -19,9 +19,7 @@ from skerry.controllers.workloads.rolling import limits
 from skerry.controllers.workloads.scheduling import untolerated
 from skerry.model.conditions import is_true
 from skerry.model.objects import Object, dig, labels_of, metadata, name_of
-from skerry.model.resources import Resource
 
-DAEMONSETS = Resource("apps", "v1", "daemonsets", "DaemonSet")
 HASH_LABEL = "controller-revision-hash"
 
 TOLERATIONS: tuple[Mapping[str, str], ...] = tuple(

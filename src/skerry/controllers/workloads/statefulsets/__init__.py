@@ -1,0 +1,1 @@
+"""StatefulSets: Pods with a name, an ordinal and volumes of their own."""
