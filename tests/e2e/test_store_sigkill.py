@@ -1,4 +1,4 @@
-"""SIGKILL under load, at random moments and at every failpoint: no acknowledged write is lost (F1, F3).
+"""SIGKILL under load at random moments: no acknowledged write is lost (F1). `test_hub_kills.py` kills at every named point.
 
 A real process writes; this one reads its pipe, kills it and then looks into the file itself. SKERRY_SEED repeats a run.
 """
@@ -20,17 +20,6 @@ import apsw
 import pytest
 
 CHILD = Path(__file__).with_name("store_child.py")
-FAILPOINTS = [
-    "durable.before_commit",
-    "durable.after_commit",
-    "durable.before_acknowledge",
-    "durable.before_checkpoint",
-    "durable.after_checkpoint",
-    "store.before_publish",
-    "store.before_compaction",
-    "store.after_compaction",
-]
-
 pytestmark = pytest.mark.slow
 
 
@@ -56,24 +45,19 @@ class Life:
                 raise AssertionError(f"the child said {line!r}")
 
 
-def live(path: Path, *, seed: int, kill_after_s: float | None = None, failpoint: str = "") -> Life:
-    """Run a child until it is killed, by this process or at the failpoint."""
-    env = {**os.environ, "SKERRY_FAILPOINT": failpoint} if failpoint else dict(os.environ)
-    life = Life()
-    with subprocess.Popen([sys.executable, str(CHILD), str(path), str(seed)], stdout=subprocess.PIPE, env=env) as child:
+def live(path: Path, *, seed: int, kill_after_s: float) -> Life:
+    """Run a child until it is killed, so long after it was ready."""
+    life, killer = Life(), None
+    with subprocess.Popen([sys.executable, str(CHILD), str(path), str(seed)], stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
-        limit = threading.Timer(30, child.kill)  # a failpoint that is never reached
-        limit.start()
         for raw in child.stdout:
             if not raw.endswith(b"\n"):
                 break  # the kill came in the middle of a line
             life.hear(raw[:-1].decode())
-            if life.ready_at >= 0 and kill_after_s is not None:
-                threading.Timer(kill_after_s, child.send_signal, [signal.SIGKILL]).start()
-                kill_after_s = None
+            if life.ready_at >= 0 and killer is None:
+                killer = threading.Timer(kill_after_s, child.send_signal, [signal.SIGKILL])
+                killer.start()
         life.code = child.wait()
-        assert limit.is_alive(), f"{failpoint} was not reached within 30 s"
-        limit.cancel()
     return life
 
 
@@ -86,7 +70,10 @@ class Truth:
 
     def faults(self, life: Life, path: Path) -> list[str]:
         """Compare the file with what *life* said, and take over what it did."""
-        db = apsw.Connection(str(path))
+        copy = path.with_name("copy.sqlite")  # SQLite as it comes knows nothing of page checksums: it may not write to the file itself
+        for end in ("", "-wal"):
+            copy.with_name(copy.name + end).write_bytes(path.with_name(path.name + end).read_bytes())
+        db = apsw.Connection(str(copy))
         found = [f"integrity: {row[0]}" for row in db.execute("PRAGMA integrity_check") if row[0] != "ok"]
         rows = list(db.execute("SELECT revision, name, change, value FROM revisions ORDER BY revision"))
         floors = [row[0] for row in db.execute("SELECT revision FROM floors")]
@@ -132,24 +119,6 @@ def test_sigkill_under_load_loses_no_acknowledged_write(tmp_path: Path, seed: in
         epochs.add(life.epoch)
     assert acknowledged > 100
     assert len(epochs) == 1
-
-
-def test_a_kill_at_every_failpoint_loses_no_acknowledged_write(tmp_path: Path, seed: int) -> None:
-    rng, truth, path = random.Random(seed), Truth(), tmp_path / "hub.sqlite"
-    for number, failpoint in enumerate(FAILPOINTS):
-        life = live(path, seed=seed + 100 * number, failpoint=f"{failpoint}:{rng.randrange(1, 12)}")
-
-        assert life.code == -signal.SIGKILL
-        assert truth.faults(life, path) == [], f"SKERRY_SEED={seed}, {failpoint}"
-
-
-def test_every_failpoint_of_the_store_is_in_the_list() -> None:
-    source = Path(__file__).parents[2] / "src" / "skerry"
-    texts = [path.read_text() for room in ("durable", "apiserver/store") for path in (source / room).glob("*.py")]
-
-    used = {part.split('"')[0] for text in texts for part in text.split('failpoints.reach("')[1:]}
-
-    assert used >= set(FAILPOINTS)
 
 
 def test_a_restart_after_a_kill_is_quick(tmp_path: Path, seed: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import apsw
 
-from skerry.durable.checksums import vfs
+from skerry.durable.checksums import RESERVED_BYTES, vfs
 from skerry.durable.connection import open_reader, open_writer, quick_check
 from skerry.durable.errors import StoreFormatError
 from skerry.durable.lock import hold
@@ -41,6 +41,9 @@ def copy_database(source: Path, target: Path, *, checksums: bool) -> None:
     reading = open_reader(source, vfs=name)
     writing = apsw.Connection(str(target.resolve()), flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW, vfs=name)
     try:
+        if checksums:  # from the first page that is written on
+            writing.reserve_bytes("main", RESERVED_BYTES)
+            writing.execute("CREATE TABLE replaced(x)")
         with writing.backup("main", reading, "main") as copying:
             copying.step(-1)
     except apsw.Error as error:

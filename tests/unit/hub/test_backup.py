@@ -139,6 +139,21 @@ async def test_a_backup_beside_writers_is_one_moment_and_holds_them_up_for_no_ti
         await restored.close()
 
 
+async def test_a_backup_larger_than_any_cache_is_whole(data: Path, key: bytes) -> None:
+    store = await opened(data)
+    await asyncio.gather(*[store.create(Key("configmaps", "d", f"large{n}"), lambda revision: os.urandom(100_000)) for n in range(200)])
+    manifest = await asyncio.to_thread(
+        back_up, data, data.parent / "backup", key, now=NOW, say=quiet
+    )  # much of it is in the write-ahead log
+    await store.close()
+
+    again = await opened(put_back(data, key))
+
+    assert manifest.objects["configmaps"] == len(again.list("configmaps").records) == 500
+    assert not (await again.scrub.run()).findings
+    await again.close()
+
+
 async def test_nothing_in_a_backup_can_be_read_without_the_key(data: Path, key: bytes) -> None:
     made(data, key)
 
