@@ -146,7 +146,7 @@ def outage(edge: Edge, report: Report) -> None:
     report.row("events missing, or stored twice", abs(DEVICES * last - edge.stored()), "", note=f"of {DEVICES * last}")
 
 
-def main() -> None:
+def main() -> list[Report]:
     report = Report("events: MQTT 3.1.1 QoS 1 at the node, fsynced at node and hub before each acknowledgement")
     edge = Edge()
     try:
@@ -157,6 +157,7 @@ def main() -> None:
         outage(edge, report)
     finally:
         edge.stage.down()
+    return [report]
 
 
 if __name__ == "__main__":

@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import resource
 import ssl
 import sys
 import time
 from collections import Counter
 from typing import Any, cast
+from urllib.parse import quote
 
 import uvloop
+
+TOKEN = re.compile(rb'"continue":"([^"]+)"')
 
 
 class Client(asyncio.Protocol):
     """One connection: sends a request, waits for its answer, sends the next."""
 
-    def __init__(self, requests: list[bytes], done: asyncio.Future[None], statuses: Counter[int], latencies: list[float]) -> None:
+    def __init__(
+        self, requests: list[tuple[bytes, str]], done: asyncio.Future[None], statuses: Counter[int], latencies: list[float]
+    ) -> None:
         self.requests = iter(requests)
         self.done = done
         self.statuses = statuses
@@ -29,13 +35,14 @@ class Client(asyncio.Protocol):
         self.buffer = bytearray()
         self.need = -1
         self.sent = 0.0
+        self.page = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's own class is not registered as one
         self.next()
 
     def next(self) -> None:
-        request = next(self.requests, None)
+        request, self.page = next(self.requests, (None, ""))
         if request is None:
             self.transport.close()
             if not self.done.done():
@@ -55,10 +62,19 @@ class Client(asyncio.Protocol):
             if len(self.buffer) < self.need:
                 return
             self.statuses[int(self.buffer[9:12])] += 1
+            more = self.more(bytes(self.buffer[: self.need])) if self.page else b""
             del self.buffer[: self.need]
             self.need = -1
             self.latencies.append(time.perf_counter() - self.sent)
-            self.next()
+            if more:
+                self.transport.write(more)
+            else:
+                self.next()
+
+    def more(self, answer: bytes) -> bytes:
+        """Return the request for the page that follows *answer*, b"" when it was the last."""
+        found = TOKEN.search(answer)
+        return self.page.replace("TOKEN", quote(found[1].decode())).encode() if found else b""
 
     @staticmethod
     def length(head: bytes) -> int:
@@ -72,10 +88,12 @@ class Client(asyncio.Protocol):
             self.done.set_exception(error or ConnectionError("the server closed the connection"))
 
 
-def render(host: str, step: dict[str, Any]) -> bytes:
+def render(host: str, step: dict[str, Any]) -> tuple[bytes, str]:
+    """Return a request, and for a list in pages what the next page is asked for with."""
     body = (step.get("body") or "").encode()
     head = f"{step['method']} {step['path']} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {step.get('type', 'application/json')}\r\n"
-    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    page = f"GET {step['path']}&continue=TOKEN HTTP/1.1\r\nHost: {host}\r\n\r\n" if step.get("pages") else ""
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body, page
 
 
 async def run(plan: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ SETTLE_S = 12.0
 IDLE_S = 60.0
 
 
-def main() -> None:
+def main() -> list[Report]:
     report = Report("Node")
     with tempfile.TemporaryDirectory(prefix="skerry-bench-") as folder:
         Path(folder).chmod(0o711)
@@ -37,6 +37,7 @@ def main() -> None:
                 measure(edge, report)
             finally:
                 edge.down()
+    return [report]
 
 
 def _measure(edge: Edge, report: Report) -> None:

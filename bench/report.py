@@ -1,4 +1,4 @@
-"""How every benchmark speaks: a row for each figure, beside its budget. Timings never fail anything."""
+"""How every benchmark speaks: a row for each figure, beside its budget and the peer's. Timings never fail anything."""
 
 from __future__ import annotations
 
@@ -14,25 +14,65 @@ import psutil
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
+@dataclass(frozen=True)
+class Row:
+    """One figure. `peer` is what kube-apiserver 1.32 with etcd 3.5 measured on the same kind of machine."""
+
+    what: str
+    measured: float
+    unit: str
+    budget: float | None = None
+    more_is_better: bool = False
+    peer: float | None = None
+    note: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """How much of the budget was used: below 1 is within it."""
+        if self.budget is None:
+            return None
+        return self.budget / self.measured if self.more_is_better and self.measured else self.measured / self.budget
+
+    @property
+    def gain(self) -> float | None:
+        """How many times better than the peer."""
+        if self.peer is None or not self.measured:
+            return None
+        return self.measured / self.peer if self.more_is_better else self.peer / self.measured
+
+    def __str__(self) -> str:
+        text = f"{self.what:<64} {self.measured:>10,.3f} {self.unit:<8}"
+        if self.ratio is not None:
+            sign = ">=" if self.more_is_better else "<="
+            text += f" budget {sign} {self.budget:>9,.2f}   ratio {self.ratio:5.2f} {'within' if self.ratio <= 1 else 'OVER'}"
+        if self.gain is not None:
+            text += f"   peer {self.peer:,.2f} ({self.gain:.1f}x)"
+        return text + (f"   {self.note}" if self.note else "")
+
+
 @dataclass
 class Report:
-    """Rows as they are measured; `ratio` is how much of the budget was used, so below 1.00 is within it."""
+    """Rows as they are measured, printed at once."""
 
     title: str
-    rows: list[str] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         print(f"\n{self.title}\n{'-' * len(self.title)}", flush=True)
 
     def row(
-        self, what: str, measured: float, unit: str, budget: float | None = None, *, more_is_better: bool = False, note: str = ""
+        self,
+        what: str,
+        measured: float,
+        unit: str,
+        budget: float | None = None,
+        *,
+        more_is_better: bool = False,
+        peer: float | None = None,
+        note: str = "",
     ) -> None:
-        text = f"{what:<64} {measured:>10,.2f} {unit:<8}"
-        if budget is not None:
-            ratio = budget / measured if more_is_better and measured else measured / budget
-            sign = ">=" if more_is_better else "<="
-            text += f" budget {sign} {budget:>9,.2f}   ratio {ratio:5.2f} {'within' if ratio <= 1 else 'OVER'}"
-        print(text + (f"   {note}" if note else ""), flush=True)
+        self.rows.append(Row(what, measured, unit, budget, more_is_better, peer, note))
+        print(self.rows[-1], flush=True)
 
 
 def hardware() -> str:

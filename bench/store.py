@@ -27,7 +27,7 @@ RESOURCES = {"configmaps": SMALL, "widgets.example.com": LARGE}
 FIGURES = Mapping[str, float]
 
 
-def main() -> None:
+def main() -> list[Report]:
     report = Report("store, alone: one process, no HTTP")
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:  # a disk; /tmp may be memory
         fsyncs = measure("fsync", folder)
@@ -52,6 +52,7 @@ def main() -> None:
         report.row("  memory then", loaded["rss_mib"], "MiB")
         fanned = measure("fan_out", folder)
         report.row("200 watchers, bursts of 200 updates, changes handed out", fanned["a_second"], "/s", 60_000, more_is_better=True)
+    return [report]
 
 
 def measure(what: str, *args: object) -> dict[str, float]:
