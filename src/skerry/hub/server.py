@@ -31,6 +31,8 @@ from skerry.durable import StoreError
 from skerry.events.log import HubLog
 from skerry.events.routes import EventRoutes
 from skerry.hub import data_folder
+from skerry.hub.certificates import REQUESTS as CERTIFICATE_REQUESTS
+from skerry.hub.certificates import CertificateSigner
 from skerry.hub.console import make_console, mount
 from skerry.hub.enrollment import EnrollmentDesk, EnrollmentReconciler
 from skerry.hub.frontdoor import Door, DoorSettings, Roster, Sessions, user_by_certificate
@@ -200,11 +202,15 @@ class Hub:
             now=_now,
             changed=self.door.enforce,
         )
+        signer = CertificateSigner(
+            self.api, self._workshop, self.pki.folder, requests=controllers.informers.of(CERTIFICATE_REQUESTS), now=_now
+        )
         console = make_console(controllers.informers, self.event_log, self.sessions, self.login_codes)
         mount(console, self.server.routes)
         self._run("controllers", controllers.run())
         self._run("console", console.run())
         self._run("enrollment", reconciler.run())
+        self._run("certificates", signer.run())
         await controllers.wait_synced()
 
     def _run(self, name: str, work: Coroutine[Any, Any, None]) -> None:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from skerry.trust.der import TrustError
@@ -26,6 +26,10 @@ NODE_LIFETIME = timedelta(days=365)
 BACKDATED = timedelta(minutes=5)
 """Clocks differ; a certificate that is valid "now" must be valid at a peer that is a little behind."""
 
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
+OWN_NAMES = "system:"
+MAX_GROUPS = 32
+MIN_RSA_BITS, MAX_RSA_BITS = 2048, 8192
 _CURVES = (ec.SECP256R1, ec.SECP384R1)
 
 
@@ -85,6 +89,49 @@ def issue_node(ca_key: str, ca_pem: str, request_pem: str, node: str, now: datet
     return _pem(builder.sign(_load_key(ca_key), hashes.SHA256()))
 
 
+def issue_requested(ca_key: str, ca_pem: str, request_pem: str, lifetime: timedelta, now: datetime) -> str:
+    """Return a client's certificate (PEM) for the key and the names (CN, O) of a request; nothing else of it is used.
+
+    Raises TrustError for names that are the cluster's own to give: everything under `system:`, nodes and masters among them.
+    """
+    request = _read_request(request_pem)
+    name, groups = _subject(request)
+    own = sorted(n for n in (name, *groups) if n.lower().startswith(OWN_NAMES))
+    if own:
+        raise TrustError(f"{', '.join(own)}: names under {OWN_NAMES} are not given by a certificate request")
+    subject = [*((NameOID.ORGANIZATION_NAME, group) for group in groups), (NameOID.COMMON_NAME, name)]
+    builder = _leaf(ca_pem, _sound_key(request), subject, ExtendedKeyUsageOID.CLIENT_AUTH, now, lifetime)
+    return _pem(builder.sign(_load_key(ca_key), hashes.SHA256()))
+
+
+def _read_request(request_pem: str) -> x509.CertificateSigningRequest:
+    try:
+        request = x509.load_pem_x509_csr(request_pem.encode())
+        sound = request.is_signature_valid
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise TrustError(f"not a certificate request: {error}") from error
+    if not sound:
+        raise TrustError("the request is not signed with its own key")
+    return request
+
+
+def _subject(request: x509.CertificateSigningRequest) -> tuple[str, tuple[str, ...]]:
+    names = [str(a.value) for a in request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    groups = tuple(dict.fromkeys(str(a.value) for a in request.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)))
+    if len(names) != 1 or not names[0].strip() or len(groups) > MAX_GROUPS:
+        raise TrustError(f"the request's subject needs exactly one common name, and at most {MAX_GROUPS} organizations")
+    return names[0], groups
+
+
+def _sound_key(request: x509.CertificateSigningRequest) -> PublicKey:
+    key = request.public_key()
+    if isinstance(key, rsa.RSAPublicKey) and MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
+        return key
+    if isinstance(key, ed25519.Ed25519PublicKey) or (isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, _CURVES)):
+        return key
+    raise TrustError(f"the request's key is none of RSA ({MIN_RSA_BITS} to {MAX_RSA_BITS} bits), EC (P-256, P-384) and Ed25519")
+
+
 def _request_key(request_pem: str) -> ec.EllipticCurvePublicKey:
     try:
         request = x509.load_pem_x509_csr(request_pem.encode())
@@ -108,7 +155,7 @@ def _hash_of(request: x509.CertificateSigningRequest) -> hashes.HashAlgorithm:
 
 def _leaf(
     ca_pem: str,
-    key: ec.EllipticCurvePublicKey,
+    key: PublicKey,
     subject: Sequence[tuple[x509.ObjectIdentifier, str]],
     purpose: x509.ObjectIdentifier,
     now: datetime,
@@ -128,7 +175,7 @@ def _leaf(
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime, lifetime: timedelta, serial: int
+    subject: x509.Name, issuer: x509.Name, key: PublicKey, now: datetime, lifetime: timedelta, serial: int
 ) -> x509.CertificateBuilder:
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key).serial_number(serial)
     return builder.not_valid_before(now - BACKDATED).not_valid_after(now + lifetime)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -70,6 +70,12 @@ def _issue_node(ask: Mapping[str, Any]) -> dict[str, Any]:
     return {"certificate": authority.issue_node(*_ca(ask), ask["request"], ask["node"], _now(ask))}
 
 
+def _issue_requested(ask: Mapping[str, Any]) -> dict[str, Any]:
+    from skerry.trust import authority
+
+    return {"certificate": authority.issue_requested(*_ca(ask), ask["request"], timedelta(seconds=ask["lifetime_s"]), _now(ask))}
+
+
 def _make_token_keys(ask: Mapping[str, Any]) -> dict[str, Any]:
     from skerry.trust import token_keys
 
@@ -84,6 +90,7 @@ TASKS: Mapping[str, Task] = {
     "issue-admin": _issue_admin,
     "read-request": _read_request,
     "issue-node": _issue_node,
+    "issue-requested": _issue_requested,
     "make-token-keys": _make_token_keys,
 }
 

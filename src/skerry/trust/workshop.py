@@ -63,6 +63,11 @@ class Workshop:
         """Return a certificate (PEM) for the node's key."""
         return str((await self._ask("issue-node", ca_folder=str(ca_folder), request=request, node=node))["certificate"])
 
+    async def issue_requested(self, ca_folder: Path, request: str, lifetime_s: int) -> str:
+        """Return a client's certificate (PEM) for a request's key and subject; raises TrustError when it may not be issued."""
+        done = await self._ask("issue-requested", ca_folder=str(ca_folder), request=request, lifetime_s=lifetime_s)
+        return str(done["certificate"])
+
     async def close(self) -> None:
         """End the worker, if one runs."""
         async with self._turn:

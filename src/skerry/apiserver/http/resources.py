@@ -145,7 +145,7 @@ class Resources:
             return handler
         if verb not in sub.verbs:
             raise no_such_method()
-        if name in ("status", "finalize"):
+        if name in ("status", "finalize", "approval"):
             return self._verbs[verb]
         return self._subresources.get(("*", name), self._refuse)
 

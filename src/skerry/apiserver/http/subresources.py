@@ -25,7 +25,6 @@ REFUSED = {
     ("pods", "proxy"): "the Pod proxy is not supported: a Pod's declared ports are on its node's address",
     ("services", "proxy"): "the Service proxy is not supported",
     ("nodes", "proxy"): "the node proxy is not supported",
-    ("certificatesigningrequests.certificates.k8s.io", "approval"): "nodes join through Enrollments: kubectl get enrollments",
 }
 _SUCCESS = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
