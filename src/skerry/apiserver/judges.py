@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
-from skerry.apiserver.registry.admission import Admission
+from skerry.apiserver.policies import BINDINGS, POLICIES, Policies, binding_causes, policy_causes
+from skerry.apiserver.policies.judging import Allows
+from skerry.apiserver.registry.admission import Admission, Plugin
 from skerry.apiserver.registry.registry import Registry
 from skerry.apiserver.webhooks import Webhooks
 from skerry.apiserver.webhooks.hooks import MUTATING, VALIDATING, configuration_causes
-from skerry.model.errors import invalid
+from skerry.model.errors import Cause, invalid
+from skerry.model.objects import Object
 
 
 class Judges:
     """Policies judge before webhooks, as in Kubernetes; nobody is waited for when nothing is configured."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._webhooks = Webhooks(registry)
+    def __init__(self, registry: Registry, access: Allows) -> None:
+        self._webhooks, self._policies = Webhooks(registry), Policies(registry, access)
         for key in (MUTATING, VALIDATING):
-            registry.chain.validating(key, ("CREATE", "UPDATE"), _judge_configuration)
+            registry.chain.validating(key, ("CREATE", "UPDATE"), _judges(configuration_causes))
+        registry.chain.validating(POLICIES, ("CREATE", "UPDATE"), _judges(policy_causes))
+        registry.chain.validating(BINDINGS, ("CREATE", "UPDATE"), _judges(binding_causes))
+        registry.chain.everywhere(self._policies.judge)
         registry.chain.outside = self
 
     def load(self) -> None:
         """Read what is configured, and follow it from now on."""
         self._webhooks.load()
+        self._policies.load()
 
     def mutating(self, asked: Admission) -> Awaitable[None] | None:
         return self._webhooks.mutating(asked)
@@ -34,8 +41,14 @@ class Judges:
         await self._webhooks.close()
 
 
-def _judge_configuration(asked: Admission) -> None:
-    assert asked.new is not None
-    causes = configuration_causes(asked.new)
-    if causes:
-        raise invalid(asked.kind.resource.kind, asked.kind.resource.group, asked.name, causes)
+def _judges(causes_of: Callable[[Object], list[Cause]]) -> Plugin:
+    """Return the plug-in that refuses what *causes_of* finds something wrong with."""
+
+    def plugin(asked: Admission) -> None:
+        if asked.new is None or asked.subresource:
+            return
+        causes = causes_of(asked.new)
+        if causes:
+            raise invalid(asked.kind.resource.kind, asked.kind.resource.group, asked.name, causes)
+
+    return plugin

@@ -91,12 +91,12 @@ class ApiServer:
         self.ledger = Ledger(store)
         self.chain.last(self.ledger.judge)
         self.registry = Registry(store, self.kinds, self.chain, now=now)
-        self._judges = Judges(self.registry)
         self._indexer = indexer
         self.custom = CustomKinds(self.registry, self.catalogue, self._select_by)
         self._tasks: list[asyncio.Task[None]] = []
         self.rbac = Rbac()
         self.access = Authorisation(self.rbac, StoreFacts(store))
+        self._judges = Judges(self.registry, self.access)
         self.chain.everywhere(self._judge_nodes)
         for key in RESOURCES:
             self.chain.validating(key, ("CREATE", "UPDATE"), self._judge_roles)

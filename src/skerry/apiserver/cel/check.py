@@ -100,6 +100,8 @@ class _Checker:
         return found
 
     def _select(self, node: Select) -> tuple[Node, Type]:
+        if isinstance(node.operand, Ident) and (dotted := f"{node.operand.name}.{node.field}") in self._scope:
+            return Ident(node.at, dotted), self._scope[dotted]
         operand, type_ = self.visit(node.operand)
         found = replace(node, operand=operand)
         through = type_.name == "optional_type"

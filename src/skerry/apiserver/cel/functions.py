@@ -13,10 +13,13 @@ from typing import Any
 
 from skerry.apiserver.cel.errors import no_such_overload
 from skerry.apiserver.cel.types import BOOL, BYTES, DOUBLE, DURATION, DYN, INT, NULL, STRING, TIMESTAMP, TYPE, UINT, A, B, Type
-from skerry.apiserver.cel.values import Format, Optional, Quantity, TypeValue, UInt, Url, Value
+from skerry.apiserver.cel.values import Authorizer, Check, Decision, Format, Optional, Quantity, TypeValue, UInt, Url, Value
 
 QUANTITY, URL, IP, CIDR, FORMAT = (
     Type(n) for n in ("kubernetes.Quantity", "kubernetes.URL", "net.IP", "net.CIDR", "kubernetes.NamedFormat")
+)
+AUTHORIZER, PATH_CHECK, GROUP_CHECK, RESOURCE_CHECK, DECISION = (
+    Type(f"kubernetes.authorization.{n}") for n in ("Authorizer", "PathCheck", "GroupCheck", "ResourceCheck", "Decision")
 )
 Do = Callable[..., Value]
 Cost = Callable[..., int]
@@ -24,7 +27,9 @@ _CLASSES: dict[str, tuple[type, ...]] = {
     INT.name: (int,), UINT.name: (UInt,), DOUBLE.name: (float,), STRING.name: (str,), BYTES.name: (bytes,), BOOL.name: (bool,),
     NULL.name: (type(None),), "list": (list,), "map": (dict,), TIMESTAMP.name: (datetime,), DURATION.name: (timedelta,),
     TYPE.name: (TypeValue,), "optional_type": (Optional,), QUANTITY.name: (Quantity,), URL.name: (Url,), FORMAT.name: (Format,),
-    IP.name: (ipaddress.IPv4Address, ipaddress.IPv6Address), CIDR.name: (ipaddress.IPv4Interface, ipaddress.IPv6Interface),
+    AUTHORIZER.name: (Authorizer,), PATH_CHECK.name: (Check,), GROUP_CHECK.name: (Check,), RESOURCE_CHECK.name: (Check,),
+    DECISION.name: (Decision,), IP.name: (ipaddress.IPv4Address, ipaddress.IPv6Address),
+    CIDR.name: (ipaddress.IPv4Interface, ipaddress.IPv6Interface),
 }  # fmt: skip
 _ANY = frozenset((DYN.name, A.name, B.name))
 
@@ -82,9 +87,16 @@ def _load() -> None:
     if _LOADED:
         return
     _LOADED.append(True)
-    from skerry.apiserver.cel import library_kubernetes, library_lists, library_net, library_standard, library_strings
+    from skerry.apiserver.cel import (
+        library_authz,
+        library_kubernetes,
+        library_lists,
+        library_net,
+        library_standard,
+        library_strings,
+    )
 
-    for part in (library_standard, library_strings, library_lists, library_net, library_kubernetes):
+    for part in (library_standard, library_strings, library_lists, library_net, library_kubernetes, library_authz):
         part.add()
 
 

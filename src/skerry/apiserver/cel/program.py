@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from skerry.apiserver.cel.check import TYPE_NAMES, Checked, check
-from skerry.apiserver.cel.evaluate import PER_CALL, Frame, compile_node
+from skerry.apiserver.cel.evaluate import PER_CALL, Frame, Lazy, compile_node
 from skerry.apiserver.cel.parser import parse
 from skerry.apiserver.cel.syntax import names
 from skerry.apiserver.cel.types import Type
@@ -30,6 +30,13 @@ class CelProgram:
         value = self._run(frame)
         return value, frame.cost
 
-    def evaluate_in(self, frame: Frame) -> Value:
-        """Evaluate with the variables, and at the expense, of another evaluation."""
-        return self._run(frame)
+    def lazy(self, variables: dict[str, Value]) -> Lazy:
+        """Return a value that is evaluated, with *variables*, when it is first used, at the expense of whoever uses it."""
+
+        def make(frame: Frame) -> Value:
+            inner = Frame(variables, frame.limit - frame.cost)
+            value = self._run(inner)
+            frame.spend(inner.cost)
+            return value
+
+        return Lazy(make)

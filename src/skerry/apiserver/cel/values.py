@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -71,6 +72,38 @@ class Format:
     """One of the named string formats of Kubernetes."""
 
     name: str
+
+
+Allowed = Callable[["Check", str], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Authorizer:
+    """Who may be asked about; `allowed` decides a check for a verb, `become` gives that of another user."""
+
+    allowed: Allowed
+    become: Callable[[str, tuple[str, ...]], Allowed]
+
+    def acting_as(self, name: str, groups: tuple[str, ...]) -> Authorizer:
+        return Authorizer(self.become(name, groups), self.become)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What is asked of an authorizer: a path, or a resource."""
+
+    authorizer: Authorizer
+    path: str = ""
+    group: str = ""
+    resource: str = ""
+    subresource: str = ""
+    namespace: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    allowed: bool
 
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address

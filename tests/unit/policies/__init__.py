@@ -1,0 +1,1 @@
+"""ValidatingAdmissionPolicies and Pod security."""
