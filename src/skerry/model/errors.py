@@ -173,14 +173,14 @@ def unavailable(message: str, *, retry_after_s: int = 1) -> ApiError:
 
 
 def refusal_of_the_disk(status: int, message: str) -> ApiError | None:
-    """Return what a durable file's refusal is to a client: try again later, in each case; None for a fault of ours."""
+    """Return what a durable file's refusal is to a client; None for a fault of ours. A full disk is for a person, not for a retry."""
     match status:
         case 429:
             return too_many_requests(message, retry_after_s=1)
         case 503:
             return unavailable(message)
         case 507:
-            return ApiError(507, "InsufficientStorage", message, details={"retryAfterSeconds": 10})
+            return ApiError(507, "InsufficientStorage", message)
         case _:
             return None
 
