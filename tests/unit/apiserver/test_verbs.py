@@ -298,3 +298,15 @@ async def test_an_object_does_not_grow_past_its_limit(ask: Asker) -> None:
     status, answer = await ask("PATCH", "/api/v1/nodes/n/status", empties, content_type=MERGE)
 
     assert (status, answer["reason"]) == (413, "RequestEntityTooLarge")
+
+
+async def test_a_name_is_refused_only_once_who_took_it_has_it_for_sure(ask: Asker) -> None:
+    answered = []
+
+    async def create() -> None:
+        status, _ = await ask("POST", CONFIGMAPS, configmap("a"))
+        answered.append((status, (await ask("GET", f"{CONFIGMAPS}/a"))[0]))
+
+    await asyncio.gather(create(), create())
+
+    assert sorted(answered) == [(201, 200), (409, 200)]

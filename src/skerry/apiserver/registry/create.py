@@ -15,6 +15,8 @@ from skerry.model.objects import Object
 
 MAX_TRIES = 8
 """How often a generated name that is taken is drawn anew."""
+COMMIT_S = 5.0
+"""How long to wait for the commit of whoever took the name."""
 
 
 async def create(
@@ -38,6 +40,10 @@ async def create(
             record = await registry.store.create(key, registry.stored_as(kind).later(tail))
         except ExistsError:
             if not tries:
+                # Who took the name may still wait for its commit: until that, a crash would make a lie of our refusal.
+                if registry.store.get(key) is None and await registry.next_commit(COMMIT_S):
+                    tries = 1
+                    continue
                 raise _exists(registry, kind, key) from None
             _generate(asked)
             continue
