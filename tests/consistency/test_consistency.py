@@ -15,7 +15,7 @@ from tests.consistency import trial
 from tests.consistency.checker import check, told
 
 SOAK = bool(os.environ.get("SKERRY_SOAK"))
-OPERATIONS, KILLS = (50_000, 40) if SOAK else (6_000, 8)
+OPERATIONS, KILLS = (51_000, 40) if SOAK else (6_000, 8)
 
 pytestmark = pytest.mark.slow
 
