@@ -249,7 +249,7 @@ def test_what_is_immutable_stays() -> None:
         ({"finalizers": ["a b"]}, "metadata.finalizers: Invalid value"),
         (
             {"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "p"}]},
-            'ownerReferences[0].uid: Invalid value: "": must not be empty',
+            'ownerReferences.uid: Invalid value: "": uid must not be empty',
         ),
         (
             {"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": n, "uid": n, "controller": True} for n in "ab"]},

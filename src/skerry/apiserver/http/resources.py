@@ -209,6 +209,7 @@ class Resources:
         options = options_of(call, "DeleteOptions")
         raw = read_options(call.request)
         asked = _delete.delete_options(raw, call.query)
+        options.dry_run = options.dry_run or asked.dry_run
         gone, value = await _delete.delete(self._registry, call.kind, call.target.namespace, call.target.name, asked, options)
         return json_answer(_delete.answer(call.kind, gone, call.target.name, value))
 
@@ -216,6 +217,7 @@ class Resources:
         options = options_of(call, "DeleteOptions")
         raw = read_options(call.request)
         asked = _delete.delete_options(raw, call.query)
+        options.dry_run = options.dry_run or asked.dry_run
         selection = list_options({k: v for k, v in call.query.items() if k != "dryRun"}, watch=False)
         listing = await _delete.collection(self._registry, call.kind, call.target.namespace, selection, asked, options)
         return self._renderer.listing(call, listing)

@@ -14,7 +14,8 @@ from skerry.apiserver.registry.body import read_as
 from skerry.apiserver.registry.encoding import dumps
 from skerry.apiserver.registry.options import write_options
 from skerry.apiserver.registry.registry import Registry
-from skerry.model.errors import bad_request
+from skerry.apiserver.schema.rules.common import go_invalid
+from skerry.model.errors import Cause, bad_request, invalid, invalid_value
 from skerry.model.objects import Object
 
 _AUTHORIZATION, _AUTHENTICATION = "authorization.k8s.io", "authentication.k8s.io"
@@ -36,12 +37,11 @@ class Reviews:
     async def access(self, call: Call) -> Response:
         """May this user do that?"""
         review, spec = self._read(call)
-        user = call.request.user
-        if not call.target.plural.startswith("self"):
-            user = _user_of(spec)
+        causes = complaints(spec, own=call.target.plural.startswith("self"), namespace=call.target.namespace)
+        if causes:
+            raise invalid(call.kind.resource.kind, call.kind.resource.group, "", causes)
+        user = call.request.user if call.target.plural.startswith("self") else _user_of(spec)
         asked = _asked(user, spec)
-        if call.target.namespace and asked.namespace != call.target.namespace:
-            raise bad_request(f"spec.resourceAttributes.namespace is {asked.namespace!r}, the review was sent to {call.target.namespace}")
         allowed = self._access.allowed(asked)
         status: Object = {"allowed": allowed}
         if not allowed and asked.user.node:
@@ -95,13 +95,32 @@ class Reviews:
         return json_answer(dumps({**found, "status": status}), 201)
 
 
+def complaints(spec: dict[str, Any], *, own: bool, namespace: str) -> list[Cause]:
+    """Return what is wrong with the spec of a review of access; *own*: it asks about its sender. Pure."""
+    found, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+    causes = []
+    if found is not None and path is not None:
+        why = "cannot be specified in combination with resourceAttributes"
+        causes.append(go_invalid("spec.nonResourceAttributes", "authorization.NonResourceAttributes{...}", why))
+    if found is None and path is None:
+        why = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
+        causes.append(go_invalid("spec.resourceAttributes", '"null"', why))
+    if not own and not spec.get("user") and not spec.get("groups"):
+        causes.append(invalid_value("spec.user", "", "at least one of user or group must be specified"))
+    if namespace and found is not None and (found.get("namespace") or "") != namespace:
+        causes.append(invalid_value("spec.resourceAttributes.namespace", found.get("namespace") or "", "must match metadata.namespace"))
+    if namespace and path is not None:
+        causes.append(
+            go_invalid("spec.nonResourceAttributes", "authorization.NonResourceAttributes{...}", "disallowed on this kind of request")
+        )
+    return causes
+
+
 def _asked(user: User, spec: dict[str, Any]) -> Attributes:
     path = spec.get("nonResourceAttributes")
     if path is not None:
         return Attributes(user, str(path.get("verb") or ""), path=str(path.get("path") or "/"))
-    found = spec.get("resourceAttributes")
-    if found is None:
-        raise bad_request("exactly one of nonResourceAttributes or resourceAttributes must be specified")
+    found = spec["resourceAttributes"]
     return Attributes(
         user,
         str(found.get("verb") or ""),
@@ -115,8 +134,6 @@ def _asked(user: User, spec: dict[str, Any]) -> Attributes:
 
 def _user_of(spec: dict[str, Any]) -> User:
     name, groups = spec.get("user") or "", tuple(spec.get("groups") or ())
-    if not name and not groups:
-        raise bad_request("at least one of user or group must be specified")
     node = str(name).removeprefix("system:node:") if str(name).startswith("system:node:") and "system:nodes" in groups else ""
     return User(str(name), groups, node=node)
 

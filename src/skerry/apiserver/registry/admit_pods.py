@@ -10,6 +10,7 @@ from typing import Any
 
 from skerry.apiserver.registry.admission import Admission
 from skerry.apiserver.registry.admit_accounts import admit_account
+from skerry.apiserver.registry.encoding import decode
 from skerry.model.errors import ApiError, forbidden
 from skerry.model.objects import Object
 from skerry.model.resources import RUNTIMECLASSES, Resource
@@ -40,19 +41,31 @@ def _tolerations(spec: Object) -> None:
 
 
 def _priority(asked: Admission, spec: Object) -> None:
-    name = spec.get("priorityClassName")
+    name = spec.get("priorityClassName") or _default_class(asked)
     if not name:
-        spec["priority"] = spec.get("priority", 0)
+        _require_priority(asked, spec, 0)
+        spec["priority"] = 0
         spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
         return
     found = asked.registry.lookup(PRIORITYCLASSES, "", name)
     if found is None:
         raise _refused(asked, f"no PriorityClass with name {name} was found")
-    if spec.get("priority") not in (None, found["value"]):
-        why = f"the integer value of priority ({spec['priority']}) must not be provided in pod spec; priority admission controller computed"
-        raise _refused(asked, f"{why} {found['value']} from the given PriorityClass name")
+    spec["priorityClassName"] = name
+    _require_priority(asked, spec, found["value"])
     spec["priority"] = found["value"]
     spec["preemptionPolicy"] = found.get("preemptionPolicy", "PreemptLowerPriority")
+
+
+def _default_class(asked: Admission) -> str:
+    """Return the PriorityClass of Pods that name none: the smallest of those that say so; "" when there is none."""
+    marked = [decode(r.value) for r in asked.registry.store.list(PRIORITYCLASSES.key).records if b'"globalDefault":true' in r.value]
+    return str(min(marked, key=lambda c: c["value"])["metadata"]["name"]) if marked else ""
+
+
+def _require_priority(asked: Admission, spec: Object, value: int) -> None:
+    if spec.get("priority") not in (None, value):
+        why = f"the integer value of priority ({spec['priority']}) must not be provided in pod spec; priority admission controller computed"
+        raise _refused(asked, f"{why} {value} from the given PriorityClass name")
 
 
 def _runtime_class(asked: Admission, spec: Object) -> None:

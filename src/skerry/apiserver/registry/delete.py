@@ -40,6 +40,7 @@ class DeleteOptions:
     propagation: str = ""
     uid: str = ""
     revision: str = ""
+    dry_run: bool = False
 
 
 def delete_options(raw: dict[str, Any], query: dict[str, str]) -> DeleteOptions:
@@ -53,13 +54,18 @@ def delete_options(raw: dict[str, Any], query: dict[str, str]) -> DeleteOptions:
     if propagation not in ("", "Foreground", "Background", "Orphan"):
         supported = ["Foreground", "Background", "Orphan", "nil"]
         raise invalid("DeleteOptions", "meta.k8s.io", "", [not_supported("propagationPolicy", propagation, supported)])
+    dry_run = raw.get("dryRun") or []
+    odd = [v for v in dry_run if v != "All"] if isinstance(dry_run, list) else [dry_run]
+    if odd:
+        raise invalid("DeleteOptions", "meta.k8s.io", "", [not_supported("dryRun", odd[0], ["All"])])
     grace = raw.get("gracePeriodSeconds", query.get("gracePeriodSeconds"))
     try:
         grace_s = None if grace is None else int(grace)
     except (TypeError, ValueError):
         raise bad_request(f'strconv.ParseInt: parsing "{str(grace)[:64]}": invalid syntax') from None
     propagation = propagation or ("Orphan" if orphan else "")
-    return DeleteOptions(grace_s, propagation, str(conditions.get("uid") or ""), str(conditions.get("resourceVersion") or ""))
+    uid, revision = str(conditions.get("uid") or ""), str(conditions.get("resourceVersion") or "")
+    return DeleteOptions(grace_s, propagation, uid, revision, bool(dry_run))
 
 
 async def delete(

@@ -72,7 +72,10 @@ def _tidied(kind: Kind, new: Object, old: Object, options: WriteOptions) -> Obje
         unknown = kind.schema.prune_unknown(new)
     except ApiError as error:
         raise UnreadableError(new, error.message.removeprefix(kind.schema.refusal)) from None
-    complain([f'unknown field "{path}"' for path in unknown], options, kind.schema)
+    try:
+        complain([f'unknown field "{path}"' for path in unknown], options, kind.schema)
+    except ApiError as error:
+        raise UnreadableError(new, error.message.removeprefix(f"{kind.schema.refusal}")) from None
     uid = new["metadata"].get("uid")
     if uid and uid != old["metadata"].get("uid"):
         resource = kind.resource

@@ -15,7 +15,13 @@ import msgspec
 
 from skerry.apiserver.schema.facts import Facts
 from skerry.apiserver.schema.kind import Complete, KindSchema, nothing
-from skerry.apiserver.schema.objectmeta import NameRule, name_rule, validate_metadata, validate_metadata_update
+from skerry.apiserver.schema.objectmeta import (
+    NameRule,
+    name_rule,
+    validate_metadata,
+    validate_metadata_update,
+    validate_standard_finalizers,
+)
 from skerry.apiserver.schema.paths import Path, dotted
 from skerry.apiserver.schema.scalars import MismatchError, Normalise
 from skerry.apiserver.schema.shape import shape_of_definition
@@ -61,6 +67,8 @@ def _validate(rule: NameRule | None, rules: Rules | None, obj: Object, old: Obje
     if rule is not None:
         meta = obj.get("metadata") or {}
         validate_metadata(meta, rule, causes)
+        if meta.get("finalizers"):
+            validate_standard_finalizers(meta["finalizers"], causes)
         if old is not None:
             validate_metadata_update(meta, old.get("metadata") or {}, causes)
     if rules is not None:

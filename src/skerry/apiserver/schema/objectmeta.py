@@ -127,19 +127,29 @@ def validate_annotations(annotations: Mapping[str, str], causes: list[Cause], fi
 
 def _owners(owners: list[dict[str, Any]], causes: list[Cause], field: str) -> None:
     controllers = []
-    for i, owner in enumerate(owners):
-        at = f"{field}[{i}]"
+    for owner in owners:
         version = owner.get("apiVersion") or ""
         if not version or version.endswith("/"):
-            causes.append(invalid_value(f"{at}.apiVersion", version, "version must not be empty"))
-        causes.extend(invalid_value(f"{at}.{f}", "", "must not be empty") for f in ("kind", "name", "uid") if not owner.get(f))
+            causes.append(invalid_value(f"{field}.apiVersion", version, "version must not be empty"))
+        causes.extend(invalid_value(f"{field}.{f}", "", f"{f} must not be empty") for f in ("kind", "name", "uid") if not owner.get(f))
         if owner.get("kind") == "Event" and version in ("v1", "events.k8s.io/v1"):
-            causes.append(invalid_value(at, owner, f"{version}, Kind=Event is disallowed from being an owner"))
+            causes.append(invalid_value(field, owner, f"{version}, Kind=Event is disallowed from being an owner"))
         if owner.get("controller"):
             controllers.append(owner.get("name"))
     if len(controllers) > 1:
         why = f'Only one reference can have Controller set to true. Found "true" in references for {controllers[0]} and {controllers[1]}'
         causes.append(invalid_value(field, f"{len(owners)} references", why))
+
+
+STANDARD_FINALIZERS = ("foregroundDeletion", "kubernetes", "orphan")
+
+
+def validate_standard_finalizers(finalizers: list[str], causes: list[Cause], field: str = "metadata.finalizers") -> None:
+    """Append what is wrong with the finalizers of a built-in kind: each has a domain, or is Kubernetes' own."""
+    for i, finalizer in enumerate(finalizers):
+        if "/" not in finalizer and finalizer not in STANDARD_FINALIZERS:
+            why = "name is neither a standard finalizer name nor is it fully qualified"
+            causes.append(invalid_value(f"{field}[{i}]", finalizer, why))
 
 
 def _finalizers(finalizers: list[str], causes: list[Cause], field: str) -> None:

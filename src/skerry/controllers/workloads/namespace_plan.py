@@ -47,6 +47,8 @@ def conditions(old: Sequence[Mapping[str, Any]], remaining: Remaining, now: date
     holders = ", ".join(f"{name} in {n} resource instances" for name, n in sorted(remaining.finalizers.items()))
     failures = ", ".join(f"{key}: {message}" for key, message in sorted(remaining.failures.items()))
     said = (
+        ("NamespaceDeletionDiscoveryFailure", False, "", ""),  # resources are known here, not discovered
+        ("NamespaceDeletionGroupVersionParsingFailure", False, "", ""),
         ("NamespaceDeletionContentFailure", bool(failures), "ContentDeletionFailed", f"Some resources could not be deleted: {failures}"),
         ("NamespaceContentRemaining", bool(contents), "SomeResourcesRemain", f"Some resources are remaining: {contents}"),
         (
@@ -57,6 +59,8 @@ def conditions(old: Sequence[Mapping[str, Any]], remaining: Remaining, now: date
         ),
     )
     absent = {
+        "NamespaceDeletionDiscoveryFailure": ("ResourcesDiscovered", "All resources successfully discovered"),
+        "NamespaceDeletionGroupVersionParsingFailure": ("ParsedGroupVersions", "All legacy kube types successfully parsed"),
         "NamespaceDeletionContentFailure": ("ContentDeleted", "All content successfully deleted, may be waiting on finalization"),
         "NamespaceContentRemaining": ("ContentRemoved", "All content successfully removed"),
         "NamespaceFinalizersRemaining": ("ContentHasNoFinalizers", "All content-preserving finalizers finished"),

@@ -13,6 +13,7 @@ from skerry.apiserver.schema.rules.common import (
     MAX_DATA_BYTES,
     NOT_NEGATIVE,
     Causes,
+    Map,
     amount,
     config_key_error,
     ip_address,
@@ -154,12 +155,27 @@ def event(obj: Object, old: Object | None, causes: Causes, subresource: str) -> 
         for name in ("reportingController", "reportingInstance", "action", "reason"):
             if not obj.get(name):
                 causes.append(required(name))
-        one_of(obj.get("type"), ("Normal", "Warning"), "type", causes)
+        if obj.get("type") not in ("Normal", "Warning"):
+            causes.append(invalid_value("type", "", f"has invalid value: {obj.get('type') or ''}"))
+
+
+QUOTA_SCOPES = ("BestEffort", "CrossNamespacePodAffinity", "NotBestEffort", "NotTerminating", "PriorityClass", "Terminating")
+QUOTA_NAMES = frozenset(
+    (
+        "cpu", "memory", "ephemeral-storage", "requests.cpu", "requests.memory", "requests.storage", "requests.ephemeral-storage",
+        "limits.cpu", "limits.memory", "limits.ephemeral-storage", "pods", "resourcequotas", "services", "replicationcontrollers",
+        "secrets", "persistentvolumeclaims", "configmaps", "services.nodeports", "services.loadbalancers",
+    )
+)  # fmt: skip
 
 
 def resource_quota(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
     for name, text in ((obj.get("spec") or {}).get("hard") or {}).items():
+        if "/" not in name and name not in QUOTA_NAMES:
+            causes.append(invalid_value(f"spec.hard[{name}]", name, "must be a standard resource for quota"))
         _whole_amount(name, text, f"spec.hard[{name}]", causes)
+    scopes = (obj.get("spec") or {}).get("scopes") or []
+    causes.extend(invalid_value("spec.scopes", scopes, "unsupported scope") for s in scopes if s not in QUOTA_SCOPES)
 
 
 _FRACTIONS = ("cpu", "memory", "storage")
@@ -177,6 +193,30 @@ def limit_range(obj: Object, old: Object | None, causes: Causes, subresource: st
     for i, limit in enumerate((obj.get("spec") or {}).get("limits") or ()):
         if not limit.get("type"):
             causes.append(required(f"spec.limits[{i}].type"))
+        _limits_in_order(limit, f"spec.limits[{i}]", causes)
+
+
+_ORDER = (
+    ("min", "min", "max", "max"),
+    ("min", "min", "defaultRequest", "default request"),
+    ("defaultRequest", "default request", "max", "max"),
+    ("defaultRequest", "default request", "default", "default limit"),
+    ("min", "min", "default", "default"),
+    ("default", "default", "max", "max"),
+)
+"""Which amount may not be greater than which, and what the two are called."""
+
+
+def _limits_in_order(limit: Map, field: str, causes: Causes) -> None:
+    for low, low_name, high, high_name in _ORDER:
+        for name, text in (limit.get(low) or {}).items():
+            other = (limit.get(high) or {}).get(name)
+            if other is not None and amount(text) > amount(other):
+                why = f"{low_name} value {text} is greater than {high_name} value {other}"
+                causes.append(invalid_value(f"{field}.{low}[{name}]", text, why))
+    for name, text in (limit.get("maxLimitRequestRatio") or {}).items():
+        if amount(text) < 1:
+            causes.append(invalid_value(f"{field}.maxLimitRequestRatio[{name}]", text, f"ratio {text} is less than 1"))
 
 
 def endpoints(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:

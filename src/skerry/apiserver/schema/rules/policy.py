@@ -7,6 +7,7 @@ from typing import Any
 from skerry.apiserver.schema.objectmeta import path_segment_error, validate_labels
 from skerry.apiserver.schema.rules.common import (
     IMMUTABLE,
+    NOT_NEGATIVE,
     Causes,
     Map,
     dns_label,
@@ -116,9 +117,16 @@ def runtime_class(obj: Object, old: Object | None, causes: Causes, subresource: 
     validate_labels(scheduling.get("nodeSelector"), causes, "scheduling.nodeSelector")
 
 
+SYSTEM_CLASSES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
+
+
 def priority_class(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
     value, name = obj.get("value", 0), (obj.get("metadata") or {}).get("name", "")
-    if value > 1_000_000_000 and not name.startswith("system-"):
+    if name.startswith("system-"):
+        if SYSTEM_CLASSES.get(name) != value:
+            why = "priority class names with 'system-' prefix are reserved for system use only. error: "
+            causes.append(forbidden_field("metadata.name", f"{why}{name} is not a known system priority class"))
+    elif value > 1_000_000_000:
         why = f"maximum allowed value of a user defined priority is {1_000_000_000}"
         causes.append(forbidden_field("value", why))
     one_of(obj.get("preemptionPolicy"), ("Never", "PreemptLowerPriority"), "preemptionPolicy", causes)
@@ -145,6 +153,12 @@ def pod_disruption_budget(obj: Object, old: Object | None, causes: Causes, subre
     if spec.get("minAvailable") is not None and spec.get("maxUnavailable") is not None:
         shown = "policy.PodDisruptionBudgetSpec{...}"
         causes.append(go_invalid("spec", shown, "minAvailable and maxUnavailable cannot be both set"))
+    for name in ("minAvailable", "maxUnavailable"):
+        amount = spec.get(name)
+        if isinstance(amount, str) and amount.endswith("%") and amount[:-1].isdigit() and int(amount[:-1]) > 100:
+            causes.append(invalid_value(f"spec.{name}", amount, "must not be greater than 100%"))
+        elif isinstance(amount, int) and amount < 0:
+            causes.append(invalid_value(f"spec.{name}", amount, NOT_NEGATIVE))
     label_selector(spec.get("selector"), "spec.selector", causes)
 
 
@@ -219,6 +233,9 @@ def webhooks(obj: Object, old: Object | None, causes: Causes, subresource: str) 
     for i, hook in enumerate(obj.get("webhooks") or ()):
         at = f"webhooks[{i}]"
         dns_subdomain(hook.get("name"), f"{at}.name", causes)
+        if len(str(hook.get("name") or "").split(".")) < 3:
+            why = "should be a domain with at least three segments separated by dots"
+            causes.append(invalid_value(f"{at}.name", hook.get("name") or "", why))
         if not hook.get("admissionReviewVersions"):
             causes.append(required(f"{at}.admissionReviewVersions", "must specify one of v1, v1beta1"))
         one_of(hook.get("sideEffects"), ("None", "NoneOnDryRun"), f"{at}.sideEffects", causes)
