@@ -121,13 +121,21 @@ def without(a: Fields, b: Fields) -> Fields:
     found: dict[str, Any] = {}
     for key, node in a.items():
         other = b.get(key)
-        if other is None:
-            found[key] = node
-        elif not is_member(other):
-            left = without(node, other) if node else node
-            if left or not node:
-                found[key] = left
-    return MEMBER if len(found) == 1 and SELF in found and len(a) > 1 else found
+        left = node if other is None else _without(node, other)
+        if left is not None:
+            found[key] = left
+    return found
+
+
+def _without(a: Fields, b: Fields) -> Fields | None:
+    if is_member(b):
+        return None
+    if not a:
+        return a
+    left = without(a, b)
+    if not left:
+        return None
+    return MEMBER if len(left) == 1 and SELF in left else left
 
 
 def has(a: Fields, path: tuple[str, ...]) -> bool:
