@@ -31,6 +31,10 @@ class Stopwatch:
             self._began[key] = known = (since, monotonic_s - _age_s(since, now))
         return max(0.0, monotonic_s - known[1])
 
+    def left_s(self, key: str, since: str | None, limit_s: float, *, now: datetime, monotonic_s: float) -> float:
+        """Return the seconds until *limit_s* after *since*; 0 once it is over."""
+        return _left_s(limit_s, self.elapsed_s(key, since, now=now, monotonic_s=monotonic_s))
+
     def forget(self, key: str) -> None:
         self._began.pop(key, None)
 
@@ -73,9 +77,14 @@ class Failures:
         return delay_s(failures, since_s=monotonic_s - seen[1]) if seen else 0.0
 
 
+def _left_s(whole_s: float, passed_s: float) -> float:
+    """Return what is left: at least a hundredth of a second, so that rounding makes nobody look again without end."""
+    return max(0.01, whole_s - passed_s) if passed_s < whole_s else 0.0
+
+
 def delay_s(failures: int, *, since_s: float) -> float:
     """Return what is left of the back-off after so many failures, the last of them *since_s* ago."""
     if failures <= 0:
         return 0.0
     whole = min(LIMIT_S, FIRST_S * 2.0 ** min(failures - 1, 32))
-    return max(0.0, whole - since_s)
+    return _left_s(whole, since_s)

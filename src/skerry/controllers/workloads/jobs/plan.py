@@ -82,7 +82,7 @@ def _deadline_s(job: Object, facts: Facts) -> float | None:
     deadline_s = dig(job, "spec", "activeDeadlineSeconds")
     if deadline_s is None or is_suspended(job):
         return None
-    return max(0.0, float(deadline_s) - facts.running_s)
+    return max(0.01, float(deadline_s) - facts.running_s)
 
 
 def _sooner(a: float | None, b: float | None) -> float | None:

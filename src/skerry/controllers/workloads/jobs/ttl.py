@@ -45,9 +45,9 @@ class JobExpiry:
         if ttl_s is None:
             return None
         at = asyncio.get_running_loop().time()
-        age_s = self._watch.elapsed_s(uid_of(job), ended.get("lastTransitionTime"), now=self._now(), monotonic_s=at)
-        if age_s < ttl_s:
-            return float(ttl_s) - age_s
+        left_s = self._watch.left_s(uid_of(job), ended.get("lastTransitionTime"), float(ttl_s), now=self._now(), monotonic_s=at)
+        if left_s > 0:
+            return left_s
         log.info("finished job removed", extra={"job": str(name), "ttl_s": ttl_s})
         await self._api.delete(JOBS, *name_of(job), uid=uid_of(job), propagation="Foreground")
         return None
