@@ -14,6 +14,10 @@ Run = Callable[[], Coroutine[Any, Any, None]]
 
 def cluster_runs(api: Api, informers: Informers, now: Callable[[], datetime]) -> dict[str, Run]:
     """Return what is to be run, by name."""
+    from skerry.controllers.disruption.budgets import Budgets
     from skerry.controllers.network.endpoints import Endpoints
 
-    return {"endpoints": Endpoints(api, informers).controller.run}
+    return {
+        "endpoints": Endpoints(api, informers).controller.run,
+        "disruption": Budgets(api, informers, now).controller.run,
+    }

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from skerry.apiserver.registry.budgets import charge_eviction
 from skerry.apiserver.registry.delete import delete, delete_options
+from skerry.apiserver.registry.encoding import decode
 from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.options import WriteOptions
 from skerry.apiserver.registry.ownership import Ownership
@@ -63,10 +66,15 @@ def _check_bindable(pod: Object, name: str, uid: str, node: str) -> None:
 
 
 async def evict(registry: Registry, namespace: str, name: str, eviction: Object, options: WriteOptions) -> None:
-    """Delete a Pod at somebody's request (drain)."""
+    """Delete a Pod at somebody's request (drain), if its disruption budget has one to spare; ApiError 429."""
     given = dig(eviction, "metadata", "name", default=name)
     if given != name:
         raise bad_request("name in URL does not match name in Eviction object")
     raw: dict[str, Any] = eviction.get("deleteOptions") or {}
+    if "All" in (raw.get("dryRun") or ()):
+        options = replace(options, dry_run=True)
     asked = delete_options(raw, {})
-    await delete(registry, pod_kind(registry), namespace, name, asked, options)
+    kind = pod_kind(registry)
+    pod: Object = decode(registry.value_of(kind, registry.find(kind, namespace, name)))
+    await charge_eviction(registry, namespace, pod, options)
+    await delete(registry, kind, namespace, name, asked, options)

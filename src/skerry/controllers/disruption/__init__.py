@@ -1,0 +1,1 @@
+"""PodDisruptionBudgets: how many Pods may go. With the embedded API only."""
