@@ -79,6 +79,7 @@ def start_all(api: ClusterApi, settings: Settings, now: Callable[[], datetime]) 
 
 def _workloads(api: ClusterApi, informers: Informers, settings: Settings, now: Callable[[], datetime]) -> dict[str, Run]:
     from skerry.controllers.cluster import cluster_runs
+    from skerry.controllers.workloads.autoscalers import Autoscalers
     from skerry.controllers.workloads.daemonset import DaemonSets
     from skerry.controllers.workloads.deployment import Deployments
     from skerry.controllers.workloads.expiry import EventExpiry
@@ -88,13 +89,17 @@ def _workloads(api: ClusterApi, informers: Informers, settings: Settings, now: C
     from skerry.controllers.workloads.jobs.ttl import JobExpiry
     from skerry.controllers.workloads.namespaces import NamespaceDefaults, NamespacePurge
     from skerry.controllers.workloads.nodelife import NodeLifecycle, OrphanedPods
-    from skerry.controllers.workloads.replicaset import ReplicaSets
+    from skerry.controllers.workloads.pod_garbage import EndedPods
+    from skerry.controllers.workloads.replicaset import ReplicaSets, replication_controllers
     from skerry.controllers.workloads.scheduler import Scheduler
     from skerry.controllers.workloads.statefulsets.statefulset import StatefulSets
 
     return {
         "deployments": Deployments(api, informers, now).controller.run,
         "daemonsets": DaemonSets(api, informers, now).controller.run,
+        "replicationcontrollers": replication_controllers(api, informers, now).controller.run,
+        "autoscalers": Autoscalers(api, informers, now).controller.run,
+        "ended-pods": EndedPods(api, informers).controller.run,
         "statefulsets": StatefulSets(api, informers, now).controller.run,
         "jobs": Jobs(api, informers, now).run,
         "cronjobs": CronJobs(api, informers, now).controller.run,

@@ -12,19 +12,27 @@ from skerry.controllers.workloads.pods import pod_from_template
 from skerry.kube import Api, Change, Controller
 from skerry.model.errors import ApiError
 from skerry.model.objects import Name, Object, controller_of, labels_of, metadata, name_of, uid_of
-from skerry.model.resources import PODS, REPLICASETS
+from skerry.model.resources import PODS, REPLICASETS, REPLICATIONCONTROLLERS, Resource
 from skerry.model.selectors import from_label_selector
 
 
 class ReplicaSets:
-    """The ReplicaSet controller."""
+    """The ReplicaSet controller; with *resource* that of ReplicationControllers, which are ReplicaSets with a plainer selector."""
 
-    def __init__(self, api: Api, informers: Informers, now: Callable[[], datetime]) -> None:
-        self._api, self._now = api, now
-        self._replicasets, self._pods = informers.of(REPLICASETS), informers.of(PODS)
-        self._events = Recorder(api, "replicaset-controller", now)
+    def __init__(
+        self,
+        api: Api,
+        informers: Informers,
+        now: Callable[[], datetime],
+        *,
+        resource: Resource = REPLICASETS,
+        component: str = "replicaset-controller",
+    ) -> None:
+        self._api, self._now, self._resource = api, now, resource
+        self._replicasets, self._pods = informers.of(resource), informers.of(PODS)
+        self._events = Recorder(api, component, now)
         self._deleted: set[str] = set()  # UIDs we deleted whose event has not come
-        self.controller = Controller[Name]("replicaset", self.reconcile)
+        self.controller = Controller[Name](resource.kind.lower(), self.reconcile)
         self._replicasets.subscribe(lambda change: self.controller.queue.add(change.name))
         self._pods.subscribe(self._on_pod)
 
@@ -33,22 +41,22 @@ class ReplicaSets:
             self._deleted.discard(uid_of(change.object))
         for obj in (change.old, change.new):
             owner = controller_of(obj) if obj is not None else None
-            if owner is not None and owner.get("kind") == "ReplicaSet":
+            if owner is not None and owner.get("kind") == self._resource.kind:
                 self.controller.queue.add(Name(change.name.namespace, owner["name"]))
         if change.new is not None and controller_of(change.new) is None:
             self._on_orphan(change.new)
 
     def _on_orphan(self, pod: Object) -> None:
         for replicaset in self._replicasets.indexed(BY_NAMESPACE, name_of(pod).namespace):
-            selector = from_label_selector(replicaset["spec"].get("selector"))
+            selector = from_label_selector(_view(replicaset)["spec"].get("selector"))
             if selector and selector.matches(labels_of(pod)):
                 self.controller.queue.add(name_of(replicaset))
 
     async def reconcile(self, name: Name) -> float | None:
-        replicaset = self._replicasets.get(*name)
-        if replicaset is None:
+        found = self._replicasets.get(*name)
+        if found is None:
             return None
-        failure = ""
+        replicaset, failure = _view(found), ""
         try:
             await self._carry_out(replicaset, rules.plan(replicaset, self._candidates(replicaset)))
         except ApiError as error:
@@ -107,8 +115,20 @@ class ReplicaSets:
         status, again_s = rules.status(replicaset, self._candidates(replicaset), now=self._now(), failure=failure)
         if status != replicaset.get("status"):
             patch = {"metadata": {"uid": uid_of(replicaset)}, "status": _replacing(replicaset.get("status") or {}, status)}
-            self._replicasets.learn(await self._api.patch(REPLICASETS, *name_of(replicaset), patch, subresource="status"))
+            self._replicasets.learn(await self._api.patch(self._resource, *name_of(replicaset), patch, subresource="status"))
         return again_s
+
+
+def replication_controllers(api: Api, informers: Informers, now: Callable[[], datetime]) -> ReplicaSets:
+    """Return the controller of ReplicationControllers."""
+    return ReplicaSets(api, informers, now, resource=REPLICATIONCONTROLLERS, component="replication-controller")
+
+
+def _view(obj: Object) -> Object:
+    """Return a ReplicationController as the ReplicaSet that it amounts to."""
+    if obj.get("kind") != REPLICATIONCONTROLLERS.kind:
+        return obj
+    return {**obj, "spec": {**obj["spec"], "selector": {"matchLabels": obj["spec"].get("selector") or {}}}}
 
 
 def _replacing(old: Object, new: Object) -> Object:
