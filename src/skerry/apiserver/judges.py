@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from skerry.apiserver.policies import BINDINGS, POLICIES, Policies, binding_causes, policy_causes
+from skerry.apiserver.policies import BINDINGS, POLICIES, Policies, binding_causes, pod_security, policy_causes
 from skerry.apiserver.policies.judging import Allows
 from skerry.apiserver.registry.admission import Admission, Plugin
 from skerry.apiserver.registry.registry import Registry
@@ -23,6 +23,7 @@ class Judges:
             registry.chain.validating(key, ("CREATE", "UPDATE"), _judges(configuration_causes))
         registry.chain.validating(POLICIES, ("CREATE", "UPDATE"), _judges(policy_causes))
         registry.chain.validating(BINDINGS, ("CREATE", "UPDATE"), _judges(binding_causes))
+        pod_security.add_to(registry.chain)
         registry.chain.everywhere(self._policies.judge)
         registry.chain.outside = self
 
