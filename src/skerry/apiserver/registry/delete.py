@@ -83,8 +83,7 @@ async def delete(
         try:
             return await _attempt(registry, kind, record, old, asked, dry_run=options.dry_run)
         except (ConflictError, MissingError):
-            if registry.store.get(record.key) is record:
-                await registry.next_commit(COMMIT_S)
+            await registry.superseded(record, COMMIT_S)
     raise conflict(kind.resource.plural, kind.resource.group, name)
 
 

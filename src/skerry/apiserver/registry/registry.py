@@ -51,6 +51,11 @@ class Registry:
             return False
         return True
 
+    async def superseded(self, record: Record, timeout_s: float) -> None:
+        """Wait until *record* is no longer the newest of its key: a write of it waits for its commit, others may come first."""
+        while self.store.get(record.key) is record and await self.next_commit(timeout_s):
+            pass
+
     def _committed(self, changes: list[Change]) -> None:
         waiting, self._waiting = self._waiting, []
         for future in waiting:

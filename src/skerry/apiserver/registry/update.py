@@ -85,8 +85,8 @@ async def apply(registry: Registry, change: Change, options: WriteOptions) -> by
             return await attempt.store(new)
         except (ConflictError, MissingError):
             # Another write came first. It may still wait for its commit: what is read before that is old again.
-            if tries > 1 and registry.store.get(record.key) is record:
-                await registry.next_commit(COMMIT_S)
+            if tries > 1:
+                await registry.superseded(record, COMMIT_S)
     raise conflict(change.kind.resource.plural, change.kind.resource.group, change.name)
 
 
