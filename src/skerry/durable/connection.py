@@ -31,7 +31,7 @@ _WRITER_PRAGMAS = (
     "wal_autocheckpoint=0",
     f"journal_size_limit={WAL_LIMIT_BYTES}",
 )
-_BUSY_TIMEOUT_MS = 5_000
+BUSY_TIMEOUT_MS = 5_000
 
 
 def open_writer(path: Path, migrations: Sequence[str], *, vfs: str | None = None, rebuild: Rebuild | None = None) -> apsw.Connection:
@@ -161,7 +161,7 @@ def _create(path: Path) -> None:
 
 def _protect(db: apsw.Connection) -> None:
     """Do not trust what stands in the file, and stay small."""
-    db.set_busy_timeout(_BUSY_TIMEOUT_MS)
+    db.set_busy_timeout(BUSY_TIMEOUT_MS)
     db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
     for option in (apsw.SQLITE_DBCONFIG_DQS_DML, apsw.SQLITE_DBCONFIG_DQS_DDL, apsw.SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION):
         db.config(option, 0)

@@ -20,7 +20,7 @@ import apsw
 
 from skerry.durable import checksums, failpoints
 from skerry.durable.checkpoints import Checkpoints
-from skerry.durable.connection import open_writer
+from skerry.durable.connection import BUSY_TIMEOUT_MS, open_writer
 from skerry.durable.errors import StoreBusyError, StoreClosedError, StoreError, StoreFailedError, StoreFullError
 from skerry.durable.group import LATCHING_ERRORS, GroupLostError, Result, Work, run_group
 from skerry.durable.lock import HeldLock, hold
@@ -157,7 +157,7 @@ class Writer:
             self._on_loop(_settle, self._ended, None)
             return
         self._on_loop(_settle, opened, None)
-        checkpoints = Checkpoints(db)
+        checkpoints = Checkpoints(db, busy_timeout_ms=BUSY_TIMEOUT_MS)
         while items := self._next_group():
             self._commit(db, items)
             if self._failed is None:

@@ -23,9 +23,11 @@ from skerry.durable import (
     StoreLockedError,
     Writer,
     checkpoints,
+    copy_database,
     quick_check,
     writer,
 )
+from skerry.durable.connection import BUSY_TIMEOUT_MS
 from tests.unit.durable.powercut import Disk, mounted
 
 MIGRATIONS = ["CREATE TABLE t(id INTEGER PRIMARY KEY, v BLOB)"]
@@ -202,7 +204,45 @@ async def test_a_reader_that_holds_the_wal_for_long_is_waited_for(file: Writer) 
         await reading
 
     wal = file.path.with_name(file.path.name + "-wal")
-    assert wal.stat().st_size < 1.5 * checkpoints.CHECKPOINT_FORCED_PAGES * 4096
+    assert wal.stat().st_size < 1.5 * checkpoints.FORCED * checkpoints.CHECKPOINT_PAGES * 4096
+
+
+async def test_the_wal_stays_bounded_and_writers_hardly_wait_beside_endless_backups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two copies are always under way, so that hardly ever nobody reads (F45)."""
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_PAGES", 50)
+    file = await Writer.open(tmp_path / "x.sqlite", MIGRATIONS)
+    for _ in range(100):
+        await file.write(lambda db: db.execute("INSERT INTO t(v) VALUES (zeroblob(100000))") and None)
+    stop, copied = threading.Event(), [0, 0]
+
+    def copy_for_ever(number: int) -> None:
+        while not stop.is_set():
+            target = tmp_path / f"copy-{number}"
+            target.unlink(missing_ok=True)
+            copy_database(file.path, target, checksums=False)
+            copied[number] += 1
+
+    def change(number: int) -> Callable[[apsw.Connection], Any]:
+        return lambda db: db.execute("UPDATE t SET v=zeroblob(100000) WHERE id=?", (number % 100 + 1,)) and None
+
+    copies = [asyncio.create_task(asyncio.to_thread(copy_for_ever, number)) for number in range(2)]
+    wal, largest, longest, now = file.path.with_name(file.path.name + "-wal"), 0, 0.0, asyncio.get_running_loop().time
+    try:
+        for number in range(2_000):
+            began = now()
+            await file.write(change(number))
+            longest = max(longest, now() - began)
+            largest = max(largest, wal.stat().st_size)
+    finally:
+        stop.set()
+        await asyncio.gather(*copies)
+        await file.close()
+
+    assert min(copied) > 1
+    assert largest < 1.5 * checkpoints.URGENT * 50 * 4096  # 10 of the 200 MB that were written
+    assert longest < BUSY_TIMEOUT_MS / 1000
 
 
 async def test_the_same_file_is_refused_to_a_second_writer_until_it_is_closed(file: Writer, disk: Disk) -> None:
