@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LONG_S = 30.0
 MAX_GROWTH_KIB = 64 << 10
 MAX_BLOCK_S = 0.1
+HASTE_S = 1.5
 
 ADMIN, STRANGER = "admin", ""
 
@@ -55,10 +56,10 @@ def head(method: str, path: str, headers: Mapping[str, str]) -> bytes:
 class Server:
     """The process, and connections to it."""
 
-    def __init__(self, folder: Path) -> None:
-        command = [sys.executable, "-m", "tests.bad_input.serving", str(folder)]
+    def __init__(self, folder: Path, haste_s: float = HASTE_S) -> None:
+        command = [sys.executable, "-m", "tests.bad_input.serving", str(folder), str(haste_s)]
         self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self._folder = folder
+        self.folder = folder
         self.port = int(self._line()["port"])
         self.mark()
 
@@ -84,12 +85,12 @@ class Server:
         self._process.stdout.close()
 
     def ca(self) -> trustme.CA:
-        return trustme.CA.from_pem((self._folder / "ca.pem").read_bytes(), (self._folder / "ca.key").read_bytes())
+        return trustme.CA.from_pem((self.folder / "ca.pem").read_bytes(), (self.folder / "ca.key").read_bytes())
 
     def context(self, user: str = ADMIN) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=str(self._folder / "ca.pem"))
+        context = ssl.create_default_context(cafile=str(self.folder / "ca.pem"))
         if user:
-            context.load_cert_chain(self._folder / f"{user}.pem", self._folder / f"{user}.key")
+            context.load_cert_chain(self.folder / f"{user}.pem", self.folder / f"{user}.key")
         return context
 
     def connect(self, context: ssl.SSLContext, *, name: str | None = "localhost") -> ssl.SSLSocket:

@@ -1,6 +1,7 @@
 """An API server in a process of its own that watches itself: how long its loop stood still, how much memory it has, what it holds.
 
-Run as `python -m tests.bad_input.serving FOLDER`. Says its port in one line of JSON; each line on its input is answered with a
+Run as `python -m tests.bad_input.serving FOLDER SECONDS`: so long it waits for what clients owe it, where it would otherwise wait
+for half a minute. Says its port in one line of JSON; each line on its input is answered with a
 line that says what was the case since the last one.
 """
 
@@ -14,14 +15,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from skerry.apiserver.http import shell
+from skerry.apiserver.http import limits, shell
 from skerry.apiserver.http.message import Request, Response, Upgrade, User, WebSocket
 from skerry.apiserver.http.routes import Access, Route
 from skerry.testing.apiserver import Running, running
 
 BEAT_S = 0.002
-HASTE_S = 1.5
-"""How long this server waits for what clients owe it, where it would otherwise wait for half a minute."""
 
 
 class Heart:
@@ -71,8 +70,9 @@ async def _upgrade(request: Request) -> Response:
     return Response(101, upgrade=Upgrade(("v5.channel.k8s.io",), _echo, lambda: None))
 
 
-async def serve(folder: Path, lines: Callable[[], Awaitable[bytes]]) -> None:
-    shell.FIRST_REQUEST_S = shell.BODY_TIMEOUT_S = shell.STRANGERS_BODY_S = HASTE_S
+async def serve(folder: Path, lines: Callable[[], Awaitable[bytes]], haste_s: float) -> None:
+    shell.FIRST_REQUEST_S = shell.BODY_TIMEOUT_S = shell.STRANGERS_BODY_S = haste_s
+    limits.STALLED_S, limits.SWEEP_S = haste_s, haste_s / 4
     heart = Heart()
     async with running(folder) as server:
         server.server.routes.add(Route(("GET",), "/echo", Access.PATH, _upgrade))
@@ -97,7 +97,7 @@ def _said(server: Running, heart: Heart) -> dict[str, Any]:
         "peak_kib": resident_kib(),
         "revision": store.revision,
         "watchers": watchers,
-        "in_flight": sum(server.server.http._in_flight.values()),
+        "in_flight": server.server.http.in_flight.total + server.server.http.in_flight.strangers,
     }
 
 
@@ -118,7 +118,7 @@ async def main() -> None:
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    await serve(Path(sys.argv[1]), reader.readline)
+    await serve(Path(sys.argv[1]), reader.readline, float(sys.argv[2]))
 
 
 if __name__ == "__main__":

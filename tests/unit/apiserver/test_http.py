@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from skerry.apiserver.http import shell
+from skerry.apiserver.http import limits, shell
 from skerry.apiserver.http.message import User
 from skerry.testing.apiserver import Running, running
 from tests.unit.apiserver.asking import CONFIGMAPS, configmap
@@ -91,7 +91,7 @@ async def test_a_header_that_is_not_ascii_is_refused(server: Running) -> None:
 async def test_strangers_who_send_slowly_take_nobodys_place(server: Running) -> None:
     """Fifty bodies that never came made the hub answer 429 to every node that wanted to join, and to health checks (T17, input 1)."""
     host, port = server.url.removeprefix("https://").rsplit(":", 1)
-    opened = [await asyncio.open_connection(host, int(port), ssl=trust(server)) for _ in range(shell.MAX_STRANGERS + 2)]
+    opened = [await asyncio.open_connection(host, int(port), ssl=trust(server)) for _ in range(limits.MAX_STRANGERS + 2)]
     try:
         for _, writer in opened:
             writer.write(b"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")

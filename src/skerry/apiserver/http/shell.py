@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
@@ -16,9 +17,11 @@ from aiohttp import WSMsgType, web
 from aiohttp.web_protocol import RequestHandler
 
 from skerry.apiserver.http.answers import error_answer
+from skerry.apiserver.http.compression import MIN_BYTES, Compressor
+from skerry.apiserver.http.limits import FREE_BYTES, InFlight, OpenStream, OpenStreams, Receiving
 from skerry.apiserver.http.message import ANONYMOUS, Request, Response, Upgrade, User
 from skerry.apiserver.http.paths import normalise
-from skerry.model.errors import ApiError, bad_request, too_large, too_many_requests, unauthorized
+from skerry.model.errors import ApiError, bad_request, too_large, unauthorized
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +34,12 @@ STRANGERS_BODY_S = 10.0
 KEEPALIVE_S = 180.0
 FIRST_REQUEST_S = 30.0
 """How long a connection may say nothing before its first request is complete."""
-MAX_STRANGERS = 50
 MAX_STRANGERS_BODY_BYTES = 64 << 10
 """What somebody without credentials may send: an enrollment fits in a tenth of it."""
-MAX_IN_FLIGHT = 400
-"""Requests that are worked on at once, watches and logs not counted; more are told to come back (429)."""
+STREAM_BUFFER_BYTES = 16 << 10
+"""What may wait in the transport of a stream whose client does not read."""
+UNSENT_BYTES = 128 << 10
+_NOT_SENT_LOW_WATER = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 MAX_MESSAGE_BYTES = 1 << 20
 FRAMES_AT_ONCE = 64
 
@@ -70,7 +74,8 @@ class ApiHttp:
         self._handle, self._tokens, self._unknown = handle, tokens, unknown
         self._certificate = certificate or user_of_certificate
         self._server: web.Server | None = None
-        self._in_flight = {False: 0, True: 0}  # by whether a stranger asks
+        self.in_flight, self.streams = InFlight(), OpenStreams()
+        self._receiving, self._compressor = Receiving(), Compressor()
 
     def protocol_factory(self) -> asyncio.Protocol:
         """Return the protocol of one new connection; must be called on the loop that will run it."""
@@ -92,22 +97,33 @@ class ApiHttp:
 
     async def close(self, timeout_s: float = 2.0) -> None:
         """End every connection, giving answers that are being written *timeout_s* to finish."""
+        self.streams.stop()
         if self._server is not None:
             self._server.pre_shutdown()
             await self._server.shutdown(timeout_s)
 
     async def _serve(self, raw: web.BaseRequest) -> web.StreamResponse:
         try:
-            response = await self._answer(raw)
+            response, user = await self._answer(raw)
+            if response.upgrade is not None:
+                return await _websocket(raw, response.upgrade)
+            if isinstance(response.body, bytes):
+                if len(response.body) >= MIN_BYTES:
+                    response = await self._compressor.compressed(raw._message.path, _headers(raw), response)
+                return _plain(response)
+            stream = await self._open(response.body, user, raw)
         except ApiError as error:
             return _plain(error_answer(error))
-        if response.upgrade is not None:
-            return await _websocket(raw, response.upgrade)
-        if isinstance(response.body, bytes):
-            return _plain(response)
-        return await _stream(raw, response, response.body)
+        return await self._stream(raw, response, response.body, stream)
 
-    async def _answer(self, raw: web.BaseRequest) -> Response:
+    async def _open(self, body: AsyncIterator[bytes], user: User, raw: web.BaseRequest) -> OpenStream:
+        try:
+            return self.streams.open(user.name, raw.transport)
+        except ApiError:
+            await _closed(body)
+            raise
+
+    async def _answer(self, raw: web.BaseRequest) -> tuple[Response, User]:
         """Read the request and answer it, unless too many are worked on already; strangers have a limit of their own."""
         path, _, query = raw._message.path.partition("?")
         clean = normalise(path)
@@ -115,22 +131,54 @@ class ApiHttp:
             raise bad_request(f"the path {path[:200]!r} is not one that can be served: no encoded slashes, dot segments or empty ones")
         headers = _headers(raw)
         user = self._user(raw, headers)
-        stranger = user is ANONYMOUS
-        # Strangers who send slowly must not take the places of others; theirs are short, and the front door bounds how many there are.
-        body = await _body(raw, headers, MAX_STRANGERS_BODY_BYTES, STRANGERS_BODY_S) if stranger and raw.body_exists else b""
-        self._admit(stranger)
+        # Who sends slowly takes nobody's place: a request counts from when it is complete; until then its bytes count.
+        body = await self._body(raw, headers, user) if raw.body_exists else b""
+        self.in_flight.admit(user)
         try:
-            if raw.body_exists and not stranger:
-                body = await _body(raw, headers, MAX_BODY_BYTES, BODY_TIMEOUT_S)
-            return await self._handle(Request(raw._message.method, clean, query, headers, body, user, raw.remote or ""))
+            return await self._handle(Request(raw._message.method, clean, query, headers, body, user, raw.remote or "")), user
         finally:
-            self._in_flight[stranger] -= 1
+            self.in_flight.release(user)
 
-    def _admit(self, stranger: bool) -> None:
-        limit = MAX_STRANGERS if stranger else MAX_IN_FLIGHT
-        if self._in_flight[stranger] >= limit:
-            raise too_many_requests(f"{limit} requests are being answered, which is the limit: try again", retry_after_s=1)
-        self._in_flight[stranger] += 1
+    async def _body(self, raw: web.BaseRequest, headers: Mapping[str, str], user: User) -> bytes:
+        stranger = user is ANONYMOUS
+        limit, timeout_s = (MAX_STRANGERS_BODY_BYTES, STRANGERS_BODY_S) if stranger else (MAX_BODY_BYTES, BODY_TIMEOUT_S)
+        length = headers.get("content-length")
+        if length is not None and length.isdigit() and int(length) > limit:
+            raise too_large(limit)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await _read_limited(raw, limit, self._receiving)
+        except TimeoutError:
+            raise ApiError(408, "Timeout", f"the body did not arrive within {timeout_s:.0f} s") from None
+
+    async def _stream(self, raw: web.BaseRequest, response: Response, body: AsyncIterator[bytes], stream: OpenStream) -> web.StreamResponse:
+        """Write what comes, waiting for the client each time: what it does not read stays where it came from."""
+        out = web.StreamResponse(status=response.status, headers=response.headers)
+        out.enable_chunked_encoding()
+        now = asyncio.get_running_loop().time
+        written = 0
+        try:
+            await out.prepare(raw)
+            protocol = raw.protocol
+            if raw.transport is not None:
+                _buffer_little(raw.transport)
+            async for chunk in body:
+                if (written := written + len(chunk)) > STREAM_BUFFER_BYTES:
+                    written = 0
+                    await asyncio.sleep(0)  # a thousand streams that all have much to say let others speak
+                stream.since = now()
+                try:
+                    await out.write(chunk)
+                    if protocol._paused:
+                        await protocol._drain_helper()
+                except ConnectionError:  # the client went away in the middle, which is its right
+                    return out
+                stream.since = 0.0
+            await out.write_eof()
+        finally:
+            self.streams.close(stream)
+            await _closed(body)
+        return out
 
     def _user(self, raw: web.BaseRequest, headers: Mapping[str, str]) -> User:
         authorization = headers.get("authorization")
@@ -188,24 +236,19 @@ def user_of_subject(subject: Any) -> User | None:
     return User(name, (*groups, "system:authenticated"), node=node) if name else None
 
 
-async def _body(raw: web.BaseRequest, headers: Mapping[str, str], limit: int, timeout_s: float) -> bytes:
-    length = headers.get("content-length")
-    if length is not None and length.isdigit() and int(length) > limit:
-        raise too_large(limit)
+async def _read_limited(raw: web.BaseRequest, limit: int, receiving: Receiving) -> bytes:
+    chunks, size, counted = [], 0, 0
     try:
-        async with asyncio.timeout(timeout_s):
-            return await _read_limited(raw, limit)
-    except TimeoutError:
-        raise ApiError(408, "Timeout", f"the body did not arrive within {timeout_s:.0f} s") from None
-
-
-async def _read_limited(raw: web.BaseRequest, limit: int) -> bytes:
-    chunks, size = [], 0
-    while chunk := await raw.content.readany():
-        size += len(chunk)
-        if size > limit:
-            raise too_large(limit)
-        chunks.append(chunk)
+        while chunk := await raw.content.readany():
+            size += len(chunk)
+            if size > limit:
+                raise too_large(limit)
+            if size - counted > FREE_BYTES:
+                receiving.take(size - counted)
+                counted = size
+            chunks.append(chunk)
+    finally:
+        receiving.give(counted)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
@@ -214,22 +257,18 @@ def _plain(response: Response) -> web.Response:
     return web.Response(status=response.status, headers=response.headers, body=response.body)
 
 
-async def _stream(raw: web.BaseRequest, response: Response, body: AsyncIterator[bytes]) -> web.StreamResponse:
-    out = web.StreamResponse(status=response.status, headers=response.headers)
-    out.enable_chunked_encoding()
-    try:
-        await out.prepare(raw)
-        async for chunk in body:
-            try:
-                await out.write(chunk)
-            except ConnectionError:  # the client went away in the middle, which is its right
-                return out
-        await out.write_eof()
-    finally:
-        close = getattr(body, "aclose", None)
-        if close is not None:
-            await close()
-    return out
+def _buffer_little(transport: asyncio.Transport) -> None:
+    """Let little wait for a client that does not read: here, and in the kernel, which would take megabytes a connection."""
+    transport.set_write_buffer_limits(STREAM_BUFFER_BYTES)
+    connection = transport.get_extra_info("socket")
+    if connection is not None:
+        connection.setsockopt(socket.IPPROTO_TCP, _NOT_SENT_LOW_WATER, UNSENT_BYTES)
+
+
+async def _closed(body: AsyncIterator[bytes]) -> None:
+    close = getattr(body, "aclose", None)
+    if close is not None:
+        await close()
 
 
 class _WebSocket:

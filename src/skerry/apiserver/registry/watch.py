@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
 
 from skerry.apiserver.registry.encoding import dumps
 from skerry.apiserver.registry.kind import Kind
@@ -21,7 +21,8 @@ from skerry.model.errors import ApiError
 
 BOOKMARK_S = 60.0
 MIN_TIMEOUT_S = 1800.0
-MAX_INITIAL_BATCH = 500
+MAX_CHUNK_BYTES = 16 << 10
+"""What is handed over at once, if one line is not longer: what a client does not read waits as records that all share."""
 END_OF_INITIAL = "k8s.io/initial-events-end"
 
 Render = Callable[[bytes], bytes]
@@ -45,6 +46,22 @@ class Form:
 
 def _line(type_: str, value: bytes) -> bytes:
     return b'{"type":"%b","object":%b}\n' % (type_.encode(), value)
+
+
+def chunks(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield lines joined, as many as make `MAX_CHUNK_BYTES`; empty ones are left out."""
+    found: list[bytes] = []
+    size = 0
+    for line in lines:
+        if not line:
+            continue
+        found.append(line)
+        size += len(line)
+        if size >= MAX_CHUNK_BYTES:
+            yield b"".join(found)
+            found, size = [], 0
+    if found:
+        yield b"".join(found)
 
 
 def open_watch(registry: Registry, kind: Kind, namespace: str, options: ListOptions, form: Form) -> AsyncGenerator[bytes, None]:
@@ -94,10 +111,10 @@ class _Watch:
         finally:
             watcher.close()
 
-    def _initial(self, records: Sequence[Record]) -> Sequence[bytes]:
-        chosen = [r for r in records if not self._options.selective or matches(self._kind, r, self._options)]
-        lines = [self._opening("ADDED", self._value(r)) or self._form.line("ADDED", self._value(r)) for r in chosen]
-        return [b"".join(lines[i : i + MAX_INITIAL_BATCH]) for i in range(0, len(lines), MAX_INITIAL_BATCH)]
+    def _initial(self, records: Sequence[Record]) -> Iterator[bytes]:
+        """Yield what is there as ADDED, made as it is handed over."""
+        chosen = (r for r in records if not self._options.selective or matches(self._kind, r, self._options))
+        return chunks(self._opening("ADDED", self._value(r)) or self._form.line("ADDED", self._value(r)) for r in chosen)
 
     def _opening(self, type_: str, value: bytes) -> bytes:
         """Return a watcher's first event where its form is another, b"" otherwise."""
@@ -125,9 +142,12 @@ class _Watch:
                 return
             if batch:
                 revision = batch[-1].revision
-                chunk = b"".join([line for line in map(self._line, batch) if line])
-                if chunk:
-                    yield chunk
+                if len(batch) == 1:
+                    if line := self._line(batch[0]):
+                        yield line
+                else:
+                    for chunk in chunks(map(self._line, batch)):
+                        yield chunk
             now = loop.time()
             if now >= next_mark or now >= deadline:  # a watch that others' changes keep awake gets its bookmarks too
                 next_mark = now + BOOKMARK_S

@@ -1,0 +1,67 @@
+"""Large answers in gzip, where the client takes it. What was compressed last is kept: informers list the same state again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
+
+from skerry.apiserver.http.message import Response
+
+MIN_BYTES = 128 << 10
+THREAD_BYTES = 256 << 10
+"""Longer answers are compressed beside the loop."""
+MAX_KEPT_BYTES = 4 << 20
+_HEAD = 512
+
+Key = tuple[str, str, int, bytes]
+
+
+class Compressor:
+    """Compresses answers; keeps the compressed form of those that a revision names."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Key, bytes] = OrderedDict()
+        self._bytes = 0
+
+    async def compressed(self, target: str, headers: Mapping[str, str], response: Response) -> Response:
+        """Return *response* compressed when that is wanted and worth it."""
+        body = response.body
+        if not isinstance(body, bytes) or len(body) < MIN_BYTES or not accepts_gzip(headers.get("accept-encoding", "")):
+            return response
+        if "Content-Encoding" in response.headers:
+            return response
+        accept = headers.get("accept", "")
+        # Tables hold ages, which change without a revision.
+        key: Key | None = None if "as=Table" in accept else (target, accept, len(body), body[:_HEAD])
+        packed = self._kept.get(key) if key is not None else None
+        if packed is None:
+            packed = await asyncio.to_thread(_pack, body) if len(body) > THREAD_BYTES else _pack(body)
+            if key is not None and response.status == 200 and b'"resourceVersion"' in body[:_HEAD]:
+                self._keep(key, packed)
+        vary = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+        return replace(response, headers={**response.headers, **vary}, body=packed)
+
+    def _keep(self, key: Key, packed: bytes) -> None:
+        if len(packed) > MAX_KEPT_BYTES or key in self._kept:
+            return
+        self._kept[key] = packed
+        self._bytes += len(packed)
+        while self._bytes > MAX_KEPT_BYTES:
+            _, gone = self._kept.popitem(last=False)
+            self._bytes -= len(gone)
+
+
+def accepts_gzip(header: str) -> bool:
+    """Say whether an Accept-Encoding header takes gzip (not with a weight of zero)."""
+    for entry in header.split(","):
+        name, _, weight = entry.strip().partition(";")
+        if name.strip().lower() == "gzip":
+            return weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False
+
+
+def _pack(body: bytes) -> bytes:
+    return gzip.compress(body, 1, mtime=0)
