@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 from skerry.apiserver.patch import Type, type_of
 from skerry.apiserver.registry.encoding import Encoding
@@ -19,6 +19,16 @@ from skerry.apiserver.schema.resources import Subresource
 from skerry.apiserver.schema.shape import shape_of_definition
 from skerry.model.objects import Object
 from skerry.model.resources import Resource
+
+
+class View(Protocol):
+    """How objects that are kept as another kind's are shown and kept: `Encoding`'s part of both ways."""
+
+    def shown(self, value: bytes) -> bytes: ...
+
+    def later(self, tail: bytes) -> Callable[[int], bytes]: ...
+
+    def field(self, path: str) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,9 @@ class Kind:
     """A custom kind's entry in `spec.versions` of its CRD."""
     warning: str = ""
     """What everybody who uses a deprecated version is told."""
+    view: View | None = field(default=None, repr=False)
+    """Set when the objects are kept as another kind's, whose `key` this one then has."""
+    kept_as: str = ""
 
     @cached_property
     def schema(self) -> KindSchema:
@@ -69,7 +82,7 @@ class Kind:
 
     @cached_property
     def key(self) -> str:
-        return self.served.key
+        return self.kept_as or self.served.key
 
     @cached_property
     def subresources(self) -> Mapping[str, Subresource]:

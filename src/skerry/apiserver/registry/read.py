@@ -109,7 +109,7 @@ def _field(kind: Kind, record: Record, path: str) -> str:
         return record.key.name
     if path == "metadata.namespace":
         return record.key.namespace
-    found = record.fields.get(path)
+    found = record.fields.get(path if kind.view is None else kind.view.field(path))
     if found is None and kind.custom:
         found = field_labels(kind.key, decode(record.value), kind.selectable).get(path)
     return found or ""
@@ -119,7 +119,7 @@ def check_fields(kind: Kind, fields: FieldSelector) -> None:
     """Refuse a field that this kind cannot be selected by; ApiError 400 in Kubernetes' words."""
     if not fields.terms:
         return
-    known = supported_fields(kind.key, kind.selectable)
+    known = supported_fields(kind.served.key, kind.selectable)
     for term in fields.terms:
         if term.path in known:
             continue
@@ -158,6 +158,9 @@ def items(registry: Registry, kind: Kind, records: Sequence[Record]) -> list[byt
         moved = kind.encoding.moved
         return [moved(r.value) for r in records]
     cut = kind.encoding.as_item
+    if kind.view is not None:
+        shown = kind.view.shown
+        return [cut(shown(r.value)) for r in records]
     return [cut(r.value) for r in records]
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from skerry.apiserver.registry.admission import Chain
 from skerry.apiserver.registry.encoding import Encoding, decode
-from skerry.apiserver.registry.kind import Kind
+from skerry.apiserver.registry.kind import Kind, View
 from skerry.apiserver.registry.kinds import Kinds
 from skerry.apiserver.registry.meta import GENERATED_LENGTH, GENERATED_LETTERS
 from skerry.apiserver.store import Change, Key, Record, Store
@@ -91,7 +91,7 @@ class Registry:
     def value_of(self, kind: Kind, record: Record) -> bytes:
         """Return the record's bytes in the version that *kind* serves, complete by its present schema."""
         if not kind.custom:
-            return record.value
+            return record.value if kind.view is None else kind.view.shown(record.value)
         value = kind.encoding.moved(record.value)
         return self._completed(kind, record, value) if record.revision < kind.schema_revision else value
 
@@ -103,10 +103,10 @@ class Registry:
         kind.schema.default(obj)
         return kind.encoding.at(kind.encoding.tail(obj), record.revision)
 
-    def stored_as(self, kind: Kind) -> Encoding:
+    def stored_as(self, kind: Kind) -> Encoding | View:
         """Return the encoding in which objects of *kind* are kept: that of its storage version."""
         if not kind.custom:
-            return kind.encoding
+            return kind.encoding if kind.view is None else kind.view
         storage = self.kinds.storage(kind.key)
         return kind.encoding if storage is None else storage.encoding
 

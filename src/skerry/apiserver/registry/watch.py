@@ -75,6 +75,8 @@ class _Watch:
         self._registry, self._kind, self._namespace, self._options, self._form = registry, kind, namespace, options, form
         self._first = form.first
         self._moved = kind.encoding.moved if kind.custom and registry.kinds.storage(kind.key) is not kind else None
+        if kind.view is not None:  # its lines are others than those of the kind that is kept
+            self._moved, self._form = kind.view.shown, Form((kind.resource.api_version, form.name), form.render, form.first)
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         store, options = self._registry.store, self._options
