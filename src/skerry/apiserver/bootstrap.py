@@ -21,6 +21,7 @@ from skerry.model.resources import SYSTEM_NAMESPACE
 
 SERVER = User("system:apiserver", ("system:masters", "system:authenticated"))
 NAMESPACES = ("kube-system", "default", "kube-public", "kube-node-lease", SYSTEM_NAMESPACE)
+_KEPT_UP = ("rules", "subjects", "roleRef")
 AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
 
 
@@ -30,7 +31,8 @@ async def bootstrap(registry: Registry) -> None:
     # Together, so that a first start waits for a few commits and not for sixty.
     await asyncio.gather(
         *[ensure(registry, obj) for obj in first_objects()],
-        *[ensure(registry, obj, update=("rules", "aggregationRule", "subjects", "roleRef")) for obj in rbac],
+        *[ensure(registry, obj, update=_KEPT_UP) for obj in rbac if not obj.get("aggregationRule")],
+        *[ensure(registry, obj, update=("aggregationRule",)) for obj in rbac if obj.get("aggregationRule")],  # rules: `access.aggregation`
         *[ensure(registry, definition.to_crd(), update=("spec",), always=True) for definition in all_definitions()],
     )
 
@@ -89,7 +91,7 @@ def with_aggregated_rules(roles: list[Object]) -> list[Object]:
     """Fill in the rules of roles that collect others', from those that came before them. Pure."""
     for role in roles:
         wanted = [s["matchLabels"] for s in (role.get("aggregationRule") or {}).get("clusterRoleSelectors") or ()]
-        for other in roles:
+        for other in sorted(roles, key=lambda r: str(r["metadata"]["name"])):
             if any(w.items() <= other["metadata"]["labels"].items() for w in wanted) and other is not role:
                 role["rules"] += [r for r in other["rules"] if r not in role["rules"]]
     return roles

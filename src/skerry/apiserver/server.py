@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from skerry import __version__
+from skerry.apiserver.access.aggregation import Aggregation
 from skerry.apiserver.access.audit import Auditor
 from skerry.apiserver.access.authorise import Access as Authorisation
 from skerry.apiserver.access.csr import CertificateRequests
@@ -31,6 +32,7 @@ from skerry.apiserver.http.shell import ApiHttp, CertificateUser, TokenAuthentic
 from skerry.apiserver.http.subresources import Subresources
 from skerry.apiserver.http.twins import Twins, twin_kind
 from skerry.apiserver.judges import Judges
+from skerry.apiserver.local import LocalApi
 from skerry.apiserver.quota import Ledger, LimitRanger, QuotaStatus
 from skerry.apiserver.registry.admission import Admission
 from skerry.apiserver.registry.admit import admit_definitions, standard_chain
@@ -142,6 +144,8 @@ class ApiServer:
         """Make what every cluster has, and begin to answer."""
         self._follow([Change("ADDED", r, None) for key in RESOURCES for r in self.store.list(key).records])
         self.store.subscribe(self._follow)
+        gathering = Aggregation(self.rbac, LocalApi(self.registry))
+        self.store.subscribe(gathering.follow)
         self.custom.load()
         self.store.subscribe(self.custom.follow)
         self._judges.load()
@@ -151,6 +155,7 @@ class ApiServer:
         self._tasks.append(asyncio.create_task(self.custom.run(), name="custom kinds"))
         self._tasks.append(asyncio.create_task(QuotaStatus(self.registry, self.ledger, SERVER).run(), name="quota status"))
         self._tasks.append(asyncio.create_task(self.tokens.run(), name="tokens"))
+        self._tasks.append(asyncio.create_task(gathering.run(), name="roles that gather others"))
         self.dispatcher = Dispatcher(self.routes, self.resources, self.access, identity=self._identity, auditor=self.auditor)
         self.http = ApiHttp(
             self.dispatcher.handle, tokens=self.tokens.authenticator, certificate=self._certificate, unknown=self.auditor.note_unknown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from skerry.apiserver.access.attributes import Attributes
 from skerry.apiserver.access.rbac import BINDINGS, CLUSTER_BINDINGS, CLUSTER_ROLES, ROLES, Rbac
 from skerry.apiserver.access.rules import compile_rules, covers
 from skerry.apiserver.http.message import User
+from skerry.apiserver.server import ApiServer
 from tests.unit.apiserver.asking import MERGE, Asker
 
 BOB = User("bob", ("team", "system:authenticated"))
@@ -150,3 +152,20 @@ async def test_whoever_relabels_a_role_must_hold_what_it_grants(ask: Asker) -> N
 
     assert (refused[0], own[0], noted[0]) == (403, 200, 200)
     assert "attempting to grant RBAC permissions not currently held" in refused[1]["message"]
+
+
+async def test_what_a_gathering_role_gathers_is_written_into_it_through_several_levels(server: ApiServer, ask: Asker) -> None:
+    path = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
+    mine = {"apiGroups": ["example.com"], "resources": ["things"], "verbs": ["get"]}
+    labels = {"rbac.authorization.k8s.io/aggregate-to-view": "true"}
+
+    assert (await ask("POST", path, {"metadata": {"name": "things", "labels": labels}, "rules": [mine]}))[0] == 201
+
+    for name in ("view", "edit", "admin"):
+        async with asyncio.timeout(30):
+            while mine not in (await ask("GET", f"{path}/{name}"))[1]["rules"]:
+                await server.registry.next_commit(0.05)
+    await ask("DELETE", f"{path}/things")
+    async with asyncio.timeout(30):
+        while mine in (await ask("GET", f"{path}/admin"))[1]["rules"]:
+            await server.registry.next_commit(0.05)

@@ -11,6 +11,8 @@ from typing import Any
 from skerry.model.objects import Object
 
 RBAC = "rbac.authorization.k8s.io"
+_CSR = "certificates.k8s.io"
+_ISSUER_PATHS = [p + end for p in ("/.well-known/openid-configuration", "/openid/v1/jwks") for end in ("", "/")]
 _READ = ["get", "list", "watch"]
 _WRITE = ["create", "delete", "deletecollection", "patch", "update"]
 _OURS = ["devices", "deviceprofiles", "discoveryrules", "devicecommands", "releases", "rollouts"]
@@ -102,6 +104,16 @@ def _binding(name: str, role: str, groups: Iterable[str]) -> Object:
     }
 
 
+def _requester(kind: str) -> Object:
+    name = f"system:certificates.k8s.io:certificatesigningrequests:{kind}"
+    return _role(name, [_rule([_CSR], [f"certificatesigningrequests/{kind}"], ["create"])])
+
+
+def _approver(signer: str) -> Object:
+    name = f"system:certificates.k8s.io:{signer}-approver"
+    return _role(name, [{**_rule([_CSR], ["signers"], ["approve"]), "resourceNames": [f"kubernetes.io/{signer}"]}])
+
+
 def cluster_roles() -> list[Object]:
     """Return the ClusterRoles; those that only collect others come after what they collect."""
     reviews = [
@@ -123,6 +135,9 @@ def cluster_roles() -> list[Object]:
             ],
         ),
         _role("system:node", []),
+        _role("system:service-account-issuer-discovery", [_paths(_ISSUER_PATHS)]),
+        *(_requester(n) for n in ("nodeclient", "selfnodeclient")),
+        *(_approver(s) for s in ("kube-apiserver-client", "kube-apiserver-client-kubelet", "kubelet-serving", "legacy-unknown")),
         _role("system:aggregate-to-view", _VIEW, aggregate_to="view"),
         _role("system:aggregate-to-edit", _EDIT, aggregate_to="edit"),
         _role("system:aggregate-to-admin", _ADMIN, aggregate_to="admin"),
@@ -142,4 +157,5 @@ def cluster_role_bindings() -> list[Object]:
         _binding("system:basic-user", "system:basic-user", ["system:authenticated"]),
         _binding("system:discovery", "system:discovery", ["system:authenticated"]),
         _binding("system:public-info-viewer", "system:public-info-viewer", ["system:authenticated"]),
+        _binding("system:service-account-issuer-discovery", "system:service-account-issuer-discovery", ["system:serviceaccounts"]),
     ]

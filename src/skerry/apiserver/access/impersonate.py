@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Protocol
+from urllib.parse import unquote
 
 from skerry.apiserver.access.attributes import Attributes
 from skerry.apiserver.http.message import User
@@ -22,7 +23,7 @@ def impersonated(user: User, headers: Mapping[str, str], access: Requires) -> Us
     name = headers.get("impersonate-user", "")
     groups = tuple(g.strip() for g in headers.get("impersonate-group", "").split(",") if g.strip())
     uid = headers.get("impersonate-uid", "")
-    extra = {k.removeprefix(_EXTRA): tuple(v.split(", ")) for k, v in headers.items() if k.startswith(_EXTRA)}
+    extra = {unquote(k.removeprefix(_EXTRA)): tuple(v.split(", ")) for k, v in headers.items() if k.startswith(_EXTRA)}
     if not name:
         raise bad_request("requested groups, uid or extra to impersonate, without a user: set Impersonate-User")
     if len(groups) > MAX_GROUPS:

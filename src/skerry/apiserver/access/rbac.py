@@ -98,6 +98,12 @@ class Rbac:
                     found += [r for r in other.get("rules") or () if r not in found]
         return found
 
+    def stale_aggregates(self) -> list[tuple[str, list[dict[str, Any]]]]:
+        """Return the roles that gather others and whose own rules are not what they should gather, with these."""
+        gathering = [(n, o) for n, o in self._cluster_objects.items() if o.get("aggregationRule")]
+        wanted = [(n, o, self.aggregated_rules(o)) for n, o in gathering]
+        return [(n, rules) for n, o, rules in wanted if rules != (o.get("rules") or [])]
+
     def _refresh(self) -> None:
         if not self._stale:
             return
