@@ -8,7 +8,7 @@ from skerry.apiserver.policies import BINDINGS, POLICIES, Policies, binding_caus
 from skerry.apiserver.policies.judging import Allows
 from skerry.apiserver.registry.admission import Admission, Plugin
 from skerry.apiserver.registry.registry import Registry
-from skerry.apiserver.webhooks import Webhooks
+from skerry.apiserver.webhooks import Caller, Conversions, Webhooks
 from skerry.apiserver.webhooks.hooks import MUTATING, VALIDATING, configuration_causes
 from skerry.model.errors import Cause, invalid
 from skerry.model.objects import Object
@@ -18,7 +18,9 @@ class Judges:
     """Policies judge before webhooks, as in Kubernetes; nobody is waited for when nothing is configured."""
 
     def __init__(self, registry: Registry, access: Allows) -> None:
-        self._webhooks, self._policies = Webhooks(registry), Policies(registry, access)
+        self._caller = Caller(registry.store)
+        self._webhooks, self._policies = Webhooks(registry, self._caller), Policies(registry, access)
+        registry.conversions = Conversions(self._caller)
         for key in (MUTATING, VALIDATING):
             registry.chain.validating(key, ("CREATE", "UPDATE"), _judges(configuration_causes))
         registry.chain.validating(POLICIES, ("CREATE", "UPDATE"), _judges(policy_causes))
@@ -39,7 +41,7 @@ class Judges:
         return self._webhooks.validating(asked)
 
     async def close(self) -> None:
-        await self._webhooks.close()
+        await self._caller.close()
 
 
 def _judges(causes_of: Callable[[Object], list[Cause]]) -> Plugin:

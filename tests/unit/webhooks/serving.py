@@ -58,7 +58,11 @@ async def serving() -> AsyncIterator[Served]:
     ca.issue_cert(*NAMES).configure_cert(context)
     served = Served(ca)
     app = web.Application(client_max_size=8 << 20)
-    app.router.add_route("*", "/{tail:.*}", served.handle)
+
+    async def handle(request: web.Request) -> web.Response:
+        return await served.handle(request)
+
+    app.router.add_route("*", "/{tail:.*}", handle)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)

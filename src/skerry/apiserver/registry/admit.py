@@ -22,6 +22,7 @@ def standard_chain() -> Chain:
     chain.mutating("nodes", ("CREATE",), _not_ready_yet)
     chain.mutating("persistentvolumes", ("CREATE",), _phase_since_now)
     chain.mutating(CRDS, ("CREATE",), _first_status)
+    chain.mutating(CRDS, ("UPDATE",), _remember_storage_version)
     chain.validating(NAMESPACES, ("DELETE",), _spare_namespace)
     return chain
 
@@ -45,6 +46,18 @@ def _first_status(asked: Admission) -> None:
     assert asked.new is not None
     stored = [v["name"] for v in (asked.new.get("spec") or {}).get("versions") or () if v.get("storage")][:1]
     asked.new["status"] = {"conditions": None, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": stored}
+
+
+def _remember_storage_version(asked: Admission) -> None:
+    """Say in every version that objects may be stored in; only somebody who rewrote them takes one away, from the status."""
+    assert asked.new is not None
+    if asked.subresource:
+        return
+    status = asked.new.get("status") or {}
+    stored = status.get("storedVersions") or []
+    wanted = [v["name"] for v in (asked.new.get("spec") or {}).get("versions") or () if v.get("storage")][:1]
+    if wanted and wanted[0] not in stored:
+        asked.new["status"] = {**status, "storedVersions": [*stored, *wanted]}
 
 
 def _spare_namespace(asked: Admission) -> None:

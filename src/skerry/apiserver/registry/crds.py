@@ -11,7 +11,7 @@ import base64
 import contextlib
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -156,6 +156,7 @@ class CustomKinds:
             scale_paths=scale,
             schema_revision=revision,
             version=version,
+            conversion=_conversion(crd),
             warning=warning,
         )
 
@@ -176,6 +177,15 @@ class CustomKinds:
         definition = self._registry.kinds.storage(CRDS)
         assert definition is not None
         await apply(self._registry, Update(definition, "", name, _released), _CONTROLLER)
+
+
+def _conversion(crd: Object) -> Mapping[str, Any] | None:
+    """Return whom to ask for other versions; None where there is one, or where they differ in name only."""
+    conversion = crd["spec"].get("conversion") or {}
+    if conversion.get("strategy") != "Webhook" or len(crd["spec"]["versions"]) < 2:
+        return None
+    found: Mapping[str, Any] = (conversion.get("webhook") or {}).get("clientConfig") or {}
+    return found
 
 
 def _released(crd: Object) -> Object:

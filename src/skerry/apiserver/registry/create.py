@@ -37,7 +37,7 @@ async def create(
                 raise _exists(registry, kind, key)
             return kind.encoding.without_revision(tail)
         try:
-            record = await registry.store.create(key, registry.stored_as(kind).later(tail))
+            record = await registry.store.create(key, await registry.kept(kind, tail))
         except ExistsError:
             if not tries:
                 # Who took the name may still wait for its commit: until that, a crash would make a lie of our refusal.
@@ -47,6 +47,7 @@ async def create(
                 raise _exists(registry, kind, key) from None
             _generate(asked)
             continue
+        await registry.ready(kind, (record,))
         return registry.value_of(kind, record)
 
 

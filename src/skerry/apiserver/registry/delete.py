@@ -74,6 +74,7 @@ async def delete(
     """Delete one object, or begin to; return whether it is gone, and its last bytes (or the marked object's)."""
     for _ in range(MAX_TRIES):
         record = registry.find(kind, namespace, name)
+        await registry.ready(kind, (record,))
         old: Object = decode(registry.value_of(kind, record))
         _check(kind, name, record, old, asked)
         leaving = Admission("DELETE", kind, namespace, name, None, old, options, registry)
@@ -104,14 +105,15 @@ async def _attempt(
     if new is None:
         tail = kind.encoding.tail_of(registry.value_of(kind, record))
         if not dry_run:
-            await registry.store.delete(record.key, registry.stored_as(kind).later(tail), expected=record.revision)
+            await registry.store.delete(record.key, await registry.kept(kind, tail), expected=record.revision)
         return True, registry.value_of(kind, record)
     tail = kind.encoding.tail(new)
     if tail == kind.encoding.tail_of(registry.value_of(kind, record)):
         return False, registry.value_of(kind, record)
     if dry_run:
         return False, kind.encoding.at(tail, record.revision)
-    stored = await registry.store.update(record.key, registry.stored_as(kind).later(tail), expected=record.revision)
+    stored = await registry.store.update(record.key, await registry.kept(kind, tail), expected=record.revision)
+    await registry.ready(kind, (stored,))
     return False, registry.value_of(kind, stored)
 
 

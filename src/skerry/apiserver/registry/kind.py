@@ -49,6 +49,8 @@ class Kind:
     """Objects of a custom kind that are older than its CRD are completed when they are read."""
     version: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """A custom kind's entry in `spec.versions` of its CRD."""
+    conversion: Mapping[str, Any] | None = field(default=None, repr=False)
+    """Whom to ask for objects in another version (a clientConfig); None when only apiVersion differs between versions."""
     warning: str = ""
     """What everybody who uses a deprecated version is told."""
     view: View | None = field(default=None, repr=False)

@@ -39,7 +39,9 @@ async def get(registry: Registry, kind: Kind, namespace: str, name: str, revisio
     """Return one object's bytes, from a state not older than *revision*."""
     if revision:
         await not_older(registry, revision)
-    return registry.value_of(kind, registry.find(kind, namespace, name))
+    record = registry.find(kind, namespace, name)
+    await registry.ready(kind, (record,))
+    return registry.value_of(kind, record)
 
 
 async def not_older(registry: Registry, revision: int) -> None:
@@ -55,7 +57,13 @@ async def not_older(registry: Registry, revision: int) -> None:
 
 
 async def list_(registry: Registry, kind: Kind, namespace: str, options: ListOptions) -> Listing:
-    """Return the objects that match, or one page of them."""
+    """Return the objects that match, or one page of them, ready to be shown in *kind*'s version."""
+    listing = await _listed(registry, kind, namespace, options)
+    await registry.ready(kind, listing.records)
+    return listing
+
+
+async def _listed(registry: Registry, kind: Kind, namespace: str, options: ListOptions) -> Listing:
     check_fields(kind, options.fields)
     if not options.selective and options.revision is None and not options.token and not options.limit:
         snapshot = registry.store.list(kind.key, namespace)
@@ -151,7 +159,7 @@ def items(registry: Registry, kind: Kind, records: Sequence[Record]) -> list[byt
     """Return the bytes of a list's items: built-in kinds leave apiVersion and kind to the list."""
     if kind.custom:
         since = kind.schema_revision
-        if any(r.revision < since for r in records):
+        if kind.conversion is not None or any(r.revision < since for r in records):
             return [registry.value_of(kind, r) for r in records]
         if registry.kinds.storage(kind.key) is kind:
             return [r.value for r in records]

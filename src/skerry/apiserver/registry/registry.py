@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import Protocol
 
 from skerry.apiserver.registry.admission import Chain
 from skerry.apiserver.registry.encoding import Encoding, decode
@@ -20,8 +21,20 @@ from skerry.model.resources import Resource
 from skerry.model.times import rfc3339
 
 
+class Conversions(Protocol):
+    """Who knows the objects of custom kinds in their other versions."""
+
+    async def prepare(self, kind: Kind, records: Sequence[Record]) -> None: ...
+
+    def converted(self, kind: Kind, record: Record) -> bytes: ...
+
+    async def stored(self, kind: Kind, storage: Encoding, tail: bytes) -> bytes: ...
+
+
 class Registry:
     """The objects of one cluster, as kinds see them."""
+
+    conversions: Conversions | None = None
 
     def __init__(
         self,
@@ -92,6 +105,9 @@ class Registry:
         """Return the record's bytes in the version that *kind* serves, complete by its present schema."""
         if not kind.custom:
             return record.value if kind.view is None else kind.view.shown(record.value)
+        if kind.conversion is not None and not kind.encoding.fits(record.value):
+            assert self.conversions is not None, "a kind is served with those who convert it"
+            return self.conversions.converted(kind, record)
         value = kind.encoding.moved(record.value)
         return self._completed(kind, record, value) if record.revision < kind.schema_revision else value
 
@@ -102,6 +118,18 @@ class Registry:
         kind.schema.prune_unknown(obj)
         kind.schema.default(obj)
         return kind.encoding.at(kind.encoding.tail(obj), record.revision)
+
+    async def ready(self, kind: Kind, records: Sequence[Record]) -> None:
+        """Have *records* converted to *kind*'s version, if others do that; `value_of` may be called then. Else it does not suspend."""
+        if kind.conversion is not None and self.conversions is not None:
+            await self.conversions.prepare(kind, records)
+
+    async def kept(self, kind: Kind, tail: bytes) -> Callable[[int], bytes]:
+        """Return what the store calls for an object of *kind*, in the version in which it is stored."""
+        storage = self.stored_as(kind)
+        if kind.conversion is not None and storage is not kind.encoding and self.conversions is not None:
+            tail = await self.conversions.stored(kind, storage, tail)
+        return storage.later(tail)
 
     def stored_as(self, kind: Kind) -> Encoding | View:
         """Return the encoding in which objects of *kind* are kept: that of its storage version."""

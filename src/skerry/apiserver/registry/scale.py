@@ -65,6 +65,7 @@ def _at(obj: Object, path: str) -> Any:
 async def read_scale(registry: Registry, kind: Kind, namespace: str, name: str) -> bytes:
     """Return the Scale of a stored object."""
     record = registry.find(kind, namespace, name)
+    await registry.ready(kind, (record,))
     return dumps(to_scale(kind, decode(registry.value_of(kind, record))))
 
 

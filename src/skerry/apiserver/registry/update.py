@@ -79,6 +79,7 @@ async def apply(registry: Registry, change: Change, options: WriteOptions) -> by
     """Carry out *change* and return the object's bytes, as stored or as it would be."""
     for tries in range(MAX_TRIES, 0, -1):
         record = registry.find(change.kind, change.namespace, change.name)
+        await registry.ready(change.kind, (record,))
         attempt = _Attempt(registry, change, record, options)
         new = await attempt.judge()
         try:
@@ -170,9 +171,10 @@ class _Attempt:
         key = Key(kind.key, self._change.namespace, self._change.name)
         if _released(kind, new):
             last = kind.encoding.tail_of(registry.value_of(kind, record))  # a watcher sees what was there before, finalizers and all
-            await registry.store.delete(key, registry.stored_as(kind).later(last), expected=record.revision)
+            await registry.store.delete(key, await registry.kept(kind, last), expected=record.revision)
             return kind.encoding.at(tail, record.revision)
-        stored = await registry.store.update(key, registry.stored_as(kind).later(tail), expected=record.revision)
+        stored = await registry.store.update(key, await registry.kept(kind, tail), expected=record.revision)
+        await registry.ready(kind, (stored,))
         return registry.value_of(kind, stored)
 
 

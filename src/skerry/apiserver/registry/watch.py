@@ -74,6 +74,7 @@ class _Watch:
     def __init__(self, registry: Registry, kind: Kind, namespace: str, options: ListOptions, form: Form) -> None:
         self._registry, self._kind, self._namespace, self._options, self._form = registry, kind, namespace, options, form
         self._first = form.first
+        self._converts = kind.conversion is not None
         self._moved = kind.encoding.moved if kind.custom and registry.kinds.storage(kind.key) is not kind else None
         if kind.view is not None:  # its lines are others than those of the kind that is kept
             self._moved, self._form = kind.view.shown, Form((kind.resource.api_version, form.name), form.render, form.first)
@@ -104,6 +105,12 @@ class _Watch:
             return
         try:
             if snapshot is not None:
+                if self._converts:
+                    try:
+                        await self._registry.ready(self._kind, snapshot.records)
+                    except ApiError as error:
+                        yield error_line(error)
+                        return
                 for chunk in self._initial(snapshot.records):
                     yield chunk
                 if options.initial and options.bookmarks:
@@ -143,6 +150,12 @@ class _Watch:
             except StopAsyncIteration:
                 return
             if batch:
+                if self._converts:
+                    try:
+                        await self._ready(batch)
+                    except ApiError as error:
+                        yield error_line(error)
+                        return
                 revision = batch[-1].revision
                 if len(batch) == 1:
                     if line := self._line(batch[0]):
@@ -193,7 +206,14 @@ class _Watch:
                 line = change.cache[key] = self._form.line(type_, value)
         return line
 
+    async def _ready(self, batch: Sequence[Change]) -> None:
+        """Have what is about to be shown in the version that was asked for."""
+        records = [c.record for c in batch] + [c.previous for c in batch if c.previous is not None and self._options.selective]
+        await self._registry.ready(self._kind, records)
+
     def _value(self, record: Record) -> bytes:
+        if self._converts:
+            return self._registry.value_of(self._kind, record)
         return record.value if self._moved is None else self._moved(record.value)
 
     def _bookmark(self, revision: int, *, end: bool = False) -> bytes:

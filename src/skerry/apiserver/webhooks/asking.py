@@ -45,9 +45,8 @@ class Matched:
 class Webhooks:
     """Follows the configurations of a registry and asks their webhooks."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-        self._caller = Caller(registry.store)
+    def __init__(self, registry: Registry, caller: Caller) -> None:
+        self._registry, self._caller = registry, caller
         self._hooks: dict[str, dict[str, list[Hook]]] = {MUTATING: {}, VALIDATING: {}}
         self._found: dict[tuple[str, str, str, str, str], Sequence[Matched]] = {}
         self._kinds_seen = -1
@@ -80,9 +79,6 @@ class Webhooks:
             return None
         hooks = self._matching(VALIDATING, asked)
         return self._validate(asked, hooks) if hooks else None
-
-    async def close(self) -> None:
-        await self._caller.close()
 
     def _matching(self, which: str, asked: Admission) -> Sequence[Matched]:
         """Return the hooks whose rules are about this kind and operation; found once, kept until something changes."""

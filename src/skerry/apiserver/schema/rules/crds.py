@@ -164,9 +164,26 @@ def _column(column: Map, at: str, causes: Causes) -> None:
 def _conversion(conversion: Map, causes: Causes) -> None:
     strategy = conversion.get("strategy")
     if strategy == "Webhook":
-        causes.append(not_supported("spec.conversion.strategy", "Webhook", ["None"]))
+        _conversion_webhook(conversion.get("webhook"), causes)
     elif strategy not in (None, "", "None"):
         causes.append(not_supported("spec.conversion.strategy", strategy, ["None", "Webhook"]))
+
+
+def _conversion_webhook(webhook: Map | None, causes: Causes) -> None:
+    at = "spec.conversion.webhook"
+    if not webhook or not webhook.get("clientConfig"):
+        causes.append(required(f"{at}.clientConfig", "required when strategy is set to Webhook"))
+        return
+    client = webhook["clientConfig"]
+    if bool(client.get("url")) is (client.get("service") is not None):
+        causes.append(required(f"{at}.clientConfig", "exactly one of url or service is required"))
+    elif client.get("url") and not client["url"].startswith("https://"):
+        causes.append(invalid_value(f"{at}.clientConfig.url", client["url"], "'https' is the only allowed URL scheme"))
+    versions = webhook.get("conversionReviewVersions") or []
+    if not versions:
+        causes.append(required(f"{at}.conversionReviewVersions"))
+    elif "v1" not in versions:
+        causes.append(invalid_value(f"{at}.conversionReviewVersions", ", ".join(versions), "must include at least one of v1"))
 
 
 def _stored_versions(obj: Object, causes: Causes) -> None:

@@ -1,0 +1,191 @@
+"""Conversion webhooks: an object is written and read in any version that its kind has, and stored in one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from skerry.apiserver.server import ApiServer
+from skerry.apiserver.store import Key
+from tests.unit.apiserver.asking import MERGE, Asker
+from tests.unit.webhooks.serving import Served
+
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+OLD, NEW = "/apis/example.com/v1/namespaces/default/gauges", "/apis/example.com/v2/namespaces/default/gauges"
+
+
+def schema(field: str) -> dict[str, Any]:
+    extra = {"type": "integer", "default": 7}
+    spec = {"type": "object", "properties": {field: {"type": "string"}, "level": extra}}
+    return {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}
+
+
+def crd(hook: Served, *, storage: str = "v1") -> dict[str, Any]:
+    client = hook.url("/convert")
+    versions = [{"name": v, "served": True, "storage": v == storage, "schema": schema(f)} for v, f in (("v1", "host"), ("v2", "address"))]
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "gauges.example.com"},
+        "spec": {
+            "group": "example.com",
+            "scope": "Namespaced",
+            "names": {"plural": "gauges", "kind": "Gauge"},
+            "versions": versions,
+            "conversion": {"strategy": "Webhook", "webhook": {"clientConfig": client, "conversionReviewVersions": ["v1"]}},
+        },
+    }
+
+
+class Converter:
+    """Renames `host` to `address` and back; `change` may spoil what is returned."""
+
+    def __init__(self, hook: Served) -> None:
+        self.asked: list[tuple[str, int]] = []
+        self.spoil: dict[str, Any] | None = None
+        hook.handle = self.handle  # type: ignore[method-assign]
+
+    async def handle(self, request: web.Request) -> web.Response:
+        review = json.loads(await request.read())
+        asked = review["request"]
+        self.asked.append((asked["desiredAPIVersion"], len(asked["objects"])))
+        objects = [self._converted(o, asked["desiredAPIVersion"]) for o in asked["objects"]]
+        response = {"uid": asked["uid"], "result": {"status": "Success"}, "convertedObjects": objects, **(self.spoil or {})}
+        return web.json_response({"apiVersion": review["apiVersion"], "kind": review["kind"], "response": response})
+
+    @staticmethod
+    def _converted(obj: dict[str, Any], version: str) -> dict[str, Any]:
+        spec = dict(obj.get("spec") or {})
+        source, target = ("host", "address") if version.endswith("v2") else ("address", "host")
+        if source in spec:
+            spec[target] = spec.pop(source)
+        return {**obj, "apiVersion": version, "spec": spec}
+
+
+@pytest.fixture
+def converter(hook: Served) -> Converter:
+    return Converter(hook)
+
+
+@pytest.fixture
+async def served(server: ApiServer, ask: Asker, hook: Served, converter: Converter) -> Converter:
+    status, answer = await ask("POST", CRDS, crd(hook))
+    assert status == 201, answer
+    await server.custom.settle_all()
+    return converter
+
+
+def gauge(name: str, version: str, **spec: Any) -> dict[str, Any]:
+    return {"apiVersion": f"example.com/{version}", "kind": "Gauge", "metadata": {"name": name}, "spec": spec}
+
+
+async def test_what_is_written_in_one_version_is_read_in_the_other(server: ApiServer, ask: Asker, served: Converter) -> None:
+    status, made = await ask("POST", NEW, gauge("g", "v2", address="here"))
+
+    assert status == 201, made
+    assert (made["apiVersion"], made["spec"]) == ("example.com/v2", {"address": "here", "level": 7})
+    record = server.store.get(Key("gauges.example.com", "default", "g"))
+    assert record is not None
+    assert b'"host":"here"' in record.value
+    assert (await ask("GET", f"{OLD}/g"))[1]["spec"] == {"host": "here", "level": 7}
+    assert (await ask("GET", f"{NEW}/g"))[1]["spec"] == {"address": "here", "level": 7}
+
+
+async def test_an_object_at_one_revision_is_converted_once(ask: Asker, served: Converter) -> None:
+    await ask("POST", OLD, gauge("g", "v1", host="here"))
+    served.asked.clear()
+
+    for _ in range(3):
+        await ask("GET", f"{NEW}/g")
+
+    assert served.asked == [("example.com/v2", 1)]
+
+
+async def test_a_list_is_converted_in_one_request(ask: Asker, served: Converter) -> None:
+    for i in range(5):
+        await ask("POST", OLD, gauge(f"g{i}", "v1", host=str(i)))
+    served.asked.clear()
+
+    _, found = await ask("GET", NEW)
+
+    assert [o["spec"]["address"] for o in found["items"]] == ["0", "1", "2", "3", "4"]
+    assert {o["apiVersion"] for o in found["items"]} == {"example.com/v2"}
+    assert served.asked == [("example.com/v2", 5)]
+
+
+async def test_patch_and_delete_work_in_either_version(server: ApiServer, ask: Asker, served: Converter) -> None:
+    await ask("POST", OLD, gauge("g", "v1", host="here"))
+
+    status, changed = await ask("PATCH", f"{NEW}/g", {"spec": {"address": "there"}}, content_type=MERGE)
+
+    assert (status, changed["spec"]["address"], changed["metadata"]["generation"]) == (200, "there", 2)
+    assert (await ask("GET", f"{OLD}/g"))[1]["spec"]["host"] == "there"
+    assert (await ask("DELETE", f"{NEW}/g"))[0] == 200
+    assert server.store.get(Key("gauges.example.com", "default", "g")) is None
+
+
+async def test_a_watch_shows_its_own_version(ask: Asker, served: Converter) -> None:
+    await ask("POST", OLD, gauge("one", "v1", host="1"))
+    events = await ask.watch(f"{NEW}?watch=true")
+    first = await anext(events)
+    await ask("POST", OLD, gauge("two", "v1", host="2"))
+    second = await anext(events)
+    await events.aclose()
+
+    assert [(e["type"], e["object"]["apiVersion"], e["object"]["spec"]["address"]) for e in (first, second)] == [
+        ("ADDED", "example.com/v2", "1"),
+        ("ADDED", "example.com/v2", "2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        ({"result": {"status": "Failure", "message": "no idea"}}, "no idea"),
+        ({"convertedObjects": []}, "webhook returned 0 objects, expected 1"),
+        (
+            {"convertedObjects": [{"apiVersion": "example.com/v2", "kind": "Gauge", "metadata": {"name": "other"}}]},
+            "webhook changed metadata.name",
+        ),
+        ({"convertedObjects": [{"apiVersion": "example.com/v1", "kind": "Gauge", "metadata": {}}]}, "expected 'example.com/v2'"),
+        ({"uid": "x"}, "expected response.uid="),
+    ],
+)
+async def test_a_conversion_that_fails_is_an_error_that_names_it(ask: Asker, served: Converter, spoil: dict[str, Any], why: str) -> None:
+    await ask("POST", OLD, gauge("g", "v1", host="here"))
+    served.spoil = spoil
+
+    status, answer = await ask("GET", f"{NEW}/g")
+
+    assert status == 500
+    assert answer["message"].startswith("conversion webhook for example.com/v1, Kind=Gauge failed: ")
+    assert why in answer["message"]
+    assert (await ask("GET", f"{OLD}/g"))[0] == 200
+
+
+async def test_objects_of_an_earlier_storage_version_stay_readable(server: ApiServer, ask: Asker, hook: Served, served: Converter) -> None:
+    await ask("POST", OLD, gauge("g", "v1", host="here"))
+    _, present = await ask("GET", f"{CRDS}/gauges.example.com")
+    versions = crd(hook, storage="v2")["spec"]["versions"]
+
+    status, changed = await ask("PATCH", f"{CRDS}/gauges.example.com", {"spec": {"versions": versions}}, content_type=MERGE)
+    await server.custom.settle_all()
+
+    assert status == 200, changed
+    assert present["status"]["storedVersions"] == ["v1"]
+    assert changed["status"]["storedVersions"] == ["v1", "v2"]
+    assert (await ask("GET", f"{NEW}/g"))[1]["spec"]["address"] == "here"
+    assert (await ask("GET", f"{OLD}/g"))[1]["spec"]["host"] == "here"
+
+
+async def test_a_kind_that_nobody_can_convert_is_refused(ask: Asker, hook: Served) -> None:
+    body = crd(hook)
+    body["spec"]["conversion"] = {"strategy": "Webhook"}
+
+    status, answer = await ask("POST", CRDS, body)
+
+    assert status == 422
+    assert "spec.conversion.webhook.clientConfig: Required value" in answer["message"]
