@@ -7,6 +7,7 @@ import gzip
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,7 +89,7 @@ def test_secrets_as_helm_keeps_its_releases(client: Client, namespace: str) -> N
     for version in (1, 2, 3):
         release = base64.b64encode(gzip.compress(json.dumps({"version": version, "chart": chart}).encode(), mtime=0)).decode()
         labels = {"owner": "helm", "name": "web", "status": "deployed", "version": str(version)}
-        secret = {
+        secret: dict[str, Any] = {
             "apiVersion": "v1", "kind": "Secret", "type": "helm.sh/release.v1",
             "metadata": {"name": f"sh.helm.release.v1.web.v{version}", "namespace": namespace, "labels": labels},
             "data": {"release": base64.b64encode(release.encode()).decode()},
