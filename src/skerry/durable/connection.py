@@ -49,6 +49,7 @@ def open_writer(path: Path, migrations: Sequence[str], *, vfs: str | None = None
                 _replace(db, path, migrations, vfs, rebuild)
                 db = _opened(path, migrations, vfs, rebuild)
             _migrate(db, migrations)
+            sync_folder(path.parent)  # SQLite syncs the name of the WAL, too, and passes over an error
         except BaseException:
             db.close()
             raise
@@ -65,7 +66,7 @@ def _opened(path: Path, migrations: Sequence[str], vfs: str | None, rebuild: Reb
         if rebuild is not None:
             _reserve(db, path, rebuild)
         for pragma in _WRITER_PRAGMAS:
-            db.execute(f"PRAGMA {pragma}")
+            list(db.execute(f"PRAGMA {pragma}"))  # to its end: the switch to WAL commits, and may fail, after its answer
         _require_wal(db)
         db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
     except BaseException:
