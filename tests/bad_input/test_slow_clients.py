@@ -102,10 +102,9 @@ async def test_slow_connections_slow_nobody_else(server: Server) -> None:
             writer.write(
                 b"GET /healthz HTTP/1.1\r\nX-A: " if i < len(found) // 2 else head("POST", CM, {"Host": "x", "Content-Length": "9000"})
             )
-        dripping: asyncio.Task[None] = asyncio.create_task(drip([w for _, w in found]))
-        try:
+        async with asyncio.TaskGroup() as group:
+            dripping = group.create_task(drip([w for _, w in found]))
             took = await healthy(server, admin, 300)
-        finally:
             dripping.cancel()
         seen = server.mark()
 

@@ -152,7 +152,7 @@ class Resources:
     @staticmethod
     async def _refuse(call: Call) -> Response:
         what = f"{call.target.plural}/{call.target.subresource}" if call.target.subresource else call.target.plural
-        raise BareError(501, "NotImplemented", f"{call.verb} of {what} is not supported by skerry")
+        raise BareError(405, "MethodNotAllowed", f"{call.verb} of {what} is not supported by skerry")
 
     async def _get(self, call: Call) -> Response:
         revision = read_revision(call.query.get("resourceVersion")) if call.query else None

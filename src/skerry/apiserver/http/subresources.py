@@ -87,7 +87,7 @@ class Subresources:
     @staticmethod
     async def refuse(call: Call) -> Response:
         """Say by name what is not there."""
-        raise BareError(501, "NotImplemented", REFUSED[call.kind.key, call.target.subresource])
+        raise BareError(405, "MethodNotAllowed", REFUSED[call.kind.key, call.target.subresource])
 
 
 def _patched(value: object) -> dict[str, object]:
