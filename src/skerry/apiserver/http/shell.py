@@ -10,7 +10,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from weakref import WeakKeyDictionary
 
 from aiohttp import WSMsgType, web
@@ -21,6 +21,7 @@ from skerry.apiserver.http.compression import MIN_BYTES, Compressor
 from skerry.apiserver.http.limits import FREE_BYTES, InFlight, OpenStream, OpenStreams, Receiving
 from skerry.apiserver.http.message import ANONYMOUS, Request, Response, Upgrade, User
 from skerry.apiserver.http.paths import normalise
+from skerry.apiserver.http.whole import Whole
 from skerry.model.errors import ApiError, bad_request, too_large, unauthorized
 
 log = logging.getLogger(__name__)
@@ -145,6 +146,9 @@ class ApiHttp:
         length = headers.get("content-length")
         if length is not None and length.isdigit() and int(length) > limit:
             raise too_large(limit)
+        content = raw.content
+        if content.is_eof() and content.total_raw_bytes <= FREE_BYTES:
+            return content.read_nowait()  # it came with its head, as nearly all do
         try:
             async with asyncio.timeout(timeout_s):
                 return await _read_limited(raw, limit, self._receiving)
@@ -252,9 +256,9 @@ async def _read_limited(raw: web.BaseRequest, limit: int, receiving: Receiving) 
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def _plain(response: Response) -> web.Response:
+def _plain(response: Response) -> web.StreamResponse:
     assert isinstance(response.body, bytes)
-    return web.Response(status=response.status, headers=response.headers, body=response.body)
+    return cast("web.StreamResponse", Whole(response.status, response.headers, response.body))
 
 
 def _buffer_little(transport: asyncio.Transport) -> None:
