@@ -6,12 +6,13 @@ A Pod on a node that is not heard counts as it stands: it is probably still runn
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from skerry.model.conditions import get_condition, is_true
 from skerry.model.objects import Object, annotations_of, dig, labels_of, metadata, owner_reference
+from skerry.model.selectors import from_label_selector
 from skerry.model.times import parse_time
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
@@ -92,6 +93,14 @@ def pod_from_template(owner: Object, template: Mapping[str, Any]) -> Object:
             found[field] = copy.deepcopy(meta[field])
     found["ownerReferences"] = [owner_reference(owner)]
     return {"apiVersion": "v1", "kind": "Pod", "metadata": found, "spec": copy.deepcopy(template.get("spec") or {})}
+
+
+def selection(owner: Object) -> Callable[[Object], bool]:
+    """Return whether *owner* selects an object by its labels; nothing is selected by an empty selector. Read it once for many."""
+    selector = from_label_selector(dig(owner, "spec", "selector"))
+    if not selector:
+        return lambda _: False
+    return lambda obj: selector.matches(labels_of(obj))
 
 
 def _prefix(name: str) -> str:

@@ -8,12 +8,11 @@ from datetime import datetime
 from skerry.controllers.informers import BY_CONTROLLER, BY_NAMESPACE, Informers
 from skerry.controllers.recorder import Recorder
 from skerry.controllers.workloads import replicaset_plan as rules
-from skerry.controllers.workloads.pods import pod_from_template
+from skerry.controllers.workloads.pods import pod_from_template, selection
 from skerry.kube import Api, Change, Controller
 from skerry.model.errors import ApiError
-from skerry.model.objects import Name, Object, controller_of, labels_of, metadata, name_of, uid_of
+from skerry.model.objects import Name, Object, controller_of, metadata, name_of, uid_of
 from skerry.model.resources import PODS, REPLICASETS, REPLICATIONCONTROLLERS, Resource
-from skerry.model.selectors import from_label_selector
 
 
 class ReplicaSets:
@@ -48,8 +47,7 @@ class ReplicaSets:
 
     def _on_orphan(self, pod: Object) -> None:
         for replicaset in self._replicasets.indexed(BY_NAMESPACE, name_of(pod).namespace):
-            selector = from_label_selector(_view(replicaset)["spec"].get("selector"))
-            if selector and selector.matches(labels_of(pod)):
+            if selection(_view(replicaset))(pod):
                 self.controller.queue.add(name_of(replicaset))
 
     async def reconcile(self, name: Name) -> float | None:

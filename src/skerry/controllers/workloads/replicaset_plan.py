@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from skerry.controllers.workloads.pods import available_in_s, deletion_order, is_active, is_ready, matches_all
+from skerry.controllers.workloads.pods import available_in_s, deletion_order, is_active, is_ready, matches_all, selection
 from skerry.model.conditions import with_condition
-from skerry.model.objects import Object, controller_of, dig, labels_of, metadata, owner_reference, uid_of
-from skerry.model.selectors import from_label_selector
+from skerry.model.objects import Object, controller_of, dig, metadata, owner_reference, uid_of
 
 BURST = 500
 """Pods created or deleted in one round, as in Kubernetes."""
@@ -53,34 +52,36 @@ def plan(replicaset: Object, pods: Sequence[Object]) -> list[Step]:
     missing = int(dig(replicaset, "spec", "replicas", default=1)) - len(ours)
     if missing > 0:
         return [*claims, Create(min(missing, BURST))]
+    if missing == 0:
+        return list(claims)
     return [*claims, *(Delete(p) for p in deletion_order(ours)[: min(-missing, BURST)])]
 
 
 def claimed(replicaset: Object, pods: Sequence[Object]) -> list[Object]:
     """Return the Pods that belong to the ReplicaSet once the claims of its plan were carried out."""
-    adopted = {uid_of(s.pod) for s in _claims(replicaset, pods) if isinstance(s, Adopt)}
-    return [p for p in pods if uid_of(p) in adopted or (_is_owned(replicaset, p) and _is_selected(replicaset, p))]
+    is_selected = selection(replicaset)
+    return [p for p in pods if is_selected(p) and (_is_owned(replicaset, p) or _is_free(p))]
 
 
 def _claims(replicaset: Object, pods: Sequence[Object]) -> list[Adopt | Release]:
+    is_selected = selection(replicaset)
     found: list[Adopt | Release] = []
     for pod in pods:
-        owned, selected = _is_owned(replicaset, pod), _is_selected(replicaset, pod)
-        if owned and not selected:
-            found.append(Release(pod))
-        elif selected and controller_of(pod) is None and is_active(pod):
+        if _is_owned(replicaset, pod):
+            if not is_selected(pod):
+                found.append(Release(pod))
+        elif _is_free(pod) and is_selected(pod):
             found.append(Adopt(pod))
     return found
+
+
+def _is_free(pod: Object) -> bool:
+    return controller_of(pod) is None and is_active(pod)
 
 
 def _is_owned(replicaset: Object, pod: Object) -> bool:
     owner = controller_of(pod)
     return owner is not None and owner["uid"] == uid_of(replicaset)
-
-
-def _is_selected(replicaset: Object, pod: Object) -> bool:
-    selector = from_label_selector(dig(replicaset, "spec", "selector"))
-    return selector is not None and bool(selector) and selector.matches(labels_of(pod))
 
 
 def status(replicaset: Object, pods: Sequence[Object], *, now: datetime, failure: str = "") -> tuple[Object, float | None]:

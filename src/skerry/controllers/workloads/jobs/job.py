@@ -13,13 +13,13 @@ from skerry.controllers.workloads.jobs import plan as rules
 from skerry.controllers.workloads.jobs.facts import INDEX_FAILURES, TRACKING, Facts, index_of, is_failed, is_tracked, node_of, number_at
 from skerry.controllers.workloads.jobs.job_pod import pod_for
 from skerry.controllers.workloads.jobs.pacing import Failures, Stopwatch
+from skerry.controllers.workloads.pods import selection
 from skerry.controllers.workloads.replicaset_plan import adoption_patch, release_patch
 from skerry.controllers.workloads.silent_nodes import silent_nodes
 from skerry.kube import Api, Change, Controller
 from skerry.model.errors import ApiError
-from skerry.model.objects import Name, Object, controller_of, dig, labels_of, metadata, name_of, uid_of
+from skerry.model.objects import Name, Object, controller_of, dig, metadata, name_of, uid_of
 from skerry.model.resources import JOBS, NODES, PODS
-from skerry.model.selectors import from_label_selector
 from skerry.model.times import rfc3339
 
 
@@ -66,7 +66,7 @@ class Jobs:
 
     def _on_orphan(self, pod: Object) -> None:
         for job in self._jobs.indexed(BY_NAMESPACE, name_of(pod).namespace):
-            if _selects(job, pod):
+            if selection(job)(pod):
                 self.controller.queue.add(name_of(job))
 
     def _on_node(self, change: Change) -> None:
@@ -136,13 +136,14 @@ class Jobs:
         """Adopt the Pods that the Job selects and nobody controls; let go of those that it no longer selects."""
         if metadata(job).get("deletionTimestamp"):
             return
+        is_selected = selection(job)
         for pod in self._pods.indexed(BY_CONTROLLER, uid_of(job)):
-            if not _selects(job, pod):
+            if not is_selected(pod):
                 patch = release_patch(job, pod)
                 patch["metadata"]["finalizers"] = _without_tracking(pod)
                 self._pods.learn(await self._api.patch(PODS, *name_of(pod), patch))
         for pod in self._pods.indexed(BY_CONTROLLER, ""):
-            if name_of(pod).namespace == name_of(job).namespace and _selects(job, pod) and not metadata(pod).get("deletionTimestamp"):
+            if name_of(pod).namespace == name_of(job).namespace and is_selected(pod) and not metadata(pod).get("deletionTimestamp"):
                 patch = adoption_patch(job, pod)
                 patch["metadata"]["finalizers"] = [*(_without_tracking(pod) or ()), TRACKING]
                 self._pods.learn(await self._api.patch(PODS, *name_of(pod), patch))
@@ -210,11 +211,6 @@ class Jobs:
         pod = self._pods.get(*name)
         if pod is not None and is_tracked(pod) and self._job_of(pod) is None:
             await self._release(pod)
-
-
-def _selects(job: Object, pod: Object) -> bool:
-    selector = from_label_selector(dig(job, "spec", "selector"))
-    return selector is not None and bool(selector) and selector.matches(labels_of(pod))
 
 
 def _without_tracking(pod: Object) -> list[str] | None:

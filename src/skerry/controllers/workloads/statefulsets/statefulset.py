@@ -8,6 +8,7 @@ from datetime import datetime
 from skerry.controllers.informers import BY_CONTROLLER, BY_NAMESPACE, Informers
 from skerry.controllers.recorder import Recorder
 from skerry.controllers.workloads import history
+from skerry.controllers.workloads.pods import selection
 from skerry.controllers.workloads.replicaset_plan import adoption_patch, release_patch
 from skerry.controllers.workloads.revisions import Revisions as Kept
 from skerry.controllers.workloads.statefulsets import plan as rules
@@ -17,7 +18,6 @@ from skerry.kube import Api, Change, Controller
 from skerry.model.errors import ApiError
 from skerry.model.objects import Name, Object, controller_of, dig, labels_of, metadata, name_of, uid_of
 from skerry.model.resources import CONTROLLERREVISIONS, PERSISTENTVOLUMECLAIMS, PODS, STATEFULSETS
-from skerry.model.selectors import from_label_selector
 from skerry.model.times import rfc3339
 
 
@@ -47,7 +47,7 @@ class StatefulSets:
         self._on_owned(change)
         if change.new is not None and controller_of(change.new) is None:
             for statefulset in self._sets.indexed(BY_NAMESPACE, change.name.namespace):
-                if _selects(statefulset, change.new):
+                if selection(statefulset)(change.new):
                     self.controller.queue.add(name_of(statefulset))
 
     async def reconcile(self, name: Name) -> float | None:
@@ -90,13 +90,18 @@ class StatefulSets:
 
     async def _own(self, statefulset: Object) -> list[Object]:
         """Adopt the Pods that are ours by label and name, let go of those that are not; returns ours."""
+        is_selected = selection(statefulset)
+
+        def is_member(pod: Object) -> bool:
+            return is_selected(pod) and ordinal_of(statefulset, pod) is not None
+
         if not metadata(statefulset).get("deletionTimestamp"):
             for pod in self._owned(statefulset):
-                if not _is_member(statefulset, pod):
+                if not is_member(pod):
                     self._pods.learn(await self._api.patch(PODS, *name_of(pod), release_patch(statefulset, pod)))
             for pod in self._pods.indexed(BY_CONTROLLER, ""):
                 here = name_of(pod).namespace == name_of(statefulset).namespace and not metadata(pod).get("deletionTimestamp")
-                if here and _is_member(statefulset, pod):
+                if here and is_member(pod):
                     self._pods.learn(await self._api.patch(PODS, *name_of(pod), adoption_patch(statefulset, pod)))
         return self._owned(statefulset)
 
@@ -183,15 +188,6 @@ class StatefulSets:
             patch = {"metadata": {"uid": uid_of(statefulset)}, "status": {**{k: None for k in old if k not in status}, **status}}
             self._sets.learn(await self._api.patch(STATEFULSETS, *name_of(statefulset), patch, subresource="status"))
         return again_s
-
-
-def _selects(statefulset: Object, pod: Object) -> bool:
-    selector = from_label_selector(dig(statefulset, "spec", "selector"))
-    return selector is not None and bool(selector) and selector.matches(labels_of(pod))
-
-
-def _is_member(statefulset: Object, pod: Object) -> bool:
-    return _selects(statefulset, pod) and ordinal_of(statefulset, pod) is not None
 
 
 def _live(statefulset: Object, pods: list[Object]) -> set[str]:
