@@ -92,9 +92,11 @@ async def test_events_live_for_an_hour_after_they_last_happened(world: World) ->
     expiry = EventExpiry(world.api, world.now)
 
     def event(name: str, age: timedelta) -> Object:
-        return {**named(name), "lastTimestamp": rfc3339(world.now() - age)}
+        at = rfc3339(world.now() - age)
+        return {**named(name), "metadata": {**named(name)["metadata"], "creationTimestamp": at}, "lastTimestamp": at}
 
     world.api.seed(EVENTS, event("old", timedelta(minutes=50)), event("ancient", timedelta(days=3)), event("future", -timedelta(days=3)))
+    world.api.seed(EVENTS, {**event("late", timedelta(days=3)), **named("late", creationTimestamp=rfc3339(world.now()))})
 
     async with world.running(expiry.run):
         await asyncio.sleep(60)
@@ -107,4 +109,4 @@ async def test_events_live_for_an_hour_after_they_last_happened(world: World) ->
         third = world.names(EVENTS)
         await asyncio.sleep(3600)
 
-    assert (first, second, third, world.names(EVENTS)) == (["future", "old"], ["future", "new"], ["new"], [])
+    assert (first, second, third, world.names(EVENTS)) == (["future", "late", "old"], ["future", "late", "new"], ["new"], [])

@@ -12,7 +12,7 @@ from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.options import WriteOptions
 from skerry.apiserver.registry.ownership import Ownership
 from skerry.apiserver.registry.registry import Registry
-from skerry.apiserver.registry.update import Change, apply
+from skerry.apiserver.registry.update import Change, Transform, apply
 from skerry.model.conditions import with_condition
 from skerry.model.errors import bad_request, conflict, invalid, not_supported, required
 from skerry.model.objects import Object, dig
@@ -65,6 +65,23 @@ def _check_bindable(pod: Object, name: str, uid: str, node: str) -> None:
         raise conflict("pods/binding", "", name, f"pod {name} has non-empty .spec.schedulingGates")
 
 
+def _disrupted(registry: Registry) -> Transform:
+    """Return the change that says on a Pod why it is about to end."""
+
+    def told(pod: Object) -> Object:
+        conditions = with_condition(
+            dig(pod, "status", "conditions"),
+            "DisruptionTarget",
+            True,
+            reason="EvictionByEvictionAPI",
+            message="Eviction API: evicting",
+            now=registry.now(),
+        )
+        return {**pod, "status": {**(pod.get("status") or {}), "conditions": conditions}}
+
+    return told
+
+
 async def evict(registry: Registry, namespace: str, name: str, eviction: Object, options: WriteOptions) -> None:
     """Delete a Pod at somebody's request (drain), if its disruption budget has one to spare; ApiError 429."""
     given = dig(eviction, "metadata", "name", default=name)
@@ -77,4 +94,6 @@ async def evict(registry: Registry, namespace: str, name: str, eviction: Object,
     kind = pod_kind(registry)
     pod: Object = decode(registry.value_of(kind, registry.find(kind, namespace, name)))
     await charge_eviction(registry, namespace, pod, options)
+    if not options.dry_run and not asked.revision and asked.uid in ("", pod["metadata"]["uid"]):
+        await apply(registry, Change(kind, namespace, name, _disrupted(registry), "status", Ownership.KEPT), options)
     await delete(registry, kind, namespace, name, asked, options)

@@ -55,8 +55,11 @@ _POINTERS = {
     "ValidationRule": frozenset(("reason", "optionalOldSelf")),
     "CustomResourceSubresourceScale": frozenset(("labelSelectorPath",)),
     "CustomResourceDefinitionVersion": frozenset(("deprecationWarning",)),
+    "k8s.io.api.discovery.v1.EndpointConditions": frozenset(("ready", "serving", "terminating")),
+    "k8s.io.api.discovery.v1.EndpointPort": frozenset(("name", "protocol", "port", "appProtocol")),
+    "k8s.io.kube_aggregator.pkg.apis.apiregistration.v1.ServiceReference": frozenset(("port",)),
 }
-"""Pointers and never omitted fields of apiextensions, whose flags the published table lacks (Go types of 1.32)."""
+"""Pointers and never omitted fields whose flags the published table lacks (Go types of 1.32); apiextensions without their prefix."""
 
 
 class Facts:

@@ -1,6 +1,6 @@
-"""Events live for an hour after they last happened, counted on the hub's own monotonic clock.
+"""Events live for an hour after they were last written or last happened, counted on the hub's own monotonic clock.
 
-The wall clock is read once an Event, when it is first seen, to know how much of its hour has gone; a clock that jumps
+A node that was away for a week tells then what happened: that is to be read for an hour too. The wall clock is read once an Event, when it is first seen, to know how much of its hour has gone; a clock that jumps
 later deletes nothing early.
 """
 
@@ -22,21 +22,23 @@ log = logging.getLogger(__name__)
 _TIMES = (("lastTimestamp",), ("series", "lastObservedTime"), ("eventTime",), ("metadata", "creationTimestamp"))
 
 
-def happened_at(event: Object) -> datetime | None:
-    """Return when the Event last happened, or None when it does not say."""
-    for path in _TIMES:
-        text = dig(event, *path)
-        if text:
-            try:
-                return parse_time(text)
-            except ValueError:
-                continue
-    return None
+def touched_at(event: Object) -> datetime | None:
+    """Return when the Event was last written or last happened, whichever is later; None when it does not say."""
+    texts = [dig(event, *path) for path in _TIMES]
+    texts += [entry.get("time") for entry in metadata(event).get("managedFields") or ()]
+    return max((at for text in texts if text and (at := _time(text)) is not None), default=None)
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        return parse_time(text)
+    except ValueError:
+        return None
 
 
 def remaining_s(event: Object, *, ttl_s: float, now: datetime) -> float:
     """Return how long the Event may stay: the whole time when its own time is unknown or lies ahead."""
-    at = happened_at(event)
+    at = touched_at(event)
     age_s = (now - at).total_seconds() if at is not None else 0.0
     return max(0.0, ttl_s - max(0.0, age_s))
 
