@@ -59,7 +59,7 @@ def _quoted(value: Any) -> str:
 class ApiError(Exception):
     """A Kubernetes `Status` of failure: what the API answers, and what a client raises.
 
-    `code` is the HTTP status, `reason` the machine-readable word, `details` as in `Status.details`.
+    `code` is the HTTP status, `reason` the machine-readable word, `details` as in `Status.details`; `warnings` are said beside it.
     """
 
     def __init__(self, code: int, reason: str, message: str, *, details: dict[str, Any] | None = None) -> None:
@@ -68,6 +68,7 @@ class ApiError(Exception):
         self.reason = reason
         self.message = message
         self.details = details or {}
+        self.warnings: tuple[str, ...] = ()
 
     def to_status(self) -> dict[str, Any]:
         """Return the `Status` object of apimachinery."""

@@ -332,11 +332,26 @@ def test_a_crd_that_nests_without_end_is_refused() -> None:
     assert any("deep at most" in text for text in texts(complaints(CRD, a_crd(schema))))
 
 
-def test_conversion_by_webhook_is_refused_by_name() -> None:
+@pytest.mark.parametrize(
+    ("webhook", "text"),
+    [
+        (None, "spec.conversion.webhook.clientConfig: Required value: required when strategy is set to Webhook"),
+        ({"clientConfig": {"url": "https://x"}}, "spec.conversion.webhook.conversionReviewVersions: Required value"),
+        (
+            {"clientConfig": {"url": "https://x"}, "conversionReviewVersions": ["v1beta1"]},
+            'spec.conversion.webhook.conversionReviewVersions: Invalid value: "v1beta1": must include at least one of v1',
+        ),
+        (
+            {"clientConfig": {"url": "http://x"}, "conversionReviewVersions": ["v1"]},
+            "spec.conversion.webhook.clientConfig.url: Invalid value: \"http://x\": 'https' is the only allowed URL scheme",
+        ),
+    ],
+)
+def test_conversion_by_a_webhook_says_whom_to_ask(webhook: Object | None, text: str) -> None:
     crd = a_crd({"type": "object"})
-    crd["spec"]["conversion"] = {"strategy": "Webhook"}
+    crd["spec"]["conversion"] = {"strategy": "Webhook", **({"webhook": webhook} if webhook else {})}
 
-    assert texts(complaints(CRD, crd)) == ['spec.conversion.strategy: Unsupported value: "Webhook": supported values: "None"']
+    assert texts(complaints(CRD, crd)) == [text]
 
 
 def test_the_kinds_that_skerry_brings_pass_the_rules_for_crds() -> None:

@@ -56,6 +56,8 @@ def error_answer(error: ApiError) -> Response:
     if retry and error.code == 429:
         # Only here: with this header kubectl tries again silently for a minute, where somebody wants to know that a node is away.
         headers = {**JSON_HEADERS, "Retry-After": str(retry)}
+    if error.warnings:
+        headers = {**headers, "Warning": warning_header(error.warnings)}
     token = getattr(error, "list_token", "")
     if token:
         status["metadata"] = {"continue": token}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from skerry.apiserver.access.attributes import Attributes
 from skerry.apiserver.http import media
@@ -28,7 +28,7 @@ from skerry.apiserver.registry.options import WriteOptions, list_options, read_r
 from skerry.apiserver.registry.ownership import Ownership
 from skerry.apiserver.registry.patch import is_apply, ownership_of, transform_of
 from skerry.apiserver.registry.registry import Registry
-from skerry.model.errors import not_found
+from skerry.model.errors import ApiError, not_found
 
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
 _NEEDS_NAME = {"POST": False, "PUT": True, "PATCH": True}
@@ -46,6 +46,8 @@ class Call:
     verb: str
     query: Query
     form: media.Form
+    warnings: list[str] = field(default_factory=list)
+    """What the client is told beside the answer, also when that is a refusal."""
 
 
 SubresourceHandler = Callable[[Call], Awaitable[Response]]
@@ -92,7 +94,7 @@ class Resources:
                 target.group,
                 target.plural,
                 target.subresource,
-                target.namespace,
+                target.namespace or _of_itself(target),
                 target.name,
                 labels=query.get("labelSelector", "") if selectors else "",
                 fields=query.get("fieldSelector", "") if selectors else "",
@@ -106,7 +108,13 @@ class Resources:
         if handler is None:
             return page_not_found()
         form = media.choose(request.headers.get("accept", ""))
-        return await handler(Call(request, target, kind, verb, query, form))
+        call = Call(request, target, kind, verb, query, form)
+        try:
+            return await handler(call)
+        except ApiError as error:
+            if call.warnings:
+                error.warnings = tuple(call.warnings)
+            raise
 
     def _unknown(self, target: Target) -> Response:
         """Answer as the server that would know the group does: built-in groups in JSON, all others in text."""
@@ -211,7 +219,7 @@ class Resources:
         asked = _delete.delete_options(raw, call.query)
         options.dry_run = options.dry_run or asked.dry_run
         gone, value = await _delete.delete(self._registry, call.kind, call.target.namespace, call.target.name, asked, options)
-        return json_answer(_delete.answer(call.kind, gone, call.target.name, value))
+        return json_answer(_delete.answer(call.kind, gone, call.target.name, value), warnings=options.warnings)
 
     async def _deletecollection(self, call: Call) -> Response:
         options = options_of(call, "DeleteOptions")
@@ -226,7 +234,14 @@ class Resources:
 def options_of(call: Call, kind: str, *, applies: bool = False) -> WriteOptions:
     """Return the options of a write; *kind* names them (`CreateOptions`, ...)."""
     agent = call.request.headers.get("user-agent", "")
-    return write_options(call.request.user, call.query, call.request.query, kind, agent=agent, applies=applies)
+    options = write_options(call.request.user, call.query, call.request.query, kind, agent=agent, applies=applies)
+    options.warnings = call.warnings
+    return options
+
+
+def _of_itself(target: Target) -> str:
+    """Return a namespace's own name: to read or change it is a question about that namespace, as in Kubernetes."""
+    return target.name if target.plural == "namespaces" and not target.group else ""
 
 
 def _verb(method: str, target: Target, query: Query) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 from skerry.apiserver.schema import builtin
@@ -12,6 +13,7 @@ from skerry.apiserver.schema.paths import Path, dotted
 from skerry.apiserver.schema.ratchet import changed_only
 from skerry.apiserver.schema.resources import ServedResource, builtin_resources
 from skerry.apiserver.schema.scalars import MismatchError
+from skerry.apiserver.schema.scales import scale_causes
 from skerry.apiserver.schema.shape import shape_of_schema
 from skerry.apiserver.schema.structural import Default, Passes, compile_schema
 from skerry.apiserver.schema.typed import Typed
@@ -66,7 +68,7 @@ class Catalogue:
             builtin=False,
             _prune=partial(_prune_custom, passes, f'{kind} in version "{version}" cannot be handled as a {kind}: '),
             _default=partial(_default_custom, passes.default, kind) if passes.default else nothing,
-            _validate=partial(_validate_custom, passes, kind),
+            _validate=partial(_validate_custom, passes, kind, (chosen.get("subresources") or {}).get("scale")),
             _shape=partial(shape_of_schema, schema),
             _reset_status=_drop_status if "status" in (chosen.get("subresources") or {}) else None,
         )
@@ -93,18 +95,35 @@ def _prune_custom(passes: Passes, refusal: str, obj: Object) -> list[str]:
     return sorted(map(dotted, unknown)) if unknown else []
 
 
-def _validate_custom(passes: Passes, kind: str, obj: Object, old: Object | None, causes: list[Cause], subresource: str) -> None:
+def _validate_custom(
+    passes: Passes,
+    kind: str,
+    scale: Mapping[str, str] | None,
+    obj: Object,
+    old: Object | None,
+    causes: list[Cause],
+    subresource: str,
+) -> None:
     meta = obj.get("metadata") or {}
     validate_metadata(meta, dns_subdomain_error, causes)
     if old is not None:
         validate_metadata_update(meta, old.get("metadata") or {}, causes)
     if obj.get("kind") != kind:
         causes.append(invalid_value("kind", obj.get("kind"), f"must be {kind}"))
-    found: list[Cause] = []
-    if passes.validate is not None:
-        passes.validate(obj, None, found)
-        if found and old is not None:
-            found = changed_only(found, obj, old)
-        causes += found
+    found = _schema_causes(passes, obj, status_only=subresource == "status")
+    causes += changed_only(found, obj, old) if found and old is not None else found
+    if scale is not None:
+        causes += scale_causes(scale, obj, status_only=subresource == "status")
     if passes.rules is not None:
         causes += [RULES_NOT_CHECKED] if blocks_rules(causes) else passes.rules(obj, old)
+
+
+def _schema_causes(passes: Passes, obj: Object, *, status_only: bool) -> list[Cause]:
+    found: list[Cause] = []
+    if not status_only:
+        if passes.validate is not None:
+            passes.validate(obj, None, found)
+        return found
+    if passes.status is not None and obj.get("status") is not None:
+        passes.status(obj["status"], None, found)
+    return [Cause(f"status.{c.field}" if c.field else "status", c.reason, c.message) for c in found]

@@ -30,6 +30,8 @@ MAX_DEPTH = 128
 
 _STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _SHOWN = 30
+_SHOWN_WHOLE = 4096
+"""How much of a body without a kind is repeated: bytes."""
 _TYPE_META = 'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
 _SCHEME = "pkg/api/legacyscheme/scheme.go:30"
 """What Kubernetes 1.32 calls its table of built-in kinds; part of an error's text on the wire."""
@@ -101,7 +103,7 @@ def _identify(obj: Object, schema: KindSchema, body: bytes) -> None:
 
 def _identify_custom(obj: Object, kind: Any, version: Any, schema: KindSchema, body: bytes) -> None:
     if not kind or not isinstance(kind, str):
-        text = body[:_SHOWN].decode("utf-8", "replace")
+        text = body[:_SHOWN_WHOLE].decode("utf-8", "replace")
         raise _unreadable(schema, f"Object 'Kind' is missing in '{text}'", body)
     if version != schema.api_version:
         raise bad_request(f"the API version in the data ({version or ''}) does not match the expected API version ({schema.api_version})")

@@ -30,11 +30,15 @@ _META_FIELDS = frozenset(("apiVersion", "kind", "metadata"))
 
 @dataclass(frozen=True)
 class Passes:
-    """The compiled passes; each is None when the schema has nothing for it. `rules` are the CEL rules, given the object before."""
+    """The compiled passes; each is None when the schema has nothing for it. `rules` are the CEL rules, given the object before.
+
+    `status` judges the status alone, as its subresource does: paths in its messages begin there.
+    """
 
     prune: Prune | None
     default: Default | None
     validate: Validate | None
+    status: Validate | None
     rules: Rules | None
 
 
@@ -44,6 +48,7 @@ def compile_schema(schema: Schema, *, metadata: Normalise) -> Passes:
         prune=_prune(schema, metadata, root=True),
         default=_default(schema),
         validate=compile_validation(schema, root=True),
+        status=compile_validation((schema.get("properties") or {}).get("status") or {}),
         rules=_rules(schema) if has_rules(schema) else None,
     )
 
@@ -112,6 +117,9 @@ def _prune_items(element: Prune | None) -> Prune | None:
         if value.__class__ is list:
             for i, v in enumerate(value):
                 element(v, (path, i), unknown)
+        elif value.__class__ is dict:  # refused later; until then, none of its fields is known
+            unknown += [(path, k) for k in value]
+            value.clear()
 
     return prune
 
