@@ -52,7 +52,7 @@ def plan(owner: Object, revisions: Sequence[Object], *, live: Collection[str], h
     present = current(owner, revisions)
     newest = max((number(r) for r in revisions), default=0)
     if present is None:
-        return [Keep(_new(owner, newest + 1, hash_label, collisions))]
+        return [Keep(_new(owner, newest + 1, hash_label, collisions)), *_too_old(owner, revisions, live)]
     steps: list[Step] = []
     patch = _patch(owner, present, newest, revisions)
     if patch:
