@@ -137,6 +137,8 @@ def request_causes(csr: Object) -> Iterator[Cause]:
     for i, usage in enumerate(usages):
         if usage not in USAGES:
             yield not_supported(f"spec.usages[{i}]", usage, list(USAGES))
+        elif usage in usages[:i]:
+            yield Cause(f"spec.usages[{i}]", "FieldValueDuplicate", f'Duplicate value: "{usage}"')
     yield from _signer_causes(str(spec.get("signerName") or ""))
     seconds = spec.get("expirationSeconds")
     if seconds is not None and seconds < MIN_SECONDS:

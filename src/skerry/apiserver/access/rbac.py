@@ -76,6 +76,23 @@ class Rbac:
                 if where in ("", namespace):
                     yield from self._roles.get(role, ())
 
+    def reason(self, asked: Attributes) -> str:
+        """Return which binding allows this, in Kubernetes' words; "" when none does, or none is needed."""
+        if MASTERS in asked.user.groups:
+            return ""
+        self._refresh()
+        subjects = set(_subjects_of(asked.user))
+        for (namespace, name), binding in self._bindings.items():
+            if namespace not in ("", asked.namespace):
+                continue
+            subject = next((s for s in binding.get("subjects") or () if _subject(s, namespace) in subjects), None)
+            ref = binding.get("roleRef") or {}
+            role = (namespace if ref.get("kind") == "Role" else "", str(ref.get("name")))
+            if subject is not None and any(r.grants(asked) for r in self._roles.get(role, ())):
+                kind, shown = ("RoleBinding", f"{name}/{namespace}") if namespace else ("ClusterRoleBinding", name)
+                return f'RBAC: allowed by {kind} "{shown}" of {ref.get("kind")} "{role[1]}" to {_called(subject, namespace)}'
+        return ""
+
     def role_rules(self, namespace: str, name: str) -> tuple[Rule, ...]:
         """Return the rules of a Role, or of a ClusterRole with namespace ""."""
         self._refresh()
@@ -137,6 +154,11 @@ def _subject(raw: Mapping[str, Any], namespace: str) -> tuple[str, str]:
     if raw.get("kind") == "ServiceAccount":
         return "User", f"system:serviceaccount:{raw.get('namespace') or namespace}:{raw.get('name')}"
     return str(raw.get("kind")), str(raw.get("name"))
+
+
+def _called(subject: Mapping[str, Any], namespace: str) -> str:
+    own = f"/{subject.get('namespace') or namespace}" if subject.get("kind") == "ServiceAccount" else ""
+    return f'{subject.get("kind")} "{subject.get("name")}{own}"'
 
 
 def _subjects_of(user: User) -> Iterable[tuple[str, str]]:

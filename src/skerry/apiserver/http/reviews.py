@@ -44,8 +44,9 @@ class Reviews:
         asked = _asked(user, spec)
         allowed = self._access.allowed(asked)
         status: Object = {"allowed": allowed}
-        if not allowed and asked.user.node:
-            status["reason"] = refusal(asked).message
+        reason = refusal(asked).message if asked.user.node and not allowed else self._access.rbac.reason(asked) if allowed else ""
+        if reason:
+            status["reason"] = reason
         return self._answer(call, review, status)
 
     async def rules(self, call: Call) -> Response:
