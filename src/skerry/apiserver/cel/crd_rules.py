@@ -22,6 +22,8 @@ from skerry.model.errors import Cause, forbidden_field, invalid_value, not_suppo
 PER_RULE, PER_SCHEMA = 10_000_000, 100_000_000
 """Estimated cost units that a rule, and all rules of a schema, may have, as in Kubernetes."""
 MAX_RULES = 1_000
+MAX_TEXT = 64 * 1024
+"""Characters of all rules of a schema: compiling so many takes some 100 ms, in which nothing else is done."""
 _REASONS = ("FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired", "FieldValueDuplicate")
 _KEY = "x-kubernetes-validations"
 _Schema = Mapping[str, Any]
@@ -43,6 +45,9 @@ class _Totals:
 
 def rule_causes(schema: _Schema, at: str, *, root_at: str) -> list[Cause]:
     """Return what is wrong with every rule of *schema*, whose place in the CRD is *at*."""
+    length = _length(schema)
+    if length > MAX_TEXT:
+        return [forbidden_field(root_at, f"{_KEY} have {length} characters in all, the limit is {MAX_TEXT}")]
     totals = _Totals([])
     _walk(schema, declare(schema, root=True), at, 1, totals, correlatable="")
     if totals.cost > PER_SCHEMA:
@@ -51,6 +56,14 @@ def rule_causes(schema: _Schema, at: str, *, root_at: str) -> list[Cause]:
         name = "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema"
         totals.causes.append(forbidden_field(root_at, _too_expensive(name, totals.cost, PER_SCHEMA)))
     return totals.causes
+
+
+def _length(schema: Any) -> int:
+    if not isinstance(schema, Mapping):
+        return 0
+    own = sum(len(str(r.get("rule") or "")) + len(str(r.get("messageExpression") or "")) for r in schema.get(_KEY) or ())
+    parts = [*(schema.get("properties") or {}).values(), schema.get("items"), schema.get("additionalProperties")]
+    return own + sum(map(_length, parts))
 
 
 def _walk(schema: _Schema, of: Declaration | None, at: str, times: int, totals: _Totals, *, correlatable: str) -> None:
