@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import msgspec
 
 from skerry.apiserver.patch.configuration import errors, merged
-from skerry.apiserver.patch.fields import NONE, Fields, difference, from_paths, intersection, members, shown, union, without
+from skerry.apiserver.patch.fields import NONE, Fields, difference, from_paths, intersection, members, shown, size, union, without
 from skerry.apiserver.patch.managers import (
     APPLY,
     BEFORE_FIRST_APPLY,
@@ -31,6 +32,8 @@ from skerry.apiserver.patch.walk import compare_objects, field_set, remove, with
 from skerry.model.errors import ApiError, bad_request
 from skerry.model.objects import Object
 
+MAX_NAMED = 1000
+"""Fields that a refusal names."""
 KUBECTL = "kubectl"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _UNOWNED = from_paths(
@@ -194,15 +197,19 @@ def with_last_applied(applied: Object, config: Object) -> Object:
 def _refusal(conflicts: _Conflicts) -> ApiError:
     """Return the 409 that names every field and who owns it."""
     ordered = sorted(conflicts, key=lambda c: identity(c[0]))
-    found = [(_owner(entry), shown(path)) for entry, fields in ordered for path in members(fields)]
-    causes = [{"reason": "FieldManagerConflict", "message": f"conflict with {owner}", "field": path} for owner, path in found]
-    if len(found) == 1:
-        message = f"Apply failed with 1 conflict: conflict with {found[0][0]}: {found[0][1]}"
+    count = sum(size(fields) for _, fields in ordered)
+    causes: list[Object] = []
+    lines: list[str] = []
+    for entry, fields in ordered:
+        owner = _owner(entry)
+        named = [shown(path) for path in islice(members(fields), max(0, MAX_NAMED - len(causes)))]
+        causes += [{"reason": "FieldManagerConflict", "message": f"conflict with {owner}", "field": path} for path in named]
+        lines += [f"conflicts with {owner}:", *(f"- {path}" for path in named)]
+    if count == 1:
+        message = f"Apply failed with 1 conflict: {causes[0]['message']}: {causes[0]['field']}"
     else:
-        lines: list[str] = []
-        for entry, fields in ordered:
-            lines += [f"conflicts with {_owner(entry)}:", *(f"- {shown(path)}" for path in members(fields))]
-        message = f"Apply failed with {len(found)} conflicts: " + "\n".join(lines)
+        lines += [f"and {count - len(causes)} more"] if count > len(causes) else []
+        message = f"Apply failed with {count} conflicts: " + "\n".join(lines)
     return ApiError(409, "Conflict", message, details={"causes": causes})
 
 

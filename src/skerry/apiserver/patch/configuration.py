@@ -44,12 +44,14 @@ def _map_errors(type_: Type, value: Any, at: str) -> Iterator[str]:
     if value.__class__ is not dict:
         yield _said(at, f"expected map, got &{{{_go(value)}}}")
         return
+    others = type_.values
     for key, inner in value.items():
-        below = type_.field(key)
+        below = type_.field(key) if type_.names(key) else others
         if below is None:
             yield f"{at}.{key}: field not declared in schema"
             return
-        yield from _errors(below, inner, f"{at}.{key}")
+        if inner.__class__ not in below.plain:
+            yield from _errors(below, inner, f"{at}.{key}")
 
 
 def _list_errors(type_: Type, value: Any, at: str) -> Iterator[str]:
@@ -59,19 +61,20 @@ def _list_errors(type_: Type, value: Any, at: str) -> Iterator[str]:
     element = type_.values
     assert element is not None
     seen = set()
+    plain = element.plain
     for i, inner in enumerate(value):
-        step = f"[{i}]"
+        step = f"i:{i}"
         if type_.list_kind != "atomic":
             try:
-                path = type_.step(inner)
+                step = type_.step(inner)
             except NoKeyError as error:
                 yield _said(at, f"element {i}: {error}")
                 return
-            step = shown((path,))
-            if path in seen:
-                yield _said(at, f"duplicate entries for key {step}")
-            seen.add(path)
-        yield from _errors(element, inner, at + step)
+            if step in seen:
+                yield _said(at, f"duplicate entries for key {shown((step,))}")
+            seen.add(step)
+        if inner.__class__ not in plain:
+            yield from _errors(element, inner, at + shown((step,)))
 
 
 def _said(at: str, why: str) -> str:
@@ -144,9 +147,13 @@ def _is_leaf(type_: Type, kind: str) -> bool:
 
 def _merged_maps(type_: Type, live: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
     found = dict(live)
+    others = type_.values
     for key, value in config.items():
-        below = type_.field(key)
-        found[key] = value if below is None else merged(below, live.get(key, ABSENT), value)
+        below = type_.field(key) if type_.names(key) else others
+        if below is None or value.__class__ in below.plain:
+            found[key] = value
+        else:
+            found[key] = merged(below, live.get(key, ABSENT), value)
     return found
 
 
@@ -160,10 +167,12 @@ def _merged_lists(type_: Type, live: list[Any], config: list[Any]) -> list[Any]:
         alone[step] = ABSENT if step in alone else value  # what was stored twice is replaced as a whole
     found = []
     for step, value in _in_order(left, list(right)):
-        if step in right:
-            found.append(merged(element, alone.get(step, ABSENT), right[step]))
-        else:
+        if step not in right:
             found.append(value)
+        elif right[step].__class__ in element.plain:
+            found.append(right[step])
+        else:
+            found.append(merged(element, alone.get(step, ABSENT), right[step]))
     return found
 
 

@@ -174,6 +174,11 @@ def members(a: Fields, at: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
             yield from members(a[key], (*at, key))
 
 
+def size(a: Fields) -> int:
+    """Return how many members there are."""
+    return sum((is_member(node) + size(node) if node else 1) for key, node in a.items() if key != SELF)
+
+
 def from_paths(paths: Any) -> Fields:
     """Return the set that has the given paths as its members."""
     found: Fields = NONE

@@ -15,6 +15,13 @@ from skerry.apiserver.patch.fields import key_step, value_step
 from skerry.apiserver.schema.facts import reference
 from skerry.apiserver.schema.shape import Shape
 
+_PLAIN: dict[str, frozenset[type]] = {
+    "": frozenset(),
+    "string": frozenset((str,)),
+    "numeric": frozenset((int, float)),
+    "boolean": frozenset((bool,)),
+    "untyped": frozenset((str, int, float, bool)),
+}
 ListKind = Literal["", "atomic", "set", "map"]
 Make = Callable[[], "Type"]
 
@@ -26,7 +33,7 @@ class NoKeyError(ValueError):
 class Type:
     """One type: what it may be (a scalar, a list, a map: several when it is deduced), and how to go on to its parts."""
 
-    __slots__ = ("_fields", "_make", "_values", "atomic_map", "defaults", "is_map", "keys", "list_kind", "open", "scalar")
+    __slots__ = ("_fields", "_make", "_values", "atomic_map", "defaults", "is_map", "keys", "list_kind", "scalar")
 
     def __init__(
         self,
@@ -48,8 +55,6 @@ class Type:
         self._fields: dict[str, Type] = {}
         self._make = make or {}
         self._values: Make | Type | None = values
-        self.open = values is not None
-        """Whether a map may have keys that are not named, or what a list's elements are."""
 
     def field(self, name: str) -> Type | None:
         """Return the type of a field, named or not; None where the schema does not have it."""
@@ -64,6 +69,11 @@ class Type:
     def names(self, name: str) -> bool:
         """Say whether the schema names the field (a struct's), as against a key of a map."""
         return name in self._make
+
+    @property
+    def plain(self) -> frozenset[type]:
+        """Return the classes of values that are scalars of this type, so that nothing more need be asked of them."""
+        return _PLAIN[self.scalar]
 
     @property
     def values(self) -> Type | None:
@@ -118,10 +128,8 @@ class Type:
 
 ATOMIC = Type(scalar="untyped", list_kind="atomic", is_map=True, atomic_map=True)
 ATOMIC._values = ATOMIC
-ATOMIC.open = True
 DEDUCED = Type(scalar="untyped", list_kind="atomic", is_map=True)
 DEDUCED._values = DEDUCED
-DEDUCED.open = True
 _UNTYPED = Type(scalar="untyped")
 _SCALARS = {
     "string": Type(scalar="string"),

@@ -78,12 +78,17 @@ def compare(type_: Type, old: Any, new: Any) -> Differences:
 def _compare_maps(type_: Type, old: dict[str, Any], new: dict[str, Any]) -> Differences:
     changed: dict[str, Any] = {}
     removed: dict[str, Any] = {}
+    others = type_.values
     for key, value in new.items():
         before = old.get(key, ABSENT)
         if before is value or (before == value and before.__class__ is value.__class__):
             continue
-        below = type_.field(key)
+        below = type_.field(key) if type_.names(key) else others
         if below is None:
+            continue
+        plain = below.plain
+        if value.__class__ in plain and (before is ABSENT or before.__class__ in plain):
+            changed["f:" + key] = MEMBER
             continue
         added, gone = compare(below, before, value)
         if added is not None:
@@ -92,9 +97,9 @@ def _compare_maps(type_: Type, old: dict[str, Any], new: dict[str, Any]) -> Diff
             removed["f:" + key] = gone
     for key, value in old.items():
         if key not in new:
-            below = type_.field(key)
+            below = type_.field(key) if type_.names(key) else others
             if below is not None:
-                removed["f:" + key] = all_fields(below, value)
+                removed["f:" + key] = MEMBER if value.__class__ in below.plain else all_fields(below, value)
     return changed or None, removed or None
 
 
@@ -190,9 +195,13 @@ def _of_map(type_: Type, value: Any) -> Fields | None:
     if type_.atomic_map:
         return MEMBER
     found: dict[str, Any] = {}
+    others = type_.values
     for key, inner in (value or {}).items():
-        below = type_.field(key)
+        below = type_.field(key) if type_.names(key) else others
         if below is None:
+            continue
+        if inner.__class__ in below.plain:
+            found["f:" + key] = MEMBER
             continue
         node = _named_fields(below, inner)
         if inner is None or inner == {} or not type_.names(key):
@@ -209,7 +218,7 @@ def _of_list(type_: Type, value: Any) -> Fields | None:
     assert element is not None
     found: dict[str, Any] = {}
     for step, same in _by_step(type_, value or []).items():
-        found[step] = MEMBER if len(same) > 1 else _with_self(_named_fields(element, same[0]))
+        found[step] = MEMBER if len(same) > 1 or same[0].__class__ in element.plain else _with_self(_named_fields(element, same[0]))
     return found or None
 
 

@@ -14,6 +14,7 @@ from skerry.apiserver.registry.ownership import Ownership, Types, writer_of
 from skerry.apiserver.registry.registry import Registry
 from skerry.apiserver.registry.update import Change
 from skerry.apiserver.registry.update import apply as carry_out
+from skerry.apiserver.schema.budget import require_few_values
 from skerry.apiserver.schema.codec import MAX_DEPTH, depth_exceeds, duplicate_keys
 from skerry.apiserver.store import Key
 from skerry.model.errors import ApiError, bad_request, conflict, not_found
@@ -26,8 +27,11 @@ _REFUSAL = "error decoding YAML"
 def read_configuration(request: Request, options: WriteOptions) -> Object:
     """Return the applied configuration in a body, which is YAML or JSON; ApiError 400."""
     duplicates: list[str] = []
+    require_few_values(request.body)
     try:
         config: Any = decode(request.body)
+    except RecursionError:
+        raise bad_request(f"{_REFUSAL}: nested deeper than {MAX_DEPTH} levels") from None
     except ValueError:
         from skerry.apiserver.schema.yaml_body import decode_yaml
 
