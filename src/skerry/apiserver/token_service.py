@@ -26,13 +26,13 @@ class TokenService:
         self._keys = TokenKeys(keys, time.monotonic) if keys is not None else None
         self._facts = StoreFacts(registry.store)
         self._filler = SecretFiller(registry.store, LocalApi(registry), self._keys) if self._keys else None
+        self.issuer = TokenIssuer(self._keys, self._facts.get, registry.now) if self._keys else None
         self.authenticator = Tokens(self._facts, self._keys, now=registry.now, others=others)
 
     def add_to(self, resources: Resources) -> None:
         """Serve `serviceaccounts/token`."""
-        if self._keys is not None:
-            issuer = TokenIssuer(self._keys, self._facts.get, self._registry.now)
-            TokenRequests(self._registry, self._catalogue, issuer, self._facts).add_to(resources)
+        if self.issuer is not None:
+            TokenRequests(self._registry, self._catalogue, self.issuer, self._facts).add_to(resources)
 
     def routes(self) -> list[Route]:
         return openid_routes(self._keys) if self._keys is not None else []
