@@ -15,9 +15,11 @@ Run = Callable[[], Coroutine[Any, Any, None]]
 def cluster_runs(api: Api, informers: Informers, now: Callable[[], datetime]) -> dict[str, Run]:
     """Return what is to be run, by name."""
     from skerry.controllers.disruption.budgets import Budgets
+    from skerry.controllers.evictions.evictions import Evictions
     from skerry.controllers.network.endpoints import Endpoints
 
     return {
         "endpoints": Endpoints(api, informers).controller.run,
         "disruption": Budgets(api, informers, now).controller.run,
+        "evictions": Evictions(api, informers, now).run,
     }
