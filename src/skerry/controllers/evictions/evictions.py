@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 TICK_S = 60.0
 HOUR_S = 3600.0
+KEPT_EVERY_H = 6
+"""How often a node that is not heard is written to: what a restart of the hub forgets makes a Pod stay longer, never shorter."""
 
 
 class Evictions:
@@ -89,7 +91,7 @@ class Evictions:
 
     async def _keep(self, node: Object) -> None:
         hours = int(self._silent_s.get(name_of(node).name, 0.0) // HOUR_S)
-        if hours and hours > int(_kept_s(node) // HOUR_S):
+        if hours >= int(_kept_s(node) // HOUR_S) + KEPT_EVERY_H:
             await self._note(node, str(hours))
 
     async def _note(self, node: Object, hours: str | None) -> None:
