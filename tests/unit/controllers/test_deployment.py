@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry.controllers.workloads.deployment import Deployments
-from skerry.controllers.workloads.deployment_plan import HASH_LABEL, REVISION, bare_template, plan, split, template_hash
+from skerry.controllers.workloads.deployment_plan import HASH_LABEL, REVISION, ROLL_BACK, bare_template, plan, split, template_hash
 from skerry.controllers.workloads.replicaset import ReplicaSets
 from skerry.model.conditions import get_condition, is_true
 from skerry.model.objects import Object, annotations_of, dig, labels_of, name_of
-from skerry.model.resources import DEPLOYMENTS, PODS, REPLICASETS
+from skerry.model.resources import DEPLOYMENTS, EVENTS, PODS, REPLICASETS
 from skerry.testing.clock import run_virtually
 from tests.unit.controllers.world import SPACE, World, a_deployment, virtually
 
@@ -227,3 +227,59 @@ def test_whatever_is_changed_meanwhile_it_ends_as_wanted_and_then_rests(changes:
             assert world.api.writes()[before:] == []
 
     run_virtually(main())
+
+
+@virtually
+async def test_the_annotation_that_asks_for_a_rollback_is_followed_and_removed(world: World) -> None:
+    cluster = Cluster(world)
+    world.api.seed(DEPLOYMENTS, a_deployment(replicas=2))
+
+    async with cluster.running():
+        await asyncio.sleep(10)
+        await cluster.patch(V2)
+        await asyncio.sleep(30)
+        await cluster.patch({"metadata": {"annotations": {ROLL_BACK: "1"}}})
+        await asyncio.sleep(30)
+        undone = cluster.images()
+        await cluster.patch({"metadata": {"annotations": {ROLL_BACK: "99"}}})
+        await asyncio.sleep(30)
+
+    reasons = {e["reason"] for e in world.api.all(EVENTS)}
+    assert undone == cluster.images() == ["1", "1"]
+    assert ROLL_BACK not in annotations_of(world.deployment())
+    assert {"DeploymentRollback", "DeploymentRollbackRevisionNotFound"} <= reasons
+
+
+@virtually
+async def test_recreate_does_not_wait_for_pods_that_have_ended(world: World) -> None:
+    cluster = Cluster(world)
+    world.api.seed(DEPLOYMENTS, a_deployment(replicas=2, strategy={"type": "Recreate"}))
+
+    async with cluster.running():
+        await asyncio.sleep(10)
+        ended = world.api.all(PODS)[0]
+        await world.api.patch(PODS, *name_of(ended), {"status": {"phase": "Failed"}}, subresource="status")
+        await asyncio.sleep(10)
+        await cluster.patch(V2)
+        await asyncio.sleep(30)
+
+    assert cluster.images().count("2") == 2
+
+
+@virtually
+async def test_a_rollout_says_which_replica_set_it_made_or_found(world: World) -> None:
+    cluster = Cluster(world)
+    world.api.seed(DEPLOYMENTS, a_deployment(replicas=1))
+    reasons: list[str] = []
+
+    async with cluster.running():
+        world.informers.of(DEPLOYMENTS).subscribe(lambda _: reasons.append(str(cluster.condition("Progressing").get("reason"))))
+        await asyncio.sleep(10)
+        await cluster.patch(V2)
+        await asyncio.sleep(30)
+        await cluster.patch(V1)
+        await asyncio.sleep(30)
+
+    told = [r for r, before in zip(reasons, ["", *reasons], strict=False) if r not in (before, "None")]
+    end = ["ReplicaSetUpdated", "NewReplicaSetAvailable"]
+    assert told == ["NewReplicaSetCreated", *end, "NewReplicaSetCreated", *end, "FoundNewReplicaSet", *end]

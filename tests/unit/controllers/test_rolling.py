@@ -40,9 +40,12 @@ def test_recreate_waits_for_the_last_old_pod() -> None:
 
 
 def test_scaling_in_a_rollout_keeps_the_shares() -> None:
-    found = rescale([Size("new", 5, 5, 5), Size("old", 8, 8, 8)], Limits(20, 5, 2))
+    sizes = [Size("new", 5, 5, 5), Size("old", 8, 8, 8)]
 
-    assert found == {"new": 9, "old": 16}
+    assert rescale(sizes, Limits(15, 3, 2)) == {"new": 7, "old": 11}  # the example of the Kubernetes documentation
+    assert rescale(sizes, Limits(20, 5, 2)) == {"new": 10, "old": 15}
+    assert rescale(sizes, Limits(4, 1, 1)) == {"new": 2, "old": 3}
+    assert rescale([Size("new", 3, 3, 3), Size("old", 8, 8, 8)], Limits(15, 3, 2), {"new": 13, "old": 13}) == {"new": 4, "old": 14}
 
 
 @given(

@@ -9,6 +9,7 @@ from skerry.controllers.informers import BY_CONTROLLER, BY_NAMESPACE, Informers
 from skerry.controllers.recorder import Recorder
 from skerry.controllers.workloads import deployment_plan as rules
 from skerry.controllers.workloads.deployment_status import status as status_of
+from skerry.controllers.workloads.pods import is_finished
 from skerry.controllers.workloads.replicaset_plan import adoption_patch, release_patch
 from skerry.kube import Api, Change, Controller
 from skerry.model.errors import ApiError
@@ -40,7 +41,7 @@ class Deployments:
 
     def _on_pod(self, change: Change) -> None:
         # Recreate waits for the last old Pod, whose end changes no ReplicaSet.
-        owner = controller_of(change.object) if change.new is None else None
+        owner = controller_of(change.object) if change.new is None or is_finished(change.new) else None
         replicaset = self._replicasets.get(change.name.namespace, owner["name"]) if owner else None
         above = controller_of(replicaset) if replicaset else None
         if above is not None:
@@ -76,7 +77,8 @@ class Deployments:
     async def _carry_out(self, deployment: Object, replicasets: Sequence[Object], collisions: int) -> int:
         """Do the next steps; returns 1 when the name of the new ReplicaSet was taken by another template."""
         _, old = rules.split(deployment, replicasets)
-        remain = any(self._pods.indexed(BY_CONTROLLER, uid_of(r)) for r in old)
+        # What has ended waits for nobody: it would hold Recreate back for ever.
+        remain = any(not is_finished(p) for r in old for p in self._pods.indexed(BY_CONTROLLER, uid_of(r)))
         for step in rules.plan(deployment, replicasets, old_pods_remain=remain, collisions=collisions):
             match step:
                 case rules.CreateReplicaSet(replicaset):
@@ -86,12 +88,21 @@ class Deployments:
                     await self._resize(deployment, replicaset, replicas, patch)
                 case rules.Annotate(replicaset, patch):
                     await self._patch(replicaset, patch)
+                case rules.RollBack(patch, reason, message):
+                    await self._roll_back(deployment, patch, reason, message)
                 case rules.SetRevision(revision):
                     changed = {"metadata": {"uid": uid_of(deployment), "annotations": {rules.REVISION: revision}}}
                     self._deployments.learn(await self._api.patch(DEPLOYMENTS, *name_of(deployment), changed))
                 case rules.DeleteReplicaSet(replicaset):
                     await self._api.delete(REPLICASETS, *name_of(replicaset), uid=uid_of(replicaset), propagation="Background")
         return 0
+
+    async def _roll_back(self, deployment: Object, patch: Object, reason: str, message: str) -> None:
+        meta = {"uid": uid_of(deployment), "resourceVersion": metadata(deployment)["resourceVersion"], **patch["metadata"]}
+        changed = await self._api.patch(DEPLOYMENTS, *name_of(deployment), {**patch, "metadata": meta}, form="strategic")
+        self._deployments.learn(changed)
+        say = self._events.normal if reason == "DeploymentRollback" else self._events.warning
+        await say(deployment, reason, message)
 
     async def _create(self, deployment: Object, replicaset: Object) -> bool:
         name = name_of(replicaset)

@@ -21,6 +21,7 @@ REVISION = "deployment.kubernetes.io/revision"
 HISTORY = "deployment.kubernetes.io/revision-history"
 DESIRED = "deployment.kubernetes.io/desired-replicas"
 MOST = "deployment.kubernetes.io/max-replicas"
+ROLL_BACK = "deprecated.deployment.rollback.to"
 HASH_LABEL = "pod-template-hash"
 
 _OWN_ANNOTATIONS = frozenset({REVISION, HISTORY, DESIRED, MOST, "kubectl.kubernetes.io/last-applied-configuration"})
@@ -61,7 +62,16 @@ class DeleteReplicaSet:
     replicaset: Object
 
 
-Step = CreateReplicaSet | Resize | Annotate | SetRevision | DeleteReplicaSet
+@dataclass(frozen=True, slots=True)
+class RollBack:
+    """Put the template of an earlier revision back, as an annotation asked; tell how it went."""
+
+    patch: Object
+    reason: str
+    message: str
+
+
+Step = CreateReplicaSet | Resize | Annotate | SetRevision | DeleteReplicaSet | RollBack
 
 
 def plan(deployment: Object, replicasets: Sequence[Object], *, old_pods_remain: bool, collisions: int = 0) -> list[Step]:
@@ -71,6 +81,8 @@ def plan(deployment: Object, replicasets: Sequence[Object], *, old_pods_remain: 
     """
     if metadata(deployment).get("deletionTimestamp"):
         return []
+    if ROLL_BACK in annotations_of(deployment):
+        return [_roll_back(deployment, replicasets)]
     new, old = split(deployment, replicasets)
     scaled = _rescale(deployment, new, old)
     if scaled or dig(deployment, "spec", "paused", default=False):
@@ -81,6 +93,23 @@ def plan(deployment: Object, replicasets: Sequence[Object], *, old_pods_remain: 
     if named:
         return named
     return [*_sizes(deployment, new, old, old_pods_remain=old_pods_remain), *_too_old(deployment, old)]
+
+
+def _roll_back(deployment: Object, replicasets: Sequence[Object]) -> RollBack:
+    text = annotations_of(deployment)[ROLL_BACK]
+    asked = int(text) if text.isdigit() else 0
+    patch: Object = {"metadata": {"annotations": {ROLL_BACK: None}}}
+    numbers = sorted({_number(r) for r in replicasets})
+    wanted = asked or (numbers[-2] if len(numbers) > 1 else 0)
+    found = next((r for r in replicasets if wanted and _number(r) == wanted), None)
+    if found is None:
+        return RollBack(patch, "DeploymentRollbackRevisionNotFound", "Unable to find the revision to rollback to.")
+    template = bare_template(found["spec"]["template"])
+    if template == bare_template(deployment["spec"]["template"]):
+        why = f"The rollback revision contains the same template as current deployment {name_of(deployment).name!r}"
+        return RollBack(patch, "DeploymentRollbackTemplateUnchanged", why.replace("'", '"'))
+    message = f'Rolled back deployment "{name_of(deployment).name}" to revision {wanted}'
+    return RollBack({**patch, "spec": {"template": {**template, "$patch": "replace"}}}, "DeploymentRollback", message)
 
 
 def split(deployment: Object, replicasets: Sequence[Object]) -> tuple[Object | None, list[Object]]:
@@ -184,7 +213,10 @@ def _rescale(deployment: Object, new: Object | None, old: Sequence[Object]) -> l
         return _resized(deployment, replicasets, {name_of(new).name: wanted} if wanted else {})
     if len(active) > 1 and _strategy(deployment) == "Recreate":
         return []
-    return _resized(deployment, active, rolling.rescale([size(r) for r in active], limits_of(deployment)), note_all=True)
+    newest_first = [r for r in (new, *reversed(old)) if r is not None and dig(r, "spec", "replicas")]
+    before = {name_of(r).name: int(n) for r in active if (n := annotations_of(r).get(MOST, "")).isdigit()}
+    sizes = rolling.rescale([size(r) for r in newest_first], limits_of(deployment), before)
+    return _resized(deployment, active, sizes, note_all=True)
 
 
 def _sizes(deployment: Object, new: Object, old: Sequence[Object], *, old_pods_remain: bool) -> list[Step]:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from skerry.controllers.workloads.deployment_plan import limits_of, size, split
+from skerry.controllers.workloads.deployment_plan import HISTORY, limits_of, size, split
 from skerry.model.conditions import get_condition, with_condition
-from skerry.model.objects import Object, dig, metadata, name_of
+from skerry.model.objects import Object, annotations_of, dig, metadata, name_of
 from skerry.model.times import parse_time, rfc3339
 
 
@@ -69,7 +69,12 @@ def _progressing(
         return _set(conditions, "Progressing", True, "NewReplicaSetAvailable", message, now), None
     if present.get("reason") == "NewReplicaSetAvailable" and counts["replicas"] == counts["updatedReplicas"]:
         return conditions, None  # a rollout that has ended stays so when a Pod or its node fails later
-    if _moved(deployment, counts) or present.get("reason") in (None, "NewReplicaSetAvailable", "DeploymentResumed"):
+    begins = present.get("reason") in (None, "NewReplicaSetAvailable", "DeploymentResumed")
+    if begins and new is not None and not _moved(deployment, counts):
+        reason, word = ("FoundNewReplicaSet", "Found") if HISTORY in annotations_of(new) else ("NewReplicaSetCreated", "Created")
+        message = f'{word} new replica set "{name_of(new).name}"'
+        return _set(conditions, "Progressing", True, reason, message, now, touch=True), float(deadline_s)
+    if begins or _moved(deployment, counts):
         message = f"{what} is progressing."
         return _set(conditions, "Progressing", True, "ReplicaSetUpdated", message, now, touch=True), float(deadline_s)
     left_s = _left_s(present, float(deadline_s), now)

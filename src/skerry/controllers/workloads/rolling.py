@@ -7,7 +7,7 @@ replicas - maxUnavailable are available.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 
@@ -99,17 +99,28 @@ def recreate(new: Size, old: Sequence[Size], replicas: int, *, old_pods_remain: 
     return {new.name: replicas}
 
 
-def rescale(sizes: Sequence[Size], limit: Limits) -> dict[str, int]:
-    """Return the sizes after `replicas` was changed in the middle of a rollout: each active one keeps its share."""
+def rescale(sizes: Sequence[Size], limit: Limits, before: Mapping[str, int] | None = None) -> dict[str, int]:
+    """Return the sizes after `replicas` was changed in the middle of a rollout: each active one keeps its share.
+
+    *sizes* are newest first. *before* says, by name, of how many replicas a size is a share; else it is of all there are.
+    """
     active = [s for s in sizes if s.wanted]
     total = sum(s.wanted for s in active)
-    if not active:
-        return {}
-    goal = limit.most if len(active) > 1 else limit.replicas
-    shares = {s.name: s.wanted * goal // total for s in active}
-    left = goal - sum(shares.values())
-    for size in sorted(active, key=lambda s: (-s.wanted, s.name)):
-        extra = min(left, 1)
-        shares[size.name] += extra
-        left -= extra
-    return {s.name: shares[s.name] for s in active if shares[s.name] != s.wanted}
+    if len(active) < 2:
+        return {s.name: limit.replicas for s in active if s.wanted != limit.replicas}
+    change = limit.most - total
+    ordered = sorted(active if change > 0 else reversed(active), key=lambda s: -s.wanted)
+    added: dict[str, int] = {}
+    for size in ordered:
+        left = change - sum(added.values())
+        share = _rounded(size.wanted * limit.most, (before or {}).get(size.name) or total) - size.wanted
+        added[size.name] = max(0, min(share, left)) if change > 0 else min(0, max(share, left))
+    # What rounding left over goes to the largest; when it is too small to take it, to the next.
+    for size in ordered:
+        more = max(change - sum(added.values()), -size.wanted - added[size.name])
+        added[size.name] += more
+    return {s.name: s.wanted + added[s.name] for s in active if added[s.name]}
+
+
+def _rounded(value: int, by: int) -> int:
+    return (2 * value + by) // (2 * by)
