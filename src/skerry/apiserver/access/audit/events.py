@@ -88,7 +88,7 @@ def _reference(target: Target) -> Mapping[str, str]:
 
 
 def _uri(path: str, query: str) -> str:
-    if query:
+    if query and ("command" in query or "%" in query):
         query = urlencode([(k, v) for k, v in parse_qsl(query[: 4 * MAX_URI], keep_blank_values=True) if k not in _HIDDEN])
     return (f"{path}?{query}" if query else path)[:MAX_URI]
 
