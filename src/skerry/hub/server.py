@@ -30,7 +30,7 @@ from skerry.controllers.recorder import Recorder
 from skerry.durable import StoreError
 from skerry.events.log import HubLog
 from skerry.events.routes import EventRoutes
-from skerry.hub import data_folder
+from skerry.hub import collecting, data_folder
 from skerry.hub.certificates import REQUESTS as CERTIFICATE_REQUESTS
 from skerry.hub.certificates import CertificateSigner
 from skerry.hub.console import make_console, mount
@@ -287,6 +287,7 @@ async def serve(settings: HubSettings, say: Callable[[str], None]) -> None:
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, stop.set)
     hub = await Hub.start(settings)
+    collecting.settle()
     try:
         say(f"hub ready at {hub.url}\nkubeconfig: {hub.kubeconfig}")
         failed = asyncio.ensure_future(hub.wait_failed())
@@ -309,6 +310,7 @@ def run(settings: HubSettings, say: Callable[[str], None]) -> None:
 
     configure()
     _allow_connections()
+    collecting.pause()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(settings, say))
 
