@@ -286,11 +286,22 @@ def test_a_node_cannot_change_what_the_hub_says_of_it(hub: HubProcess, patch: di
 def test_every_other_route_is_closed_to_a_node_and_to_nobody(hub: HubProcess) -> None:
     """The route table says what is public; a person wrote down here what may be."""
     public = {"/healthz", "/livez", "/readyz", "/enroll", "/enroll/ca", "/version"}
-    for path in ("/skerry/events", "/skerry/login-codes", "/metrics", "/api", "/apis", "/openapi/v3", "/api/v1/secrets", "/"):
+    for path in (
+        "/skerry/events",
+        "/skerry/login-codes",
+        "/skerry/keys",
+        "/skerry/scrub",
+        "/metrics",
+        "/api",
+        "/apis",
+        "/openapi/v3",
+        "/api/v1/secrets",
+        "/",
+    ):
         for method in ("GET", "POST", "PUT", "DELETE", "PATCH"):
             answer = hub.request(method, path, credential=None)
             assert answer.status in (401, 403), f"{method} {path} without a credential: {answer}"
-    for path in ("/skerry/events", "/skerry/login-codes"):
+    for path in ("/skerry/events", "/skerry/login-codes", "/skerry/keys", "/skerry/scrub"):
         for method in ("GET", "POST"):
             assert hub.request(method, path, credential=hub.folder / OWN).status in (403, 405), path
     assert {p for p in public if hub.request("GET", p, credential=None).status == 200} <= public

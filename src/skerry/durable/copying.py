@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,10 +31,11 @@ def writing_alone(path: Path, migrations: Sequence[str], *, rebuild: Rebuild, vf
         lock.release()
 
 
-def copy_database(source: Path, target: Path, *, checksums: bool) -> None:
+def copy_database(source: Path, target: Path, *, checksums: bool, at_that_moment: Callable[[], None] = lambda: None) -> None:
     """Copy *source* into the new file *target* in one read, and check the copy; StoreFormatError when either is damaged.
 
-    Writers are not held up; the write-ahead log cannot start over until the copy is made.
+    *at_that_moment* is called as soon as it is settled which moment the copy shows. Writers are not held up; the write-ahead log cannot
+    start over until the copy is made.
     """
     os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
     name = vfs() if checksums else None
@@ -44,6 +45,9 @@ def copy_database(source: Path, target: Path, *, checksums: bool) -> None:
         if checksums:  # from the first page that is written on
             writing.reserve_bytes("main", RESERVED_BYTES)
             writing.execute("CREATE TABLE replaced(x)")
+        reading.execute("BEGIN")
+        reading.execute("SELECT 1 FROM sqlite_schema").fetchall()
+        at_that_moment()
         with writing.backup("main", reading, "main") as copying:
             copying.step(-1)
     except apsw.Error as error:

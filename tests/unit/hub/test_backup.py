@@ -139,6 +139,40 @@ async def test_a_backup_beside_writers_is_one_moment_and_holds_them_up_for_no_ti
         await restored.close()
 
 
+async def test_a_backup_in_the_middle_of_rotations_has_every_key_that_it_needs(data: Path, key: bytes) -> None:
+    store = await opened(data)
+    assert store.rotation is not None
+    for n in range(100):
+        await store.create(Key("secrets", "d", f"s{n}"), lambda revision: CANARY)
+    stop = asyncio.Event()
+
+    async def rotate() -> int:
+        assert store.rotation is not None
+        rotations = 0
+        while not stop.is_set():
+            await store.rotation.rotate(MADE)
+            rotations += 1
+            await asyncio.sleep(0.01)
+        return rotations
+
+    rotating = asyncio.create_task(rotate())
+    for n in range(6):
+        await asyncio.to_thread(back_up, data, data.parent / f"b{n}", key, now=NOW, say=quiet)
+    stop.set()
+    rotations = await rotating
+    await store.close()
+
+    assert rotations > 0
+    for n in range(6):
+        restore(data.parent / f"b{n}", data.parent / f"r{n}", key, now=NOW, say=quiet)
+        again = await opened(data.parent / f"r{n}")
+        assert {r.value for r in again.list("secrets").records} == {CANARY}
+        assert again.rotation is not None
+        await again.rotation.resume()
+        assert len(await again.rotation.keys()) == 1
+        await again.close()
+
+
 async def test_a_backup_larger_than_any_cache_is_whole(data: Path, key: bytes) -> None:
     store = await opened(data)
     await asyncio.gather(*[store.create(Key("configmaps", "d", f"large{n}"), lambda revision: os.urandom(100_000)) for n in range(200)])

@@ -3,7 +3,7 @@
 from skerry.apiserver.store.epochs import start_new_epoch
 from skerry.apiserver.store.errors import ConflictError, ExistsError, MissingError, RefusedError, TooOldError
 from skerry.apiserver.store.examining import Examined, examine
-from skerry.apiserver.store.keyring import KeyRingError
+from skerry.apiserver.store.keyring import KeyRingError, merge_rings
 from skerry.apiserver.store.records import Change, ChangeType, Index, Key, Record, Snapshot
 from skerry.apiserver.store.rotation import KeyUse, Rotation
 from skerry.apiserver.store.scrub import Report, Scrub
@@ -35,5 +35,6 @@ __all__ = [
     "Vault",
     "Watcher",
     "examine",
+    "merge_rings",
     "start_new_epoch",
 ]

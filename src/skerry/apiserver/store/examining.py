@@ -24,8 +24,8 @@ class Examined:
     objects: dict[str, int]
 
 
-def examine(path: Path, vault: RingVault, *, deep: bool = True) -> Examined:
-    """Check every page of the file and, when *deep*, every value; StoreFormatError or KeyRingError when it could not be started from.
+def examine(path: Path, vault: RingVault) -> Examined:
+    """Check every page of the file and every value; StoreFormatError or KeyRingError when it could not be started from.
 
     The ring is only read: without one, a store that needs a key is refused.
     """
@@ -35,8 +35,6 @@ def examine(path: Path, vault: RingVault, *, deep: bool = True) -> Examined:
         if version < CHECKSUMS_SINCE:
             raise StoreFormatError(f"{path} was written by an older version: start the hub once, then make a backup")
         vault.require(needed_keys(db))
-        if not deep:
-            return Examined("", "", 0, {})
         loaded = load(db, index=lambda key, value: Index(), vault=vault, limit=1, limit_bytes=1)
         return Examined(
             loaded.identity, loaded.epoch, loaded.revision, {name: len(shelf) for name, shelf in sorted(loaded.shelves.items())}

@@ -58,6 +58,10 @@ class KeyRing:
     def with_primary(self, key: SealingKey) -> KeyRing:
         return KeyRing((key, *self.keys))
 
+    def merged(self, older: KeyRing) -> KeyRing:
+        """Return this ring with the keys of *older* that it lacks."""
+        return KeyRing((*self.keys, *(key for key in older.keys if key.id not in self.ids())))
+
     def only(self, ids: set[bytes]) -> KeyRing:
         """Keep the primary and the keys of *ids*."""
         return KeyRing(tuple(key for n, key in enumerate(self.keys) if n == 0 or key.id in ids))
@@ -107,6 +111,11 @@ def parse_ring(text: bytes, path: Path) -> KeyRing:
 def format_ring(ring: KeyRing) -> bytes:
     lines = [_Line(key.id.hex(), base64.b64encode(key.secret).decode(), key.made) for key in ring.keys]
     return msgspec.json.format(msgspec.json.encode(_File(lines)), indent=1) + b"\n"
+
+
+def merge_rings(newer: bytes, older: bytes, path: Path) -> bytes:
+    """Return the text of one ring with the keys of both; KeyRingError that names *path* when one is damaged."""
+    return format_ring(parse_ring(newer, path).merged(parse_ring(older, path)))
 
 
 def write_ring(path: Path, ring: KeyRing) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import apsw
 
 from skerry import __version__
-from skerry.apiserver.store import Examined, KeyRingError, RingVault, examine
+from skerry.apiserver.store import Examined, KeyRingError, RingVault, examine, merge_rings
 from skerry.durable import HeldLock, StoreError, StoreLockedError, copy_database, failpoints, hold, put_in_place
 from skerry.hub.backup.envelope import BackupError, seal_to
 from skerry.hub.backup.manifest import FORMAT, File, Manifest, encode
@@ -79,11 +79,10 @@ def _workspace(data: Path) -> Iterator[Path]:
 def _gather(data: Path, work: Path, *, events: bool, say: Say) -> Examined:
     """Copy everything a hub starts from into *work* and check that a hub could start from it."""
     (work / PKI).mkdir()
-    _copy_pki(data, work, replace=False)  # before the store, too: a key that is retired meanwhile is in this one
+    _copy_pki(data, work)  # and again once the copy's moment is settled: a key may be made, and another retired, in between
     say(f"copying {STORE}")
-    copy_database(data / STORE, work / STORE, checksums=True)
+    copy_database(data / STORE, work / STORE, checksums=True, at_that_moment=lambda: _copy_pki(data, work))
     failpoints.reach("backup.store_copied")
-    _copy_pki(data, work, replace=True)
     if events and (data / EVENTS).exists():
         say(f"copying {EVENTS}")
         copy_database(data / EVENTS, work / EVENTS, checksums=False)
@@ -94,28 +93,18 @@ def _gather(data: Path, work: Path, *, events: bool, say: Say) -> Examined:
     return examined
 
 
-def _copy_pki(data: Path, work: Path, *, replace: bool) -> None:
-    """Copy the keys; of the ring, the newer one only when the older one is not needed for the store that lies between them."""
+def _copy_pki(data: Path, work: Path) -> None:
+    """Copy the keys. A second call brings them up to date and drops no key for Secrets: the store between the two may need it."""
     for source in sorted((data / PKI).iterdir()):
         if source.name.startswith(".") or not source.is_file() or source.is_symlink():
             continue
-        if replace and source.name == KEY_RING and (work / PKI / KEY_RING).exists() and _opens(work):
-            continue
-        content = source.read_bytes()
+        content, made = source.read_bytes(), work / PKI / source.name
         if len(content) > _MAX_PKI_FILE_BYTES:
             raise BackupError(f"{source} is {len(content)} bytes: no file of a hub's keys is that long")
-        made = work / PKI / source.name
+        if source.name == KEY_RING and made.exists():
+            content = merge_rings(content, made.read_bytes(), source)
         made.write_bytes(content)
         made.chmod(0o600)
-
-
-def _opens(work: Path) -> bool:
-    """Say whether the ring in *work* has every key that the store beside it needs."""
-    try:
-        examine(work / STORE, RingVault.open(work / PKI / KEY_RING, made=""), deep=False)
-    except (StoreError, KeyRingError):
-        return False
-    return True
 
 
 def _describe(work: Path, examined: Examined, now: datetime) -> Manifest:
