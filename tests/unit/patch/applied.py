@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from skerry.apiserver.patch import Applied, Entry, Type, Writer, apply, type_of, updated
+from skerry.apiserver.patch import Applied, Entry, Type, Writer, apply, configured, type_of, updated
 from skerry.apiserver.schema.builtin import OBJECT_META
 from skerry.apiserver.schema.facts import FACTS
 from skerry.apiserver.schema.shape import shape_of_definition, shape_of_schema
@@ -62,7 +62,7 @@ class Stored:
         return Writer(manager, VERSION, f"2026-01-01T00:{self.seconds // 60:02}:{self.seconds % 60:02}Z", subresource)
 
     def apply(self, manager: str, wanted: Object, *, force: bool = False, keep: bool = True) -> Applied:
-        found = apply(self.obj, wanted, self.entries, self.writer(manager), types, empty=EMPTY, force=force)
+        found = apply(self.obj, configured(wanted, TYPE), self.entries, self.writer(manager), types, empty=EMPTY, force=force)
         if keep:
             self.obj, self.entries = found.obj, found.entries
         return found

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from skerry.apiserver.patch import Type, Writer, apply, type_of, updated
+from skerry.apiserver.patch import Type, Writer, apply, configured, type_of, updated
 from skerry.apiserver.patch.apply import LAST_APPLIED, with_last_applied
 from skerry.model.errors import ApiError
 from skerry.model.objects import Object
-from tests.unit.patch.applied import EMPTY, VERSION, Stored, config, types
+from tests.unit.patch.applied import EMPTY, TYPE, VERSION, Stored, config, types
 from tests.unit.schema.pipeline import a_deployment, created, kind
 
 NOW = "2026-01-01T00:00:00Z"
@@ -230,7 +230,9 @@ def test_a_status_is_applied_beside_the_spec() -> None:
     stored.apply("m", config(a="1"))
     writer = Writer("m", VERSION, NOW, "status", {"f:spec": {}})
 
-    found = apply(stored.obj, {**config(b="1"), "status": {"phase": "x"}}, stored.entries, writer, types, empty=EMPTY, force=False)
+    found = apply(
+        stored.obj, configured({**config(b="1"), "status": {"phase": "x"}}, TYPE), stored.entries, writer, types, empty=EMPTY, force=False
+    )
 
     assert [(e.get("subresource"), e["fieldsV1"]) for e in found.entries] == [
         ("status", {"f:status": {"f:phase": {}}}),
@@ -282,7 +284,7 @@ def test_ports_are_told_apart_by_the_protocol_that_is_the_default() -> None:
     wanted = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": spec}
     writer = Writer("m", "apps/v1", NOW)
 
-    found = apply(_EMPTY_DEPLOYMENT, wanted, [], writer, _deployments, empty=_EMPTY_DEPLOYMENT, force=False)
+    found = apply(_EMPTY_DEPLOYMENT, configured(wanted, DEPLOYMENTS), [], writer, _deployments, empty=_EMPTY_DEPLOYMENT, force=False)
 
     ports = found.entries[0]["fieldsV1"]["f:spec"]["f:template"]["f:spec"]["f:containers"]['k:{"name":"c"}']["f:ports"]
     assert sorted(ports) == ['k:{"containerPort":80,"protocol":"TCP"}', 'k:{"containerPort":80,"protocol":"UDP"}']

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from skerry.apiserver.access.attributes import Attributes
 from skerry.apiserver.http import media
@@ -53,6 +54,14 @@ class Call:
 SubresourceHandler = Callable[[Call], Awaitable[Response]]
 
 
+class Others(Protocol):
+    """Other servers, whose groups are served through us."""
+
+    def serves(self, group: str, version: str) -> bool: ...
+
+    async def forward(self, group: str, version: str, request: Request) -> Response: ...
+
+
 class Resources:
     """Answers every path that names a resource. Subresources beyond status and scale are handlers by (key, name)."""
 
@@ -60,6 +69,7 @@ class Resources:
         self._registry, self._authoriser, self._renderer = registry, authoriser, renderer
         self._subresources: dict[tuple[str, str], SubresourceHandler] = {}
         self._special: dict[str, SubresourceHandler] = {}
+        self.others: Others | None = None
         self._verbs: dict[str, SubresourceHandler] = {
             "get": self._get,
             "list": self._list,
@@ -103,6 +113,8 @@ class Resources:
         )
         kind = self._registry.kinds.find(target.group, target.version, target.plural)
         if kind is None:
+            if self.others is not None and self.others.serves(target.group, target.version):
+                return await self.others.forward(target.group, target.version, request)
             return self._unknown(target)
         handler = self._handler(kind, target, verb, request.method)
         if handler is None:
@@ -209,7 +221,15 @@ class Resources:
         config = read_configuration(call.request, options)
         target = call.target
         status, value = await apply_configuration(
-            self._registry, call.kind, target.namespace, target.name, config, options, subresource=target.subresource, force=force
+            self._registry,
+            call.kind,
+            target.namespace,
+            target.name,
+            config,
+            options,
+            subresource=target.subresource,
+            force=force,
+            size=len(call.request.body),
         )
         return self._renderer.object(call, value, status, options.warnings)
 

@@ -6,7 +6,7 @@ with the patch. Limits hold before work is done. Errors are ApiError with the co
 
 from __future__ import annotations
 
-from skerry.apiserver.patch.apply import KUBECTL, Applied, apply, told_kind, with_last_applied
+from skerry.apiserver.patch.apply import KUBECTL, Applied, apply, configured, told_kind, with_last_applied
 from skerry.apiserver.patch.body import read_json_patch, read_merge_patch
 from skerry.apiserver.patch.copying import copied, same
 from skerry.apiserver.patch.fields import Fields, has
@@ -24,6 +24,7 @@ __all__ = [
     "Type",
     "Writer",
     "apply",
+    "configured",
     "copied",
     "has",
     "is_reset",

@@ -49,6 +49,15 @@ _Conflicts = list[tuple[Entry, Fields]]
 
 
 @dataclass(frozen=True, slots=True)
+class Configuration:
+    """What a manager wants, checked against its kind, and the fields that it names."""
+
+    config: Object
+    type: Type
+    fields: Fields
+
+
+@dataclass(frozen=True, slots=True)
 class Applied:
     """What comes of an apply. `changed` says whether anything but the entries differs from the live object."""
 
@@ -57,39 +66,36 @@ class Applied:
     changed: bool
 
 
-def apply(
-    live: Object, config: Object, entries: Sequence[Entry], writer: Writer, type_of: TypeOf, *, empty: Object, force: bool
-) -> Applied:
-    """Return *live* with *config* applied by *writer*.
-
-    *config* is of the writer's version; *live* has no managedFields of its own; *empty* is what a new object of the kind looks
-    like. Raises ApiError: 409 naming every conflict, 500 (as Kubernetes does) for a configuration that does not fit the kind.
-    """
-    type_ = _checked(config, writer, type_of)
-    if not entries and live is not empty:
-        before = Writer(BEFORE_FIRST_APPLY, writer.api_version, writer.now, writer.subresource, writer.ignored)
-        entries = updated([], before, empty, live, type_of)
-    attempt = _Attempt(live, config, entries, writer, type_of, type_)
-    conflicts = attempt.conflicts()
-    if conflicts and not force:
-        if writer.manager == KUBECTL:
-            conflicts = _beyond_last_applied(conflicts, live, type_, writer.api_version)
-        if conflicts:
-            raise _refusal(conflicts)
-    return attempt.outcome()
-
-
-def _checked(config: Object, writer: Writer, type_of: TypeOf) -> Type:
+def configured(config: Object, type_: Type) -> Configuration:
+    """Return *config* checked; ApiError 400, and 500 (as Kubernetes does) for one that does not fit the kind."""
     meta = config.get("metadata")
     if isinstance(meta, dict) and meta.get("managedFields") is not None:
         raise bad_request("metadata.managedFields must be nil")
-    type_ = type_of(writer.api_version)
-    assert type_ is not None
     wrong = errors(type_, config)
     if wrong:
         text = wrong[0] if len(wrong) == 1 else "\n".join(["errors:", *(f"  {w}" for w in wrong)])
         raise ApiError(500, "", f"failed to create typed patch object ({_told(config)}): {text}")
-    return type_
+    return Configuration(config, type_, field_set(type_, config))
+
+
+def apply(
+    live: Object, wanted: Configuration, entries: Sequence[Entry], writer: Writer, type_of: TypeOf, *, empty: Object, force: bool
+) -> Applied:
+    """Return *live* with what is *wanted* applied by *writer*; ApiError 409 naming the conflicts.
+
+    *wanted* is of the writer's version; *live* has no managedFields of its own; *empty* is what a new object of the kind looks like.
+    """
+    if not entries and live is not empty:
+        before = Writer(BEFORE_FIRST_APPLY, writer.api_version, writer.now, writer.subresource, writer.ignored)
+        entries = updated([], before, empty, live, type_of)
+    attempt = _Attempt(live, wanted, entries, writer, type_of)
+    conflicts = attempt.conflicts()
+    if conflicts and not force:
+        if writer.manager == KUBECTL:
+            conflicts = _beyond_last_applied(conflicts, live, wanted.type, writer.api_version)
+        if conflicts:
+            raise _refusal(conflicts)
+    return attempt.outcome()
 
 
 def _told(config: Object) -> str:
@@ -107,13 +113,14 @@ def told_kind(api_version: Any, kind: Any) -> str:
 class _Attempt:
     """One apply, worked out."""
 
-    def __init__(self, live: Object, config: Object, entries: Sequence[Entry], writer: Writer, type_of: TypeOf, type_: Type) -> None:
-        self._live, self._writer, self._type, self._type_of = live, writer, type_, type_of
+    def __init__(self, live: Object, wanted: Configuration, entries: Sequence[Entry], writer: Writer, type_of: TypeOf) -> None:
+        type_ = wanted.type
+        self._live, self._writer, self._type_of = live, writer, type_of
         self._mine = next((e for e in entries if writer.wrote(e, APPLY)), None)
         self._others = [e for e in entries if e is not self._mine]
-        self._said = without(field_set(type_, config), writer.ignored)
+        self._said = without(wanted.fields, writer.ignored)
         self._set = difference(self._said, _UNOWNED)
-        self._new = self._pruned(merged(type_, live, config))
+        self._new = self._pruned(merged(type_, live, wanted.config))
         changed, removed = compare_objects(type_, live, self._new)
         if writer.ignored:
             changed, removed = without(changed, writer.ignored), without(removed, writer.ignored)

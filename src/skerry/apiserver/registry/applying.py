@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from skerry.apiserver.http.message import Request
-from skerry.apiserver.patch import KUBECTL, apply, copied, told_kind, with_last_applied
+from skerry.apiserver.patch import KUBECTL, apply, configured, copied, told_kind, with_last_applied
 from skerry.apiserver.registry.create import create
 from skerry.apiserver.registry.encoding import decode
 from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.options import WriteOptions
 from skerry.apiserver.registry.ownership import Ownership, Types, writer_of
 from skerry.apiserver.registry.registry import Registry
-from skerry.apiserver.registry.update import Change
+from skerry.apiserver.registry.update import Change, pause
 from skerry.apiserver.registry.update import apply as carry_out
 from skerry.apiserver.schema.budget import require_few_values
 from skerry.apiserver.schema.codec import MAX_DEPTH, depth_exceeds, duplicate_keys
@@ -56,12 +56,25 @@ def _complain(duplicates: list[str], options: WriteOptions) -> None:
 
 
 async def apply_configuration(
-    registry: Registry, kind: Kind, namespace: str, name: str, config: Object, options: WriteOptions, *, subresource: str = "", force: bool
+    registry: Registry,
+    kind: Kind,
+    namespace: str,
+    name: str,
+    config: Object,
+    options: WriteOptions,
+    *,
+    subresource: str = "",
+    force: bool,
+    size: int = 0,
 ) -> tuple[int, bytes]:
-    """Apply *config* to the named object; return the HTTP status (201 when it created) and the object's bytes."""
+    """Apply *config* to the named object; return the HTTP status (201 when it created) and the object's bytes.
+
+    *size* is that of the body, in bytes: others get their turn while a large one is worked on.
+    """
     if (config.get("apiVersion"), config.get("kind")) != (kind.resource.api_version, kind.resource.kind):
         raise bad_request(f"invalid object type: {told_kind(config.get('apiVersion'), config.get('kind'))}")
     applying = _Applying(registry, kind, config, options, subresource, force=force)
+    await pause(size)
     for tries in range(MAX_TRIES, 0, -1):
         try:
             if registry.store.get(Key(kind.key, namespace, name)) is None:
@@ -86,6 +99,7 @@ class _Applying:
         self._registry, self._kind, self._config, self._options = registry, kind, config, options
         self._writer = writer_of(registry, kind, options, subresource)
         self._types, self._force = Types(registry, kind), force
+        self._wanted = configured(config, kind.type)
 
     async def create(self, namespace: str, name: str) -> bytes:
         meta, resource = self._config["metadata"], self._kind.resource
@@ -107,7 +121,7 @@ class _Applying:
 
     def _onto(self, live: Object, entries: list[Any]) -> Object:
         empty = self._kind.empty
-        applied = apply(live, self._config, entries, self._writer, self._types, empty=empty, force=self._force)
+        applied = apply(live, self._wanted, entries, self._writer, self._types, empty=empty, force=self._force)
         obj = applied.obj
         if self._writer.manager == KUBECTL:
             obj = with_last_applied(obj, self._config)

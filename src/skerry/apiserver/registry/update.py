@@ -6,6 +6,7 @@ one came first; a change that names a revision is refused then.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,9 @@ MAX_TRIES = 10
 """How often a change without a revision is tried again after a race; one that names a revision is refused by the next try."""
 COMMIT_S = 5.0
 """How long to wait for the commit of the write that came first."""
+
+LARGE = 256 << 10
+"""An object of so many bytes is worked on in two turns of the loop; what it was based on is compared when it is stored."""
 
 Transform = Callable[[Object], Object]
 """Make the wanted object of the stored one, which it leaves as it is."""
@@ -91,6 +95,12 @@ async def apply(registry: Registry, change: Change, options: WriteOptions) -> by
     raise conflict(change.kind.resource.plural, change.kind.resource.group, change.name)
 
 
+async def pause(size: int) -> None:
+    """Let others have their turn where an object of *size* bytes takes long; else do not suspend."""
+    if size > LARGE:
+        await asyncio.sleep(0)
+
+
 class _Attempt:
     """One try, and the record it is based on."""
 
@@ -107,6 +117,7 @@ class _Attempt:
             new = dict(change.transform(self._shown()))  # what the transformation may share with others is copied before it is changed
         except UnreadableError as error:
             raise error.refusal(self._entries, secret=kind.key == "secrets") from None
+        await pause(len(self._record.value))
         meta = _meta(new, change)
         given = meta.pop("managedFields", None)
         self._preconditions(meta)
