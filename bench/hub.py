@@ -38,7 +38,7 @@ class Rows:
         self.report, self.hub, self.first_start_s = report, hub, first_start_s
 
     def start_new(self) -> None:
-        self.report.row("start to ready, new data folder", self.first_start_s, "s")
+        self.report.row("start to ready, new data folder", self.first_start_s, "s", note=f"CPU {self.hub.start_cpu_s:.2f} s")
 
     def idle(self) -> None:
         self.hub.idle(quiet_s=20)  # the worker that made the certificates has ended then
@@ -110,7 +110,9 @@ class Rows:
             os.sync()
             seconds = self.hub.start()
             budget, peer = (1.0, 2.3) if total == 10_000 else (None, None)
-            self.report.row(f"start to ready, store of {total:,} objects", seconds, "s", budget, peer=peer)
+            self.report.row(
+                f"start to ready, store of {total:,} objects", seconds, "s", budget, peer=peer, note=f"CPU {self.hub.start_cpu_s:.2f} s"
+            )
             self.hub.idle()
             resident = memory_mib([p.pid for p in tree(self.hub.pid)])[0]
             self.report.row(f"resident then, {total:,} objects", resident, "MiB")
