@@ -9,6 +9,7 @@ import base64
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -28,7 +29,10 @@ from tests.e2e.hub_process import HubProcess
 pytestmark = pytest.mark.slow
 
 TABLES = Path(__file__).parent / "tables"
-KUBECTL = Path(sys.executable).parent / "kubectl"
+KUBECTL = str(Path(sys.executable).parent / "kubectl")
+OTHER = shutil.which("kubectl", path="/usr/local/bin:/usr/bin")
+"""Another kubectl on this machine, where there is one."""
+EDITOR = "sed -i s/replaced/edited/"
 AREAS = sorted(p.stem for p in TABLES.glob("*.yaml"))
 MIN_ROWS = 400
 UNTIL_S = float(os.environ.get("SKERRY_TABLES_UNTIL_S", "30"))
@@ -126,8 +130,8 @@ def _request() -> str:
 class Table:
     """One area and what its rows have saved so far."""
 
-    def __init__(self, hub: HubProcess, area: str) -> None:
-        self.hub = hub
+    def __init__(self, hub: HubProcess, area: str, kubectl: str = KUBECTL) -> None:
+        self.hub, self.kubectl = hub, kubectl
         self.names: dict[str, str] = {"ns": f"table-{area.replace('_', '-')}", "csr": _request()}
 
     def fill(self, value: Any) -> Any:
@@ -169,10 +173,10 @@ class Table:
 
     def _kubectl(self, row: Mapping[str, Any]) -> str:
         words = row.get("words") or row["kubectl"].split()
-        environment = {**os.environ, "KUBECONFIG": str(self.hub.kubeconfig), "HOME": str(self.hub.folder)}
+        environment = {**os.environ, "KUBECONFIG": str(self.hub.kubeconfig), "HOME": str(self.hub.folder), "KUBE_EDITOR": EDITOR}
         done = subprocess.run(
-            [str(KUBECTL), "-n", self.names["ns"], *self.fill(words)],
-            input=row.get("stdin", ""), capture_output=True, text=True, env=environment, timeout=60, check=False,
+            [self.kubectl, "-n", self.names["ns"], *self.fill(words)],
+            input=self.fill(row.get("stdin", "")), capture_output=True, text=True, env=environment, timeout=60, check=False,
         )  # fmt: skip
         wanted = self.fill(row.get("fails", row.get("prints")))
         said = (done.stderr if "fails" in row else done.stdout).strip()
@@ -239,11 +243,18 @@ def test_there_are_enough_rows() -> None:
 
 @pytest.mark.parametrize("area", AREAS)
 def test_answers_are_those_of_kubernetes(hub: HubProcess, area: str) -> None:
-    table = Table(hub, area)
-    hub.request("POST", "/api/v1/namespaces", {"metadata": {"name": table.names["ns"]}})
-    ready = {"do": "GET serviceaccounts/default", "until": True}
-    assert not table.run(ready)
+    replay(Table(hub, area), area)
 
+
+@pytest.mark.skipif(OTHER is None, reason="no other kubectl on this machine")
+def test_another_kubectl_prints_the_same(hub: HubProcess) -> None:
+    assert OTHER is not None
+    replay(Table(hub, "other", OTHER), "kubectl")
+
+
+def replay(table: Table, area: str) -> None:
+    """Run the rows of *area* in order; those that do not hold are told together."""
+    table.hub.request("POST", "/api/v1/namespaces", {"metadata": {"name": table.names["ns"]}})
+    assert not table.run({"do": "GET serviceaccounts/default", "until": True})
     wrong = [f"row {number}: {said}" for number, row in enumerate(rows_of(area), 1) if (said := table.run(row))]
-
     assert not wrong, "\n".join(wrong)

@@ -139,3 +139,13 @@ print(len(got), got.split(b"\\r\\n\\r\\n")[1][:18].decode())
     done = subprocess.run(words, env={**os.environ, **web.kubectl.environment}, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split(maxsplit=1)[1].strip() == "hello from /python"
+
+
+def test_files_are_copied_both_ways(web: Web, tmp_path: Path) -> None:
+    """`kubectl cp` is tar over exec: the program's sandbox shows the host's own tar."""
+    (tmp_path / "sent").write_bytes(os.urandom(300_000))
+
+    web.kubectl("cp", str(tmp_path / "sent"), f"{web.namespace}/web:/tmp/there")
+    web.kubectl("cp", f"{web.namespace}/web:/tmp/there", str(tmp_path / "back"))
+
+    assert (tmp_path / "back").read_bytes() == (tmp_path / "sent").read_bytes()
