@@ -19,8 +19,8 @@ class Judges:
 
     def __init__(self, registry: Registry, access: Allows) -> None:
         self._caller = Caller(registry.store)
-        self._webhooks, self._policies = Webhooks(registry, self._caller), Policies(registry, access)
-        registry.conversions = Conversions(self._caller)
+        registry.conversions = conversions = Conversions(self._caller)
+        self._webhooks, self._policies = Webhooks(registry, self._caller, conversions), Policies(registry, access)
         for key in (MUTATING, VALIDATING):
             registry.chain.validating(key, ("CREATE", "UPDATE"), _judges(configuration_causes))
         registry.chain.validating(POLICIES, ("CREATE", "UPDATE"), _judges(policy_causes))

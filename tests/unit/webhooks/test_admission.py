@@ -312,3 +312,20 @@ async def test_a_server_without_webhooks_waits_for_nobody(server: ApiServer, ask
     status, _ = await ask("POST", CONFIGMAPS, configmap("c"))
 
     assert status == 201
+
+
+async def test_a_scale_is_shown_as_a_scale(ask: Asker, hook: Served) -> None:
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    body = {"metadata": {"name": "d"}, "spec": {"replicas": 1, "selector": {"matchLabels": {"a": "b"}}, "template": template}}
+    deployments = "/apis/apps/v1/namespaces/default/deployments"
+    await ask("POST", deployments, body)
+    rule = {"operations": ["UPDATE"], "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments/scale"]}
+    await configure(ask, "Validating", hook_of(hook.url(), rules=[rule]))
+
+    await ask("PATCH", f"{deployments}/d/scale", {"spec": {"replicas": 3}}, content_type=MERGE)
+    await ask("PATCH", f"{deployments}/d", {"spec": {"replicas": 4}}, content_type=MERGE)
+
+    [asked] = hook.asked
+    assert asked["kind"] == {"group": "autoscaling", "version": "v1", "kind": "Scale"}
+    assert (asked["resource"]["resource"], asked["subResource"]) == ("deployments", "scale")
+    assert (asked["oldObject"]["spec"], asked["object"]["spec"]) == ({"replicas": 1}, {"replicas": 3})

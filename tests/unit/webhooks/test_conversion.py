@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -189,3 +190,35 @@ async def test_a_kind_that_nobody_can_convert_is_refused(ask: Asker, hook: Serve
 
     assert status == 422
     assert "spec.conversion.webhook.clientConfig: Required value" in answer["message"]
+
+
+@pytest.mark.parametrize(("policy", "seen"), [("Equivalent", ["example.com/v1"]), ("Exact", [])])
+async def test_an_admission_webhook_sees_the_version_that_it_knows(
+    ask: Asker, hook: Served, served: Converter, policy: str, seen: list[str]
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        if request.path != "/admit":
+            return await served.handle(request)
+        review = json.loads(await request.read())
+        asked.append(review["request"])
+        operation = {"op": "add", "path": "/spec/host", "value": "patched"}
+        patch = base64.b64encode(json.dumps([operation]).encode()).decode()
+        response = {"uid": review["request"]["uid"], "allowed": True, "patchType": "JSONPatch", "patch": patch}
+        return web.json_response({"apiVersion": review["apiVersion"], "kind": review["kind"], "response": response})
+
+    hook.handle = handle  # type: ignore[method-assign]
+    rule = {"operations": ["CREATE"], "apiGroups": ["example.com"], "apiVersions": ["v1"], "resources": ["gauges"]}
+    mutator = {"name": "m.example.com", "clientConfig": hook.url("/admit"), "rules": [rule], "matchPolicy": policy}
+    body = {"metadata": {"name": "m"}, "webhooks": [{**mutator, "sideEffects": "None", "admissionReviewVersions": ["v1"]}]}
+    await ask("POST", "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations", body)
+
+    status, made = await ask("POST", NEW, gauge("g", "v2", address="here"))
+
+    assert status == 201, made
+    assert [a["object"]["apiVersion"] for a in asked] == seen
+    assert made["spec"]["address"] == ("patched" if seen else "here")
+    if seen:
+        assert asked[0]["object"]["spec"]["host"] == "here"
+        assert asked[0]["requestKind"]["version"] == "v2"

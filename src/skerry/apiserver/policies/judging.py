@@ -24,6 +24,7 @@ from skerry.apiserver.store import Change, Key
 from skerry.apiserver.webhooks.matching import LATER, NAMESPACES, Place, labels_of, matching_version, rule_matches
 from skerry.apiserver.webhooks.review import request_of
 from skerry.apiserver.webhooks.variables import request_value
+from skerry.apiserver.webhooks.views import as_written
 from skerry.model.errors import ApiError, forbidden
 from skerry.model.objects import Object
 from skerry.model.selectors import from_label_selector
@@ -167,8 +168,8 @@ class Policies:
         authorizer = self._authorizer(asked.options.user)
         own = asked.kind.resource
         variables: dict[str, Any] = {
-            "object": asked.new,
-            "oldObject": asked.old,
+            "object": as_written(asked, asked.new),
+            "oldObject": as_written(asked, asked.old),
             "request": request_value(request),
             "namespaceObject": self._namespace(asked),
             "params": params,

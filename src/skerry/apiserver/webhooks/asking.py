@@ -24,10 +24,12 @@ from skerry.apiserver.registry.registry import Registry
 from skerry.apiserver.registry.strategy import prepare_for_update
 from skerry.apiserver.store import Change, Key
 from skerry.apiserver.webhooks.client import Caller, CallError
+from skerry.apiserver.webhooks.conversion import Conversions
 from skerry.apiserver.webhooks.hooks import MUTATING, VALIDATING, Hook, hooks_of
 from skerry.apiserver.webhooks.matching import LATER, NAMESPACES, Place, labels_of, matching_version
 from skerry.apiserver.webhooks.review import Answer, AnswerError, denied, failed, no_dry_run, read_answer, request_of, review
 from skerry.apiserver.webhooks.variables import condition_values
+from skerry.apiserver.webhooks.views import SCALE, in_version, metadata_of, not_given_yet, shown
 from skerry.model.errors import ApiError, forbidden, internal
 from skerry.model.objects import Object
 
@@ -45,8 +47,8 @@ class Matched:
 class Webhooks:
     """Follows the configurations of a registry and asks their webhooks."""
 
-    def __init__(self, registry: Registry, caller: Caller) -> None:
-        self._registry, self._caller = registry, caller
+    def __init__(self, registry: Registry, caller: Caller, conversions: Conversions) -> None:
+        self._registry, self._caller, self._conversions = registry, caller, conversions
         self._hooks: dict[str, dict[str, list[Hook]]] = {MUTATING: {}, VALIDATING: {}}
         self._found: dict[tuple[str, str, str, str, str], Sequence[Matched]] = {}
         self._kinds_seen = -1
@@ -157,28 +159,29 @@ class Webhooks:
         answer = await self._ask(asked, matched, mutating=True)
         if answer is None or not answer.patch or asked.new is None:
             return False
-        before = _view(asked.new, matched.kind, asked)
         try:
+            if asked.subresource == SCALE:
+                raise internal("a Scale cannot be changed by a webhook")
+            before = await shown(self._conversions, asked, asked.new, matched.kind, first=True)
             patched = json_patch(before, answer.patch)
+            if patched == before:
+                return False
+            if metadata_of(patched) is None:
+                raise internal("the patch does not leave an object")
+            self._take(asked, await in_version(self._conversions, matched.kind, patched, asked.kind))
         except ApiError as error:
             if matched.hook.fails:
                 raise internal(f'admission webhook "{matched.hook.name}": {error.message}') from None
             return False
-        if patched == before:
-            return False
-        self._take(asked, patched, matched)
         return True
 
-    def _take(self, asked: Admission, patched: Any, matched: Matched) -> None:
+    @staticmethod
+    def _take(asked: Admission, patched: Object) -> None:
         """Make what came back the object: pruned, complete, and still the one that was asked about."""
         new, kind = asked.new, asked.kind
         assert new is not None
-        meta = patched.get("metadata") if isinstance(patched, dict) else None
-        if not isinstance(meta, dict):
-            raise internal(f'admission webhook "{matched.hook.name}": the patch does not leave an object')
-        hidden = {k: new["metadata"][k] for k in (*_hidden(asked), "managedFields") if k in new["metadata"]}
-        meta.pop("managedFields", None)
-        patched["apiVersion"], patched["kind"] = kind.resource.api_version, kind.resource.kind
+        hidden = {k: new["metadata"][k] for k in (*not_given_yet(asked), "managedFields") if k in new["metadata"]}
+        patched["metadata"].pop("managedFields", None)
         kind.schema.prune_unknown(patched)
         patched["metadata"].update(hidden)
         if asked.old is not None:
@@ -198,8 +201,8 @@ class Webhooks:
     async def _ask(self, asked: Admission, matched: Matched, *, mutating: bool) -> Answer | None:
         """Ask one hook about the object as it is now; None when it is not concerned, ApiError when it refuses."""
         hook = matched.hook
-        new = None if asked.new is None else _view(asked.new, matched.kind, asked if mutating else None)
-        old = None if asked.old is None else _view(asked.old, matched.kind, None)
+        new = await shown(self._conversions, asked, asked.new, matched.kind, first=mutating)
+        old = await shown(self._conversions, asked, asked.old, matched.kind)
         request = request_of(asked, matched.kind)
         if not self._wants(matched, asked, request, new, old):
             return None
@@ -218,18 +221,3 @@ class Webhooks:
         if not answer.allowed:
             raise denied(hook.name, answer.status)
         return answer
-
-
-def _view(obj: Object, kind: Kind, creating: Admission | None) -> Object:
-    """Return an object as a webhook sees it: in its version, and before creation without what the server has not given yet."""
-    found = {**obj, "apiVersion": kind.resource.api_version, "kind": kind.resource.kind}
-    hidden = _hidden(creating) if creating is not None else ()
-    if hidden:
-        found["metadata"] = {k: v for k, v in obj["metadata"].items() if k not in hidden}
-    return found
-
-
-def _hidden(asked: Admission) -> tuple[str, ...]:
-    if asked.operation != "CREATE":
-        return ()
-    return ("uid", "creationTimestamp", "name") if asked.generated else ("uid", "creationTimestamp")

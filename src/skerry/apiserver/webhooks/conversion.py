@@ -61,6 +61,11 @@ class Conversions:
         [found] = await self._convert(kind, storage.api_version, [decode(kind.encoding.at(tail, 0))])
         return storage.tail(found)
 
+    async def one(self, kind: Kind, obj: Object, version: str) -> Object:
+        """Return one object of *kind* in another *version* of it."""
+        [found] = await self._convert(kind, version, [obj])
+        return found
+
     def _keep(self, place: _Place, value: bytes) -> None:
         self._kept[place] = value
         self._bytes += len(value)

@@ -53,9 +53,9 @@ def request_of(asked: Admission, kind: Kind) -> dict[str, Any]:
     own = asked.kind.resource
     namespace = asked.name if asked.kind.key == "namespaces" else asked.namespace
     found: dict[str, Any] = {
-        "kind": _kind(kind),
+        "kind": _kind(kind, asked),
         "resource": _resource(kind),
-        "requestKind": _kind(asked.kind),
+        "requestKind": _kind(asked.kind, asked),
         "requestResource": {"group": own.group, "version": own.version, "resource": own.plural},
         "operation": asked.operation,
         "userInfo": user_info(asked.options.user),
@@ -71,7 +71,12 @@ def request_of(asked: Admission, kind: Kind) -> dict[str, Any]:
     return found
 
 
-def _kind(kind: Kind) -> dict[str, str]:
+_SCALE = {"group": "autoscaling", "version": "v1", "kind": "Scale"}
+
+
+def _kind(kind: Kind, asked: Admission) -> dict[str, str]:
+    if asked.subresource == "scale":
+        return _SCALE
     return {"group": kind.resource.group, "version": kind.resource.version, "kind": kind.resource.kind}
 
 
