@@ -117,16 +117,11 @@ def updated(entries: Sequence[Entry], writer: Writer, old: Any, new: Any, type_o
         changed, removed = without(changed, writer.ignored), without(removed, writer.ignored)
     if not changed and not removed:
         return entries if isinstance(entries, list) else list(entries)
-    comparisons = Comparisons(old, new, type_of, {writer.api_version: (changed, removed)})
+    mine = next((e for e in entries if writer.wrote(e, UPDATE)), None)
     found: list[Entry] = []
-    mine: Entry | None = None
-    for entry in entries:
-        if writer.wrote(entry, UPDATE):
-            mine = entry
-            continue
-        left = comparisons.bereft(entry)
-        if left is not None:
-            found.append(left)
+    if mine is None or len(entries) > 1:
+        comparisons = Comparisons(old, new, type_of, {writer.api_version: (changed, removed)})
+        found = [left for e in entries if e is not mine and (left := comparisons.bereft(e)) is not None]
     fields = changed if mine is None else _grown(mine["fieldsV1"], changed, removed)
     if fields:
         time = writer.now if changed or mine is None else mine.get("time")
@@ -134,7 +129,7 @@ def updated(entries: Sequence[Entry], writer: Writer, old: Any, new: Any, type_o
             found.append({**mine, "time": time})
         else:
             found.append(writer.entry(UPDATE, fields, time))
-    return capped(in_time(found))
+    return capped(in_time(found)) if len(found) > 1 else found
 
 
 def _grown(fields: Fields, changed: Fields, removed: Fields) -> Fields:

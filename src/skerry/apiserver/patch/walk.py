@@ -35,6 +35,8 @@ def compare_objects(type_: Type, old: Any, new: Any) -> tuple[Fields, Fields]:
         below = type_.field(key)
         before, after = old.get(key, ABSENT), new.get(key, ABSENT)
         if key == "metadata":
+            if _same_tracked(before, after):
+                continue
             before, after = _tracked(before), _tracked(after)
         if below is None or (before == after and after is not ABSENT and before is not ABSENT):
             continue
@@ -44,6 +46,16 @@ def compare_objects(type_: Type, old: Any, new: Any) -> tuple[Fields, Fields]:
         if gone is not None:
             removed["f:" + key] = gone
     return changed, removed
+
+
+def _same_tracked(old: Any, new: Any) -> bool:
+    """Say whether two metadata differ in nothing that could be owned; makes nothing, since most writes change none of it."""
+    if old.__class__ is not dict or new.__class__ is not dict:
+        return False
+    for key, value in new.items():
+        if key not in UNTRACKED and (key not in old or old[key] != value):
+            return False
+    return all(key in new or key in UNTRACKED for key in old)
 
 
 def _tracked(meta: Any) -> Any:
