@@ -16,6 +16,7 @@ from skerry.apiserver.access.csr import CertificateRequests
 from skerry.apiserver.access.escalation import refusal_of_role
 from skerry.apiserver.access.rbac import RESOURCES, Rbac
 from skerry.apiserver.access.store_facts import StoreFacts
+from skerry.apiserver.aggregation import APISERVICES, Aggregator, admit_service
 from skerry.apiserver.bootstrap import SERVER, bootstrap
 from skerry.apiserver.http.answers import json_answer, text_answer
 from skerry.apiserver.http.discovery import Discovery
@@ -78,6 +79,7 @@ class ApiServer:
         certificate: CertificateUser | None = None,
         token_keys: Path | None = None,
         auditor: Auditor | None = None,
+        front_proxy: Path | None = None,
         now: Callable[[], datetime],
     ) -> None:
         self.store = store
@@ -106,12 +108,15 @@ class ApiServer:
         self.streams = SwitchedStreams()
         self.auditor = auditor or Auditor()
         self.tokens = TokenService(self.registry, self.catalogue, token_keys, tokens)
+        self.aggregator = Aggregator(self.registry, front_proxy)
+        self.chain.validating(APISERVICES, ("CREATE", "UPDATE"), admit_service)
         self.resources = self._resources()
         self.routes = RouteTable([*self._own_routes(), *self.tokens.routes(), *routes])
 
     def _resources(self) -> Resources:
         renderer = Renderer(self.registry)
         resources = Resources(self.registry, self.access, renderer)
+        resources.others = self.aggregator
         self.kinds.add(twin_kind(self.catalogue))
         Subresources(self.registry, self.catalogue).add_to(resources)
         Reviews(self.registry, self.access, self.tokens.authenticator).add_to(resources)
@@ -136,7 +141,18 @@ class ApiServer:
         """Open the store at *path*, its Secrets sealed by *vault*, and make the server ready to answer."""
         indexer = Indexer()
         store = await Store.open(path, index=indexer, vault=vault)
-        server = cls(store, indexer, routes=routes, tokens=tokens, certificate=certificate, token_keys=token_keys, auditor=auditor, now=now)
+        front_proxy = path.parent / "front-proxy"
+        server = cls(
+            store,
+            indexer,
+            routes=routes,
+            tokens=tokens,
+            certificate=certificate,
+            token_keys=token_keys,
+            auditor=auditor,
+            front_proxy=front_proxy,
+            now=now,
+        )
         await server.start()
         return server
 
@@ -148,11 +164,14 @@ class ApiServer:
         self.store.subscribe(gathering.follow)
         self.custom.load()
         self.store.subscribe(self.custom.follow)
+        self.aggregator.load()
+        self.store.subscribe(self.aggregator.follow)
         self._judges.load()
         await bootstrap(self.registry)
         await complete_services(self.registry, self.addresses, SERVER)
         await self.custom.settle_all()
         self._tasks.append(asyncio.create_task(self.custom.run(), name="custom kinds"))
+        self._tasks.append(asyncio.create_task(self.aggregator.run(), name="API services"))
         self._tasks.append(asyncio.create_task(QuotaStatus(self.registry, self.ledger, SERVER).run(), name="quota status"))
         self._tasks.append(asyncio.create_task(self.tokens.run(), name="tokens"))
         self._tasks.append(asyncio.create_task(gathering.run(), name="roles that gather others"))
@@ -196,7 +215,7 @@ class ApiServer:
     def _own_routes(self) -> list[Route]:
         health = [Route(("GET",), p, Access.PUBLIC, self._healthy) for p in ("/healthz", "/livez")]
         health.append(Route(("GET",), "/readyz", Access.PUBLIC, self._ready))
-        discovery, documents = Discovery(self.kinds), OpenApiRoutes(self.registry)
+        discovery, documents = Discovery(self.kinds, self.aggregator), OpenApiRoutes(self.registry, self.aggregator)
         return [
             *health,
             Route(("GET",), "/api", Access.PATH, discovery.core),
@@ -237,5 +256,6 @@ class ApiServer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.http.close()
+        await self.aggregator.close()
         await self._judges.close()
         await self.store.close()

@@ -6,9 +6,11 @@ The aggregated form (v2) carries an ETag: kubectl asks for it at every command a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from skerry.apiserver.aggregation.aggregator import Aggregator, Known
+from skerry.apiserver.aggregation.plan import group_rank
 from skerry.apiserver.http import media
 from skerry.apiserver.http.answers import json_answer, no_such_resource, page_not_found
 from skerry.apiserver.http.message import Request, Response
@@ -24,10 +26,10 @@ _VERSION_ORDER = {"stable": 0, "beta": 1, "alpha": 2}
 class Discovery:
     """Answers /api, /apis and what lies below them that is no resource."""
 
-    def __init__(self, kinds: Kinds) -> None:
-        self._kinds = kinds
+    def __init__(self, kinds: Kinds, others: Aggregator) -> None:
+        self._kinds, self._others = kinds, others
         self._made: dict[object, tuple[bytes, str]] = {}
-        self._at = -1
+        self._at: tuple[int, int] = (-1, -1)
 
     async def core(self, request: Request) -> Response:
         """/api"""
@@ -41,7 +43,8 @@ class Discovery:
         form = media.choose(request.headers.get("accept", ""), also=_AGGREGATED)
         if form.as_:
             return self._aggregated(request, form, core=False)
-        groups = [_group(name, versions) for name, versions in self._kinds.groups().items() if name]
+        groups = [_group(name, preferred(versions)) for name, versions in self._groups(core=False)]
+        groups += [_group(name, list(versions)) for name, versions in self._others.remotes().items() if name not in self._kinds.groups()]
         return json_answer(dumps({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}))
 
     async def below(self, request: Request) -> Response:
@@ -50,16 +53,25 @@ class Discovery:
         groups = self._kinds.groups()
         group = "" if parts[0] == "api" else parts[1]
         version = parts[1] if parts[0] == "api" else parts[2] if len(parts) > 2 else ""
+        if version and self._others.serves(group, version) and version not in groups.get(group, ()):
+            return await self._others.forward(group, version, request)
+        remote = self._others.remotes().get(group) if not version else None
+        if group not in groups and remote is not None:
+            return json_answer(dumps({"kind": "APIGroup", "apiVersion": "v1", **_group(group, list(remote))}))
         if group not in groups:
             return page_not_found()
         if not version:
-            return json_answer(dumps({"kind": "APIGroup", "apiVersion": "v1", **_group(group, groups[group])}))
+            return json_answer(dumps({"kind": "APIGroup", "apiVersion": "v1", **_group(group, preferred(groups[group]))}))
         if version not in groups[group]:
             raise no_such_resource()
         resources = [entry for kind in groups[group][version] for entry in _resources(kind)]
         name = f"{group}/{version}" if group else version
         head = {"kind": "APIResourceList", **({"apiVersion": "v1"} if group else {}), "groupVersion": name}
         return json_answer(dumps({**head, "resources": sorted(resources, key=lambda r: str(r["name"]))}))
+
+    def _groups(self, *, core: bool) -> list[tuple[str, dict[str, list[Kind]]]]:
+        """Return the groups that are served here, in Kubernetes' order of them."""
+        return sorted(((n, v) for n, v in self._kinds.groups().items() if (n == "") is core), key=lambda item: group_rank(item[0]))
 
     def _aggregated(self, request: Request, form: media.Form, *, core: bool) -> Response:
         body, etag = self._document(form.version, core=core)
@@ -75,16 +87,27 @@ class Discovery:
         return Response(200, headers, body)
 
     def _document(self, version: str, *, core: bool) -> tuple[bytes, str]:
-        if self._at != self._kinds.changes:
+        now = (self._kinds.changes, self._others.changes)
+        if self._at != now:
             self._made.clear()
-            self._at = self._kinds.changes
+            self._at = now
         found = self._made.get((version, core))
         if found is None:
-            groups = {n: v for n, v in self._kinds.groups().items() if (n == "") is core}
-            items = [_aggregated_group(name, versions) for name, versions in groups.items()]
+            groups = self._groups(core=core)
+            items = [_aggregated_group(name, versions) for name, versions in groups]
+            local = {name for name, _ in groups}
+            items += [_remote_group(n, v) for n, v in self._others.remotes().items() if not core and n not in local]
             body = dumps({"kind": "APIGroupDiscoveryList", "apiVersion": f"apidiscovery.k8s.io/{version}", "metadata": {}, "items": items})
             found = self._made[version, core] = (body, f'"{hashlib.sha256(body).hexdigest().upper()}"')
         return found
+
+
+def _remote_group(name: str, versions: Mapping[str, Known]) -> dict[str, Any]:
+    found = [
+        {"version": version, "resources": known.resources, "freshness": "Stale" if known.stale else "Current"}
+        for version, known in versions.items()
+    ]
+    return {"metadata": {"name": name, "creationTimestamp": None}, "versions": found}
 
 
 def preferred(versions: Mapping[str, Any]) -> list[str]:
@@ -102,8 +125,8 @@ def _version_rank(version: str) -> tuple[int, int, int, str]:
     return _VERSION_ORDER[stage], -int(major), -int(minor) if minor.isdigit() else 0, version
 
 
-def _group(name: str, versions: Mapping[str, Any]) -> dict[str, Any]:
-    found = [{"groupVersion": f"{name}/{v}", "version": v} for v in preferred(versions)]
+def _group(name: str, versions: Sequence[str]) -> dict[str, Any]:
+    found = [{"groupVersion": f"{name}/{v}", "version": v} for v in versions]
     return {"name": name, "versions": found, "preferredVersion": found[0]}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from skerry.apiserver.aggregation.aggregator import Aggregator
 from skerry.apiserver.http.answers import TEXT_HEADERS, page_not_found
 from skerry.apiserver.http.message import Request, Response
 from skerry.apiserver.http.query import parse
@@ -16,13 +17,18 @@ _FOR_EVER = "public, immutable"
 class OpenApiRoutes:
     """Answers /openapi/v3 and what lies below it."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
+    def __init__(self, registry: Registry, others: Aggregator) -> None:
+        self._registry, self._others = registry, others
         self._made: tuple[int, OpenApi] | None = None
 
     async def index(self, request: Request) -> Response:
         """/openapi/v3"""
-        return Response(200, TEXT_HEADERS, dumps(self._documents().index()))  # JSON under this type: so Kubernetes answers it
+        index = self._documents().index()
+        for group, versions in self._others.remotes().items():
+            for version in (v for v, known in versions.items() if known.available):
+                place = f"apis/{group}/{version}"
+                index["paths"].setdefault(place, {"serverRelativeURL": f"/openapi/v3/{place}"})
+        return Response(200, TEXT_HEADERS, dumps(index))  # JSON under this type: so Kubernetes answers it
 
     async def document(self, request: Request) -> Response:
         """/openapi/v3/apis/GROUP/VERSION: under its hash it never changes, under another one it has moved."""
@@ -30,6 +36,9 @@ class OpenApiRoutes:
         documents = self._documents()
         found = documents.document(place)
         if found is None:
+            group, _, version = place.removeprefix("apis/").partition("/")
+            if self._others.serves(group, version):
+                return await self._others.forward(group, version, request)
             return page_not_found()
         wanted = parse(request.query).get("hash", "")
         if wanted and wanted != found.hash:

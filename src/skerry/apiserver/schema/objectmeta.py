@@ -60,6 +60,7 @@ _NAME_RULES: dict[tuple[str, str], NameRule] = {
     (_RBAC, "ClusterRole"): path_segment_error,
     (_RBAC, "ClusterRoleBinding"): path_segment_error,
     ("flowcontrol.apiserver.k8s.io", "FlowSchema"): path_segment_error,
+    ("apiregistration.k8s.io", "APIService"): path_segment_error,
     ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration"): path_segment_error,
 }
 
