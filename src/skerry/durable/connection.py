@@ -22,6 +22,7 @@ from skerry.durable.rebuild import Rebuild, leftover
 APPLICATION_ID = 0x736B7279  # "skry", in the file's header
 WAL_LIMIT_BYTES = 4 << 20  # what the WAL shrinks to after a checkpoint
 _CACHE_KIB = 512
+_LEAST_BYTES = 512  # the smallest page SQLite knows
 # EXTRA while the switch to WAL still uses a rollback journal: FULL would not sync the folder after deleting it, and a power cut
 # could bring it back to undo the whole file. In WAL mode FULL is enough.
 _WRITER_PRAGMAS = (
@@ -69,10 +70,19 @@ def _opened(path: Path, migrations: Sequence[str], vfs: str | None, rebuild: Reb
             list(db.execute(f"PRAGMA {pragma}"))  # to its end: the switch to WAL commits, and may fail, after its answer
         _require_wal(db)
         db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        if rebuild is not None:
+            _require_length(db, path)
     except BaseException:
         db.close()
         raise
     return db
+
+
+def _require_length(db: apsw.Connection, path: Path) -> None:
+    """Refuse a file that ends before its last page does; SQLite would read zeros there, and of a free page nothing."""
+    size, wanted = path.stat().st_size, _number(db, "page_count") * _number(db, "page_size")
+    if size < wanted or size % _number(db, "page_size"):
+        raise StoreFormatError(f"{path} is damaged (it has {size} bytes of {wanted}): restore a backup")
 
 
 @contextmanager
@@ -155,6 +165,8 @@ def _create(path: Path) -> None:
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except FileExistsError:
+        if 0 < (size := path.stat().st_size) < _LEAST_BYTES:  # SQLite would take it for an empty one
+            raise StoreFormatError(f"{path} is damaged (it was cut off after {size} bytes): restore a backup") from None
         return
     failpoints.reach("durable.file_created")
     sync_folder(path.parent)

@@ -95,6 +95,21 @@ async def test_a_flipped_bit_in_any_page_is_found_and_never_served(tmp_path: Pat
     assert by["scrub"] > 0  # free pages: nothing else reads them
 
 
+async def test_a_file_that_was_cut_off_is_refused_wherever_it_ends(tmp_path: Path, seed: int) -> None:
+    held = await a_file(tmp_path)
+    path, rng = tmp_path / "hub.sqlite", random.Random(seed)
+    whole = path.read_bytes()
+    lengths = [1, 16, 99, 100, 511, 512, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE, len(whole) - PAGE, len(whole) - 1]
+
+    for length in lengths + [rng.randrange(1, len(whole)) for _ in range(20)]:
+        path.write_bytes(whole[:length])
+
+        assert await found_by(tmp_path, held) == "start", f"SKERRY_SEED={seed}: {length} of {len(whole)} bytes"
+
+        for left in tmp_path.glob("hub.sqlite-*"):
+            left.unlink()
+
+
 async def test_a_bit_that_flips_while_the_store_is_open_is_named_by_the_scrub_and_not_served(tmp_path: Path) -> None:
     await a_file(tmp_path)
     store = await opened(tmp_path)
