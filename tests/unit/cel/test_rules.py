@@ -112,6 +112,12 @@ def test_what_did_not_change_is_not_judged_again() -> None:
     assert len(said(schema, {"spec": {"a": -1, "b": 2}}, {"spec": {"a": 0, "b": 1}})) == 1
 
 
+def test_a_stored_rule_that_cannot_be_compiled_lets_nothing_pass() -> None:
+    [text] = said(obj(a=ruled(INTEGER, rule("self.frobnicate() > 0"))), {"a": 1})
+
+    assert text.startswith("a: Invalid value: \"integer\": rule compile error: ERROR: <input>:1:16: undeclared reference to 'frobnicate'")
+
+
 def test_a_null_is_not_judged() -> None:
     assert said(obj(a=ruled({**STRING, "nullable": True}, rule("self == 'x'"))), {"a": None}) == []
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from skerry.apiserver.cel.conversion import Convert, converter
 from skerry.apiserver.cel.declarations import Declaration, declare, escape, is_resource
-from skerry.apiserver.cel.errors import CostError, EvaluationError
+from skerry.apiserver.cel.errors import CelSyntaxError, CostError, EvaluationError
 from skerry.apiserver.cel.evaluate import PER_CALL
 from skerry.apiserver.cel.paths import Path, dotted, field_path
 from skerry.apiserver.cel.program import CelProgram
@@ -32,12 +32,16 @@ _Schema = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule, compiled. `path` is the field that it blames, below the value that it is about."""
+    """One rule, compiled. `path` is the field that it blames, below the value that it is about.
+
+    `broken` says why a rule that was stored cannot be compiled (by another version of the hub it could): nothing passes it.
+    """
 
     source: Mapping[str, Any]
-    program: CelProgram
+    program: CelProgram | None
     message: CelProgram | None
     path: Path
+    broken: str = ""
 
     @property
     def text(self) -> str:
@@ -45,7 +49,7 @@ class Rule:
 
     @property
     def looks_back(self) -> bool:
-        return OLD in self.program.uses
+        return self.program is not None and OLD in self.program.uses
 
     @property
     def optional(self) -> bool:
@@ -74,7 +78,7 @@ def variables(of: Declaration, rule: Mapping[str, Any]) -> dict[str, Declaration
 
 
 def compile_rules(schema: _Schema) -> RuleNode | None:
-    """Return the rules of the schema of a whole object; a rule that does not compile raises CelSyntaxError."""
+    """Return the rules of the schema of a whole object, None when there are none."""
     return _compile(schema, declare(schema, root=True), root=True)
 
 
@@ -101,8 +105,12 @@ def _compile(schema: _Schema, of: Declaration | None, *, root: bool = False) -> 
 
 def _rule(source: Mapping[str, Any], of: Declaration) -> Rule:
     types = {name: d.type for name, d in variables(of, source).items()}
-    message = CelProgram(source["messageExpression"], types) if source.get("messageExpression") else None
-    return Rule(source, CelProgram(source["rule"], types), message, field_path(source.get("fieldPath") or ""))
+    path = field_path(source.get("fieldPath") or "")
+    try:
+        message = CelProgram(source["messageExpression"], types) if source.get("messageExpression") else None
+        return Rule(source, CelProgram(source["rule"], types), message, path)
+    except CelSyntaxError as error:
+        return Rule(source, None, None, path, str(error))
 
 
 def check_rules(node: RuleNode, obj: Object, old: Object | None, *, budget: int = BUDGET) -> list[Cause]:
@@ -155,6 +163,9 @@ class _Walk:
         here = convert(value)
         before = convert(old) if old is not None else None
         for rule in node.rules:
+            if rule.program is None:
+                self._complain(path, node, f"rule compile error: {rule.broken}")
+                continue
             names = {SELF: here}
             if rule.looks_back:
                 if old is None and not rule.optional:
@@ -165,6 +176,7 @@ class _Walk:
             self._judge(node, rule, path, names)
 
     def _judge(self, node: RuleNode, rule: Rule, path: Path, names: dict[str, Any]) -> None:
+        assert rule.program is not None
         try:
             holds = self._evaluate(rule.program, names)
         except EvaluationError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ from skerry.apiserver.webhooks.variables import CONDITION_TYPES
 from skerry.model.errors import Cause, invalid_value, required
 from skerry.model.objects import Object
 from skerry.model.selectors import SelectorError
+
+log = logging.getLogger(__name__)
 
 MUTATING, VALIDATING = f"mutatingwebhookconfigurations.{LATER}", f"validatingwebhookconfigurations.{LATER}"
 MAX_CONDITIONS = 64
@@ -45,7 +48,7 @@ class Hook:
 
 
 def hooks_of(configuration: Object) -> list[Hook]:
-    """Return the webhooks of a stored configuration; one whose conditions cannot be compiled is left without them."""
+    """Return the webhooks of a stored configuration; one whose conditions cannot be compiled (any more) is left without them."""
     return [_hook(configuration["metadata"]["name"], source) for source in configuration.get("webhooks") or ()]
 
 
@@ -54,13 +57,18 @@ def _hook(configuration: str, source: Mapping[str, Any]) -> Hook:
         selectors = Selectors.of(source)
     except SelectorError:
         selectors = Selectors(None, None)
+    try:
+        conditions = conditions_of(source.get("matchConditions"))
+    except CelSyntaxError as error:
+        log.error("webhook is asked without its conditions", extra={"webhook": source["name"], "cause": str(error)})
+        conditions = ()
     return Hook(
         configuration=configuration,
         name=source["name"],
         client=source.get("clientConfig") or {},
         rules=source.get("rules") or (),
         selectors=selectors,
-        conditions=conditions_of(source.get("matchConditions")),
+        conditions=conditions,
         exact=source.get("matchPolicy") == "Exact",
         fails=source.get("failurePolicy") != "Ignore",
         timeout_s=float(min(30, max(1, source.get("timeoutSeconds") or 10))),
