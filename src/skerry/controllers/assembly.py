@@ -79,6 +79,7 @@ def start_all(api: ClusterApi, settings: Settings, now: Callable[[], datetime]) 
 
 def _workloads(api: ClusterApi, informers: Informers, settings: Settings, now: Callable[[], datetime]) -> dict[str, Run]:
     from skerry.controllers.cluster import cluster_runs
+    from skerry.controllers.volumes.placing import VolumePlacer
     from skerry.controllers.workloads.autoscalers import Autoscalers
     from skerry.controllers.workloads.daemonset import DaemonSets
     from skerry.controllers.workloads.deployment import Deployments
@@ -105,7 +106,7 @@ def _workloads(api: ClusterApi, informers: Informers, settings: Settings, now: C
         "cronjobs": CronJobs(api, informers, now).controller.run,
         "job-expiry": JobExpiry(api, informers, now).controller.run,
         "replicasets": ReplicaSets(api, informers, now).controller.run,
-        "scheduler": Scheduler(api, informers, now).controller.run,
+        "scheduler": Scheduler(api, informers, now, VolumePlacer(api, informers)).controller.run,
         **cluster_runs(api, informers, now),
         "garbage": GarbageCollector(api).run,
         "namespaces": NamespacePurge(api, informers, now).controller.run,

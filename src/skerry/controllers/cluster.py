@@ -17,9 +17,11 @@ def cluster_runs(api: Api, informers: Informers, now: Callable[[], datetime]) ->
     from skerry.controllers.disruption.budgets import Budgets
     from skerry.controllers.evictions.evictions import Evictions
     from skerry.controllers.network.endpoints import Endpoints
+    from skerry.controllers.volumes.binder import VolumeBinder
 
     return {
         "endpoints": Endpoints(api, informers).controller.run,
         "disruption": Budgets(api, informers, now).controller.run,
         "evictions": Evictions(api, informers, now).run,
+        "volumes": VolumeBinder(api, informers, now).controller.run,
     }

@@ -309,6 +309,8 @@ class FakeApi:
             raise conflict("pods", "", name, f'pod {name} is already assigned to node "{old["spec"]["nodeName"]}"')
         new = _copy(old)
         new.setdefault("spec", {})["nodeName"] = node
+        if metadata(binding).get("annotations"):
+            new["metadata"]["annotations"] = {**(metadata(new).get("annotations") or {}), **metadata(binding)["annotations"]}
         self._store(known.PODS, new)
         return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 

@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from skerry.model.objects import Object
+from skerry.model.volumes import LOCAL_PATHS
 from skerry.node.pods.contents import File, volume_files
 from skerry.node.pods.env import ConfigError, Kind, NodeFacts
 from skerry.node.pods.volumes import VolumeRoom, allowed_host_path, mounts_of, write_files
@@ -191,3 +193,19 @@ def test_a_host_path_is_opened_without_following_what_was_put_there_since(tmp_pa
 
     assert (whole.source, whole.inside) == ("/", str(shared / "x").lstrip("/"))
     assert (part.source, part.inside) == ("/", str(shared / "x" / "below").lstrip("/"))
+
+
+def test_a_claim_is_the_folder_that_the_hub_told_where_the_node_allows_it(tmp_path: Path) -> None:
+    data = tmp_path.resolve() / "data"
+    data.mkdir()
+    pod = a_pod({"name": "v", "persistentVolumeClaim": {"claimName": "c"}})
+    pod["metadata"] = {**pod["metadata"], "annotations": {LOCAL_PATHS: msgspec.json.encode({"c": str(data)}).decode()}}
+
+    found = VolumeRoom(tmp_path / "pods", None, [str(data)]).prepare(pod, (1, 1), NODE, lookup)
+
+    assert found == {"v": data}
+    with pytest.raises(RefusedError, match="is not allowed on this node"):
+        VolumeRoom(tmp_path / "pods", None, []).prepare(pod, (1, 1), NODE, lookup)
+    pod["metadata"]["annotations"] = {LOCAL_PATHS: "[]"}
+    with pytest.raises(RefusedError, match="persistentVolumeClaim 'c' is not bound to a local or hostPath volume"):
+        VolumeRoom(tmp_path / "pods", None, [str(data)]).prepare(pod, (1, 1), NODE, lookup)

@@ -42,7 +42,11 @@ async def bind(registry: Registry, namespace: str, binding: Object, options: Wri
         now = registry.now()
         status = {**(pod.get("status") or {}), "conditions": with_condition(conditions, "PodScheduled", True, reason="", now=now)}
         status["conditions"] = [_bare(c) if c["type"] == "PodScheduled" else c for c in status["conditions"]]
-        return {**pod, "spec": {**pod["spec"], "nodeName": node}, "status": status}
+        found = {**pod, "spec": {**pod["spec"], "nodeName": node}, "status": status}
+        notes = dig(binding, "metadata", "annotations")
+        if notes:  # what the scheduler tells the node
+            found["metadata"] = {**pod["metadata"], "annotations": {**(pod["metadata"].get("annotations") or {}), **notes}}
+        return found
 
     await apply(registry, Change(pod_kind(registry), namespace, name, bound, "binding", Ownership.KEPT), options)
 

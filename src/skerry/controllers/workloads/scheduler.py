@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Protocol
 
 from skerry.controllers.informers import BY_NODE, Informers
 from skerry.controllers.recorder import Recorder
@@ -26,12 +27,20 @@ MAX_NODES_FOR_VICTIMS = 100
 PREEMPTION = "PreemptionByScheduler"
 
 
+class VolumeRules(Protocol):
+    """What the scheduler asks about volumes."""
+
+    def subscribe(self, changed: Callable[[], None]) -> None: ...
+
+    def obstacles(self, pod: Object) -> Volumes | str | None: ...
+
+    async def keep(self, pod: Object, node: str) -> dict[str, str]: ...
+
+
 class Scheduler:
     """The scheduler for `spec.schedulerName: default-scheduler`."""
 
-    def __init__(
-        self, api: Api, informers: Informers, now: Callable[[], datetime], volumes: Callable[[Object], Volumes | str | None] | None = None
-    ) -> None:
+    def __init__(self, api: Api, informers: Informers, now: Callable[[], datetime], volumes: VolumeRules | None = None) -> None:
         self._api, self._now = api, now
         self._pods, self._nodes, self._classes = (informers.of(r) for r in (PODS, NODES, RUNTIMECLASSES))
         self._budgets = informers.of(PODDISRUPTIONBUDGETS)
@@ -48,6 +57,8 @@ class Scheduler:
         self._pods.subscribe(self._on_pod)
         self._nodes.subscribe(self._on_node)
         self._classes.subscribe(self._on_class)
+        if volumes is not None:
+            volumes.subscribe(self._look_at_those_with_volumes)
 
     def _on_pod(self, change: Change) -> None:
         node = dig(change.object, "spec", "nodeName", default="")
@@ -91,6 +102,11 @@ class Scheduler:
             if _is_ours(pod):
                 self._want(pod)
 
+    def _look_at_those_with_volumes(self) -> None:
+        for pod in self._pods.indexed(BY_NODE, ""):
+            if dig(pod, "spec", "volumes") and _is_ours(pod):
+                self._want(pod)
+
     async def reconcile(self, turn: Name) -> float | None:
         name = self._waiting.pop() or turn
         try:
@@ -122,7 +138,7 @@ class Scheduler:
         runtime_class = self._classes.get("", wanted) if wanted else None
         if wanted and runtime_class is None:
             return Unschedulable(f"no node offers runtime class {wanted}: there is no RuntimeClass of that name")
-        volumes = self._volumes(pod) if self._volumes is not None and dig(pod, "spec", "volumes") else None
+        volumes = self._volumes.obstacles(pod) if self._volumes is not None and dig(pod, "spec", "volumes") else None
         states = self._seen_by(pod)
         if isinstance(volumes, str):
             return Unschedulable(f"0/{len(states)} nodes are available: {volumes}.")
@@ -153,7 +169,10 @@ class Scheduler:
 
     async def _bind(self, pod: Object, node: str) -> None:
         namespace, name = name_of(pod)
-        meta = {"namespace": namespace, "name": name, "uid": uid_of(pod)}
+        meta: Object = {"namespace": namespace, "name": name, "uid": uid_of(pod)}
+        notes = await self._volumes.keep(pod, node) if self._volumes is not None else {}
+        if notes:
+            meta["annotations"] = notes
         binding = {"apiVersion": "v1", "kind": "Binding", "metadata": meta, "target": {"apiVersion": "v1", "kind": "Node", "name": node}}
         self._assume(pod, node)
         self._nominated.pop(uid_of(pod), None)

@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from skerry.model.names import dns_label_error
-from skerry.model.objects import Object, uid_of
+from skerry.model.objects import Object, annotations_of, uid_of
+from skerry.model.volumes import LOCAL_PATHS
 from skerry.node.pods.contents import CONFIG_VOLUMES, Files, check_relative, volume_files
 from skerry.node.pods.env import Lookup, NodeFacts, expand
 from skerry.node.pods.tokens import TokenSource, no_tokens
@@ -24,6 +27,7 @@ from skerry.node.trees import remove_tree
 
 _DATA = "..data"
 _MEMORY_FOLDERS = ("/run/skerry", "/dev/shm")  # noqa: S108  # each checked to be RAM and ours
+ON_THE_HOST = ("hostPath", "persistentVolumeClaim")
 _HOST_PATH_TYPES = {"": "any", "Directory": "directory", "DirectoryOrCreate": "directory", "File": "file", "FileOrCreate": "file"}
 
 
@@ -58,6 +62,9 @@ class VolumeRoom:
             raise RefusedError("CreateContainerConfigError", f"volume {name!r}: {wrong}")
         if volume.get("hostPath"):
             return allowed_host_path(volume["hostPath"], self.host_paths)
+        if volume.get("persistentVolumeClaim"):
+            path = local_path(volume["persistentVolumeClaim"]["claimName"], pod)
+            return allowed_host_path({"path": path, "type": "Directory"}, self.host_paths)
         if any(volume.get(k) for k in CONFIG_VOLUMES):
             folder = self.folder(uid_of(pod), name, in_memory=_is_secret(volume))
             write_files(folder, volume_files(volume, pod, *known), owner)
@@ -105,10 +112,29 @@ def mounts_of(container: Mapping[str, Any], pod: Object, volumes: Mapping[str, P
                 source, inside = (source / inside).resolve(), ""
             elif "emptyDir" in kinds[name] and not (source / inside).exists():
                 _make_inside(source, inside)
-        if kinds[name].get("hostPath"):  # judged a moment ago; whoever may write there may have put a link in its place since
+        if any(kinds[name].get(k) for k in ON_THE_HOST):  # judged a moment ago; a link may have been put in its place since
             source, inside = Path("/"), "/".join(p for p in (str(source).lstrip("/"), inside) if p)
-        found.append(Mount(str(source), os.path.normpath(target), read_only=bool(mount.get("readOnly")) or config, inside=inside))
+        read_only = bool(mount.get("readOnly")) or config or _is_read_only(kinds[name])
+        found.append(Mount(str(source), os.path.normpath(target), read_only=read_only, inside=inside))
     return tuple(found)
+
+
+def local_path(claim: str, pod: Object) -> str:
+    """Return where the claim's volume is on this node, as the hub told with the Pod; raises RefusedError when it did not."""
+    try:
+        told = msgspec.json.decode(annotations_of(pod).get(LOCAL_PATHS) or "{}")
+    except msgspec.DecodeError:
+        told = {}
+    path = told.get(claim) if isinstance(told, dict) else None
+    if not isinstance(path, str) or not path:
+        raise RefusedError(
+            "FailedMount", f"persistentVolumeClaim {claim!r} is not bound to a local or hostPath volume, the only ones supported"
+        )
+    return path
+
+
+def _is_read_only(volume: Mapping[str, Any]) -> bool:
+    return bool((volume.get("persistentVolumeClaim") or {}).get("readOnly"))
 
 
 def _make_inside(folder: Path, inside: str) -> None:
