@@ -53,9 +53,8 @@ class Stage:
             raise RuntimeError(f"the server did not start: {self.log()}")
 
     async def ended(self) -> int:
-        """Wait for the end of this life and return the process's code."""
-        assert self.process is not None
-        code = await self.process.wait()
+        """Wait for the end of this life and return the process's code; 0 when there was none."""
+        code = 0 if self.process is None else await self.process.wait()
         self.up.clear()
         return code
 

@@ -68,8 +68,8 @@ def run_all(plans: Sequence[Plan], folder: Path, *, together: int) -> list[Histo
 
 async def _run(plan: Plan, folder: Path) -> History:
     stage = Stage(folder, held=plan.held, fault=plan.fault)
-    await stage.start()
     try:
+        await stage.start()
         history = History(held=plan.held)
         keys = [Key(r, n, name) for r in RESOURCES for n in NAMESPACES for name in NAMES]
         trial = Trial(stage, history, keys, plan.operations)
