@@ -12,6 +12,7 @@ from skerry.apiserver.registry import patch as _patch
 from skerry.apiserver.registry import read as _read
 from skerry.apiserver.registry import update as _update
 from skerry.apiserver.registry import watch as _watch
+from skerry.apiserver.registry.applying import apply_configuration
 from skerry.apiserver.registry.encoding import decode, dumps
 from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.options import ListOptions, WriteOptions
@@ -103,6 +104,17 @@ class LocalApi:
         transform = _patch.transform(kind, _MEDIA[form], dumps(patch), options)
         change = _update.Change(kind, _place(kind, namespace), name, transform, subresource)
         return _object(await _update.apply(self._registry, change, options))
+
+    async def apply(self, resource: Resource, obj: Object, *, manager: str, force: bool = False, subresource: str = "") -> Object:
+        """Apply *obj* as *manager*: it owns what *obj* says, and what it said before and says no more goes."""
+        kind = self._kind(resource)
+        options = self._write()
+        options.manager = manager
+        config: Object = {**obj, "apiVersion": kind.resource.api_version, "kind": kind.resource.kind, "metadata": {**metadata(obj)}}
+        namespace, name = name_of(obj)
+        place = _place(kind, namespace)
+        _, value = await apply_configuration(self._registry, kind, place, name, config, options, subresource=subresource, force=force)
+        return _object(value)
 
     async def delete(
         self,

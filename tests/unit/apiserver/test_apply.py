@@ -6,6 +6,10 @@ from typing import Any
 
 import pytest
 
+from skerry.apiserver.http.message import User
+from skerry.apiserver.local import LocalApi
+from skerry.apiserver.server import ApiServer
+from skerry.model.resources import CONFIGMAPS as CONFIG_MAPS
 from tests.unit.apiserver.asking import CONFIGMAPS, MERGE, Asker, configmap
 from tests.unit.apiserver.test_crds import crd, until
 
@@ -243,3 +247,34 @@ async def test_lists_and_tables_show_who_manages(ask: Asker) -> None:
 
     assert any(entries(o) == [("one", "Update", "")] for o in plain["items"])
     assert any(entries(row["object"]) == [("one", "Update", "")] for row in table["rows"])
+
+
+async def test_who_may_only_patch_does_not_create_by_applying(ask: Asker) -> None:
+    rules = [{"apiGroups": ["", "rbac.authorization.k8s.io"], "resources": ["configmaps", "roles"], "verbs": ["get", "patch", "update"]}]
+    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "patcher"}, "rules": rules}
+    ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "patcher"}
+    binding = {**role, "kind": "ClusterRoleBinding", "roleRef": ref, "subjects": [{"kind": "User", "name": "p"}]}
+    del binding["rules"]
+    await ask("POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles", role)
+    await ask("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding)
+    patcher = ask.as_user(User("p", ("system:authenticated",)))
+    roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles"
+
+    refused, answer = await patcher("PATCH", f"{CONFIGMAPS}/a?fieldManager=m", configmap("a", x="1"), content_type=APPLY)
+    put, _ = await patcher("PUT", f"{roles}/r", {**role, "kind": "Role", "metadata": {"name": "r"}, "rules": []})
+    await ask("POST", CONFIGMAPS, configmap("a"))
+    allowed, _ = await patcher("PATCH", f"{CONFIGMAPS}/a?fieldManager=m", configmap("a", x="1"), content_type=APPLY)
+
+    assert (refused, put, allowed) == (403, 403, 200)
+    assert 'cannot create resource "configmaps" in API group ""' in answer["message"]
+
+
+async def test_a_controller_applies_without_http(ask: Asker, server: ApiServer) -> None:
+    api = LocalApi(server.registry)
+    wanted = {"metadata": {"name": "a", "namespace": "default"}, "data": {"x": "1"}}
+
+    made = await api.apply(CONFIG_MAPS, wanted, manager="controller")
+    again = await api.apply(CONFIG_MAPS, wanted, manager="controller")
+
+    assert entries(made) == [("controller", "Apply", "")]
+    assert again == made

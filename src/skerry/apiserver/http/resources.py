@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from skerry.apiserver.access.attributes import Attributes
@@ -165,7 +166,7 @@ class Resources:
             return handler
         if verb not in sub.verbs:
             raise no_such_method()
-        if name in ("status", "finalize", "approval"):
+        if name in ("status", "finalize", "approval", "ephemeralcontainers"):
             return self._verbs[verb]
         return self._subresources.get(("*", name), self._refuse)
 
@@ -198,6 +199,7 @@ class Resources:
 
     async def _update(self, call: Call) -> Response:
         options = options_of(call, "UpdateOptions")
+        options.creating = partial(self._require_create, call)
         obj = read_object(call.kind, call.request, options)
         change = _update.Change(
             call.kind, call.target.namespace, call.target.name, lambda _: obj, call.target.subresource, Ownership.REPLACED
@@ -217,6 +219,7 @@ class Resources:
 
     async def _apply(self, call: Call) -> Response:
         options = options_of(call, "PatchOptions", applies=True)
+        options.creating = partial(self._require_create, call)
         force = flag(call.query, "force")
         config = read_configuration(call.request, options)
         target = call.target
@@ -232,6 +235,14 @@ class Resources:
             size=len(call.request.body),
         )
         return self._renderer.object(call, value, status, options.warnings)
+
+    def _require_create(self, call: Call) -> None:
+        """Return when the user may create what it changes; ApiError 403 otherwise."""
+        target = call.target
+        where = target.namespace or _of_itself(target)
+        self._authoriser.require(
+            Attributes(call.request.user, "create", target.group, target.plural, target.subresource, where, target.name)
+        )
 
     async def _delete(self, call: Call) -> Response:
         options = options_of(call, "DeleteOptions")

@@ -103,6 +103,8 @@ class _Applying:
 
     async def create(self, namespace: str, name: str) -> bytes:
         meta, resource = self._config["metadata"], self._kind.resource
+        if self._options.creating is not None:
+            self._options.creating()
         if meta.get("uid"):
             why = f"uid mismatch: the provided object specified uid {meta['uid']}, and no existing object was found"
             raise conflict(resource.plural, resource.group, name, why)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -28,6 +29,8 @@ class WriteOptions:
     """The User-Agent, for whoever names no manager."""
     warnings: list[str] = field(default_factory=list)
     internal: bool = False
+    creating: Callable[[], None] | None = None
+    """Refuses, with ApiError 403, a PUT or an apply that would create, where the user may only change what is there."""
 
 
 @dataclass(frozen=True, slots=True)

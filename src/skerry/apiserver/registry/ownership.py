@@ -18,6 +18,8 @@ from skerry.model.objects import Object
 
 INTERNAL = "skerry"
 """The manager of what the server and its controllers write themselves."""
+NODE = "skerry-node"
+"""The manager of what nodes write through their own connection."""
 
 
 class Ownership(Enum):
@@ -55,7 +57,7 @@ def manager_of(agent: str) -> str:
 
 def writer_of(registry: Registry, kind: Kind, options: WriteOptions, subresource: str = "") -> Writer:
     """Return who writes."""
-    manager = options.manager or (INTERNAL if options.internal else manager_of(options.agent))
+    manager = options.manager or (INTERNAL if options.internal else manager_of(options.agent)) or (NODE if options.user.node else "")
     return Writer(manager, kind.resource.api_version, registry.timestamp(), subresource, _wiped(kind, subresource))
 
 

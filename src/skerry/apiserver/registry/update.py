@@ -58,6 +58,8 @@ async def replace(registry: Registry, change: Change, obj: Object, options: Writ
     stored = registry.store.get(Key(kind.key, change.namespace, change.name))
     if stored is None and kind.create_on_update and not change.subresource and not obj["metadata"].get("uid"):
         obj["metadata"].pop("resourceVersion", None)
+        if options.creating is not None:
+            options.creating()
         return 201, await create(registry, kind, change.namespace, obj, options, name=change.name)
     if kind.custom and not obj["metadata"].get("resourceVersion"):
         registry.find(kind, change.namespace, change.name)
