@@ -127,7 +127,7 @@ class Registry:
     async def kept(self, kind: Kind, tail: bytes) -> Callable[[int], bytes]:
         """Return what the store calls for an object of *kind*, in the version in which it is stored."""
         storage = self.stored_as(kind)
-        if kind.conversion is not None and storage is not kind.encoding and self.conversions is not None:
+        if isinstance(storage, Encoding) and kind.conversion is not None and storage is not kind.encoding and self.conversions is not None:
             tail = await self.conversions.stored(kind, storage, tail)
         return storage.later(tail)
 
