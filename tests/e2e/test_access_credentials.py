@@ -37,11 +37,12 @@ AT_ONCE = 16
 # ---------------------------------------------------------------- the policy, by hand
 
 DISCOVERY = {("GET", p) for p in ("/api", "/api/any", "/apis", "/apis/any", "/openapi/v2", "/openapi/v3", "/openapi/v3/any", "/version")}
-PUBLIC = {("GET", p) for p in ("/healthz", "/livez", "/readyz")}
+PUBLIC = {("GET", p + below) for p in ("/healthz", "/livez", "/readyz") for below in ("", "/any")}
 OF_ACCOUNTS = {("GET", p) for p in ("/openid/v1/jwks", "/.well-known/openid-configuration")}
 MASTERS_ONLY = {
     ("POST", "/apis"),
     ("GET", "/"),
+    ("GET", "/metrics"),
     ("POST", "/skerry/login-codes"),
     ("GET", "/skerry/events"),
     *((m, p) for m in ("GET", "POST") for p in ("/skerry/keys", "/skerry/scrub")),

@@ -79,6 +79,7 @@ class ApiServer:
         certificate: CertificateUser | None = None,
         token_keys: Path | None = None,
         auditor: Auditor | None = None,
+        trusts: Callable[[str], bool] | None = None,
         front_proxy: Path | None = None,
         now: Callable[[], datetime],
     ) -> None:
@@ -107,7 +108,7 @@ class ApiServer:
         CertificateRequests(self.access).add_to(self.chain)
         self.streams = SwitchedStreams()
         self.auditor = auditor or Auditor()
-        self.tokens = TokenService(self.registry, self.catalogue, token_keys, tokens)
+        self.tokens = TokenService(self.registry, self.catalogue, token_keys, tokens, trusts)
         self.aggregator = Aggregator(self.registry, front_proxy)
         self.chain.validating(APISERVICES, ("CREATE", "UPDATE"), admit_service)
         self.resources = self._resources()
@@ -136,6 +137,7 @@ class ApiServer:
         token_keys: Path | None = None,
         vault: Vault | None = None,
         auditor: Auditor | None = None,
+        trusts: Callable[[str], bool] | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> ApiServer:
         """Open the store at *path*, its Secrets sealed by *vault*, and make the server ready to answer."""
@@ -150,6 +152,7 @@ class ApiServer:
             certificate=certificate,
             token_keys=token_keys,
             auditor=auditor,
+            trusts=trusts,
             front_proxy=front_proxy,
             now=now,
         )

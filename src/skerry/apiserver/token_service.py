@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from skerry.apiserver.access.store_facts import StoreFacts
@@ -21,13 +22,15 @@ from skerry.apiserver.schema import Catalogue
 class TokenService:
     """Without a file of keys there are no ServiceAccount tokens, and asking for one is refused by name."""
 
-    def __init__(self, registry: Registry, catalogue: Catalogue, keys: Path | None, others: Others | None) -> None:
+    def __init__(
+        self, registry: Registry, catalogue: Catalogue, keys: Path | None, others: Others | None, trusts: Callable[[str], bool] | None
+    ) -> None:
         self._registry, self._catalogue = registry, catalogue
         self._keys = TokenKeys(keys, time.monotonic) if keys is not None else None
         self._facts = StoreFacts(registry.store)
         self._filler = SecretFiller(registry.store, LocalApi(registry), self._keys) if self._keys else None
         self.issuer = TokenIssuer(self._keys, self._facts.get, registry.now) if self._keys else None
-        self.authenticator = Tokens(self._facts, self._keys, now=registry.now, others=others)
+        self.authenticator = Tokens(self._facts, self._keys, now=registry.now, others=others, trusts=trusts)
 
     def add_to(self, resources: Resources) -> None:
         """Serve `serviceaccounts/token`."""

@@ -169,6 +169,7 @@ class Hub:
             certificate=lambda ssl_object: user_by_certificate(self.roster, ssl_object),
             token_keys=self.pki.token_keys,
             auditor=self._open_audit(),
+            trusts=self.roster.trusts,
         )
         self._closers.append(self.server.close)
         data_folder.remember_store(data, self.server.store.identity)

@@ -30,6 +30,7 @@ class Roster:
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
         self._by_key: dict[str, dict[str, Entry]] = {}
+        self._trusted: frozenset[str] | None = None
 
     def put(self, enrollment: Mapping[str, Any]) -> None:
         """Take note of an Enrollment as it is now."""
@@ -38,12 +39,14 @@ class Roster:
         node, key_hash = dig(enrollment, "spec", "nodeName", default=""), dig(enrollment, "spec", "keyHash", default="")
         entry = Entry(name, str(node), str(key_hash), str(dig(enrollment, "spec", "decision", default=PENDING)))
         self._entries[name] = entry
+        self._trusted = None
         self._by_key.setdefault(entry.key_hash, {})[name] = entry
 
     def remove(self, name: str) -> None:
         """Forget an Enrollment that was deleted: its key may no longer connect."""
         entry = self._entries.pop(name, None)
         if entry is not None:
+            self._trusted = None
             of_key = self._by_key[entry.key_hash]
             of_key.pop(name, None)
             if not of_key:
@@ -51,6 +54,7 @@ class Roster:
 
     def clear(self) -> None:
         self._entries.clear()
+        self._trusted = None
         self._by_key.clear()
 
     def node_of(self, key_hash: str) -> str | None:
@@ -59,6 +63,12 @@ class Roster:
         if any(e.decision == DENIED for e in of_key.values()):
             return None
         return next((of_key[n].node for n in sorted(of_key) if of_key[n].decision == APPROVED), None)
+
+    def trusts(self, node: str) -> bool:
+        """Whether any key may connect as *node*: what its Pods show is believed only then. Asked with every token, so remembered."""
+        if self._trusted is None:
+            self._trusted = frozenset(e.node for e in self._entries.values() if e.decision == APPROVED and not self.denied(e.key_hash))
+        return node in self._trusted
 
     def denied(self, key_hash: str) -> bool:
         """Whether somebody denied this key."""

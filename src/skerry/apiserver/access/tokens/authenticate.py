@@ -52,9 +52,18 @@ class _Known:
 class Tokens:
     """Every kind of bearer token: ServiceAccounts' (with *keys*), bootstrap tokens, and those of *others*."""
 
-    def __init__(self, objects: Objects, keys: TokenKeys | None, *, now: Callable[[], datetime], others: Others | None = None) -> None:
+    def __init__(
+        self,
+        objects: Objects,
+        keys: TokenKeys | None,
+        *,
+        now: Callable[[], datetime],
+        others: Others | None = None,
+        trusts: Callable[[str], bool] | None = None,
+    ) -> None:
         self.keys = keys
         self._objects, self._now, self._others = objects, now, others
+        self._trusts = trusts
         self._known: dict[bytes, _Known] = {}
 
     def user_of(self, token: str) -> User | None:
@@ -111,6 +120,8 @@ class Tokens:
         now = self._now().timestamp()
         if not known.bound.not_before - LEEWAY_S <= now < known.bound.expires + LEEWAY_S:
             return False
+        if known.bound.node and self._trusts is not None and not self._trusts(known.bound.node):
+            return False  # a token in the hands of whoever has a denied node's disk
         return all(self._still(known, i, bond, now) for i, bond in enumerate(known.bound.bonds))
 
     def _still(self, known: _Known, i: int, bond: Bond, now: float) -> bool:

@@ -42,6 +42,8 @@ class Bound:
     not_before: float
     expires: float
     bonds: tuple[Bond, ...]
+    node: str = ""
+    """The node that holds it: that of its Pod, or the one that it is bound to."""
 
 
 def build(
@@ -104,6 +106,7 @@ def _read(claims: Mapping[str, Any]) -> Bound:
         not_before=float(claims["nbf"]),
         expires=float(claims["exp"]),
         bonds=tuple(bonds),
+        node=_reference(own["node"])[0] if "node" in own else "",
     )
 
 
