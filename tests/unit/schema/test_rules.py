@@ -361,3 +361,37 @@ def test_the_kinds_that_skerry_brings_pass_the_rules_for_crds() -> None:
         assert texts(complaints(CRD, crd)) == [], definition.resource.key
         table_format(definition.resource.key, crd["spec"]["versions"][0].get("additionalPrinterColumns") or [])
         catalogue().compile_crd_version(crd, definition.resource.version)
+
+
+@pytest.mark.parametrize(
+    ("paths", "text"),
+    [
+        ([".spec.s", ".spec.i"], []),
+        (["spec.s"], ['spec.selectableFields[0].jsonPath: Invalid value: "spec.s": is an invalid path: expected [ or . but got: spec']),
+        (
+            [".spec.zz"],
+            ['spec.selectableFields[0].jsonPath: Invalid value: ".spec.zz": is an invalid path: does not refer to a valid field'],
+        ),
+        (
+            [".spec.l[0]"],
+            ['spec.selectableFields[0].jsonPath: Invalid value: ".spec.l[0]": is an invalid path: array notation is not allowed'],
+        ),
+        ([".spec.s", ".spec.s"], ['spec.selectableFields[1]: Duplicate value: ".spec.s"']),
+        ([""], ["spec.selectableFields[0].jsonPath: Required value"]),
+    ],
+)
+def test_fields_that_objects_are_selected_by(paths: list[str], text: list[str]) -> None:
+    spec = {"type": "object", "properties": {"s": {"type": "string"}, "i": {"type": "integer"}}}
+    crd = a_crd(spec)
+    crd["spec"]["versions"][0]["selectableFields"] = [{"jsonPath": p} for p in paths]
+
+    assert texts(complaints(CRD, crd)) == text
+
+
+def test_a_list_is_no_field_to_select_by() -> None:
+    crd = a_crd({"type": "object", "properties": {"l": {"type": "array", "items": {"type": "string"}}}})
+    crd["spec"]["versions"][0]["selectableFields"] = [{"jsonPath": ".spec.l"}]
+
+    [text] = texts(complaints(CRD, crd))
+
+    assert "must point to a field of type string, boolean or integer" in text

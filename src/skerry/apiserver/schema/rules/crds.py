@@ -12,6 +12,7 @@ from skerry.apiserver.schema.objectmeta import dns_1035_error
 from skerry.apiserver.schema.patterns import PatternError, compile_pattern
 from skerry.apiserver.schema.rules.common import IMMUTABLE, Causes, Map, duplicate, go_invalid, one_of
 from skerry.apiserver.schema.rules.crd_budget import within_budget
+from skerry.apiserver.schema.rules.crd_fields import selectable_fields
 from skerry.apiserver.schema.structural import MAX_DEPTH, has_rules
 from skerry.apiserver.schema.table.jsonpath import JsonPath, JsonPathError
 from skerry.apiserver.schema.values import compile_validation
@@ -125,13 +126,8 @@ def _version(version: Map, at: str, causes: Causes, *, single: bool) -> None:
     columns = "spec.additionalPrinterColumns" if single else f"{at}.additionalPrinterColumns"
     for i, column in enumerate(version.get("additionalPrinterColumns") or ()):
         _column(column, f"{columns}[{i}]", causes)
-    for i, field in enumerate(version.get("selectableFields") or ()):
-        if not str(field.get("jsonPath") or "").startswith("."):
-            causes.append(
-                invalid_value(
-                    f"{at}.selectableFields[{i}].jsonPath", field.get("jsonPath") or "", "is an invalid path: does not start with '.'"
-                )
-            )
+    fields = "spec.selectableFields" if single else f"{at}.selectableFields"
+    selectable_fields(version.get("selectableFields"), schema or {}, fields, causes)
     scale = (version.get("subresources") or {}).get("scale")
     if scale is not None:
         for name, root in (("specReplicasPath", ".spec."), ("statusReplicasPath", ".status.")):
