@@ -18,10 +18,12 @@ from skerry.apiserver.access.rbac import RESOURCES, Rbac
 from skerry.apiserver.access.store_facts import StoreFacts
 from skerry.apiserver.aggregation import APISERVICES, Aggregator, admit_service
 from skerry.apiserver.bootstrap import SERVER, bootstrap
-from skerry.apiserver.http.answers import json_answer, text_answer
+from skerry.apiserver.http.answers import json_answer
 from skerry.apiserver.http.discovery import Discovery
 from skerry.apiserver.http.dispatch import Dispatcher
+from skerry.apiserver.http.health import Check, Health
 from skerry.apiserver.http.message import Request, Response
+from skerry.apiserver.http.metrics import Metrics
 from skerry.apiserver.http.openapi import OpenApiRoutes
 from skerry.apiserver.http.operations import Operation, operations
 from skerry.apiserver.http.pod_streams import PodStreams
@@ -112,6 +114,7 @@ class ApiServer:
         self.aggregator = Aggregator(self.registry, front_proxy)
         self.chain.validating(APISERVICES, ("CREATE", "UPDATE"), admit_service)
         self.resources = self._resources()
+        self.metrics = Metrics(lambda group, version, plural: self.kinds.find(group, version, plural) is not None)
         self.routes = RouteTable([*self._own_routes(), *self.tokens.routes(), *routes])
 
     def _resources(self) -> Resources:
@@ -178,10 +181,13 @@ class ApiServer:
         self._tasks.append(asyncio.create_task(QuotaStatus(self.registry, self.ledger, SERVER).run(), name="quota status"))
         self._tasks.append(asyncio.create_task(self.tokens.run(), name="tokens"))
         self._tasks.append(asyncio.create_task(gathering.run(), name="roles that gather others"))
-        self.dispatcher = Dispatcher(self.routes, self.resources, self.access, identity=self._identity, auditor=self.auditor)
+        self.dispatcher = Dispatcher(
+            self.routes, self.resources, self.access, identity=self._identity, auditor=self.auditor, metrics=self.metrics
+        )
         self.http = ApiHttp(
             self.dispatcher.handle, tokens=self.tokens.authenticator, certificate=self._certificate, unknown=self.auditor.note_unknown
         )
+        self._measure()
 
     def _select_by(self, key: str, paths: tuple[str, ...]) -> None:
         """Index a custom kind by *paths*, also what was stored, or loaded, before they were known."""
@@ -216,8 +222,11 @@ class ApiServer:
         return {"Skerry-Cluster": decode(system.value)["metadata"]["uid"], "Skerry-Epoch": self.store.epoch}
 
     def _own_routes(self) -> list[Route]:
-        health = [Route(("GET",), p, Access.PUBLIC, self._healthy) for p in ("/healthz", "/livez")]
-        health.append(Route(("GET",), "/readyz", Access.PUBLIC, self._ready))
+        health = []
+        for name in ("healthz", "livez", "readyz"):
+            checks = Health(name, {"ping": lambda: "", **({"store": self._store_trouble} if name == "readyz" else {})}, self._told(name))
+            health.append(Route(("GET",), f"/{name}", Access.PUBLIC, checks.all))
+            health.append(Route(("GET",), f"/{name}/*", Access.PATH, checks.one))
         discovery, documents = Discovery(self.kinds, self.aggregator), OpenApiRoutes(self.registry, self.aggregator)
         return [
             *health,
@@ -228,6 +237,7 @@ class ApiServer:
             Route(("GET",), "/openapi/v3", Access.PATH, documents.index),
             Route(("GET",), "/openapi/v3/*", Access.PATH, documents.document),
             Route(("GET",), "/version", Access.PATH, self._version),
+            Route(("GET",), "/metrics", Access.PATH, self.metrics.answer),
             Route(("GET",), "/", Access.PATH, self._paths),
         ]
 
@@ -237,17 +247,20 @@ class ApiServer:
     async def _paths(self, request: Request) -> Response:
         return json_answer(dumps({"paths": sorted({r.pattern for r in self.routes if not r.pattern.endswith("/*")})}))
 
-    async def _healthy(self, request: Request) -> Response:
-        return text_answer("ok")
+    def _store_trouble(self) -> str:
+        """Not ready once the store takes no writes: then only a restart helps."""
+        failed = self.store.failed
+        return "" if failed is None else str(failed)
 
-    async def _ready(self, request: Request) -> Response:
-        """Not ready once the store takes no writes: then only a restart helps. `?verbose` tells of the audit log too."""
-        failed, audit = self.store.failed, self.auditor.trouble
-        if failed is not None:
-            return text_answer(f"store: {failed}", 503)
-        if "verbose" not in request.query:
-            return text_answer("ok")
-        return text_answer(f"[+]store ok\n{f'[-]audit failed: {audit}' if audit else '[+]audit ok'}\nreadyz check passed\n")
+    def _told(self, name: str) -> dict[str, Check]:
+        """Return what is told of and decides nothing."""
+        return {"audit": lambda: str(self.auditor.trouble or "")} if name == "readyz" else {}
+
+    def _measure(self) -> None:
+        store, http = self.store, self.http
+        self.metrics.gauge("skerry_store_revision", "The newest revision of the store.", lambda: store.revision)
+        self.metrics.gauge("apiserver_current_inflight_requests", "Requests that are being answered.", lambda: http.in_flight.total)
+        self.metrics.gauge("skerry_open_streams", "Watches and logs that are open over HTTP.", lambda: len(http.streams))
 
     def operations(self) -> list[Operation]:
         """Return everything that can be asked: every route, and every verb of every kind."""

@@ -16,6 +16,7 @@ from skerry.apiserver.access.audit import Auditor
 from skerry.apiserver.access.impersonate import impersonated
 from skerry.apiserver.http.answers import JSON_HEADERS, TEXT_HEADERS, error_answer, no_such_method, page_not_found
 from skerry.apiserver.http.message import Request, Response
+from skerry.apiserver.http.metrics import Metrics
 from skerry.apiserver.http.routes import Access, Handler, RouteTable
 from skerry.model.errors import ApiError, internal, refusal_of_the_disk
 
@@ -44,8 +45,9 @@ class Dispatcher:
         *,
         identity: Callable[[], Mapping[str, str]],
         auditor: Auditor | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
-        self.routes = routes
+        self.routes, self._metrics = routes, metrics
         self._resources, self._authoriser = resources, authoriser
         self._auditor = auditor or Auditor()
         self._identity = dict(identity())
@@ -67,6 +69,8 @@ class Dispatcher:
         except Exception as error:
             response = error_answer(self._unexpected(error, request))
         self._auditor.note(audit_id, request, acts_as, response.status, received)
+        if self._metrics is not None:
+            self._metrics.count(request.method, request.path, response.status, time.time() - received)
         return self._signed(response, audit_id)
 
     async def _route(self, request: Request) -> Response:
@@ -74,7 +78,8 @@ class Dispatcher:
         if names_resource(path):
             return await self._resources(request)
         candidates = self.routes.candidates(path)
-        route = next((r for r in candidates if request.method in r.methods), None)
+        method = "GET" if request.method == "HEAD" else request.method
+        route = next((r for r in candidates if method in r.methods), None)
         if route is None:
             self._authoriser.require(Attributes(request.user, request.method.lower(), path=path))
             if candidates:

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from skerry.apiserver.schema.crd_openapi import published_schema
+from skerry.apiserver.schema.descriptions import described
 from skerry.apiserver.schema.facts import FACTS, Facts, reference
 from skerry.apiserver.schema.openapi_paths import paths_of
 from skerry.apiserver.schema.resources import ServedResource
@@ -89,6 +90,8 @@ class OpenApi:
                     names[s.kind] = self._builtin(s.group, s.version, s.kind, schemas)
         for name in ("DeleteOptions", "Status", "Patch"):
             self._with_parts(_META + name, schemas)
+        own = [name for name in schemas if name.startswith("io.k8s.")]
+        described([schemas[name] for name in own], own)
         return {
             "openapi": "3.0.0",
             "info": {"title": "Kubernetes", "version": "v1.32.0"},
