@@ -35,10 +35,10 @@ def persistent_volume(obj: Object) -> None:
 
 
 def _protect(obj: Object, finalizer: str) -> None:
-    """Protect what was just made: an object without a revision. Later its controller takes the finalizer away."""
+    """Protect what is not being removed. Then its controller takes the finalizer away, once nobody uses it."""
     meta = obj.setdefault("metadata", {})
     finalizers = meta.get("finalizers") or []
-    if not meta.get("resourceVersion") and finalizer not in finalizers:
+    if not meta.get("deletionTimestamp") and not meta.get("resourceVersion") and finalizer not in finalizers:
         meta["finalizers"] = [*finalizers, finalizer]
 
 
