@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from skerry.apiserver.registry.admission import Admission, Chain, Plugin
-from skerry.apiserver.registry.admit_claims import admit_claim
+from skerry.apiserver.registry.admit_claims import admit_claim, keep_local_paths
 from skerry.apiserver.registry.admit_pods import admit_pod
 from skerry.apiserver.registry.pod_warnings import warn_of_pods
 from skerry.model.errors import forbidden, invalid
@@ -22,6 +22,7 @@ def standard_chain() -> Chain:
     chain = Chain()
     chain.mutating("pods", ("CREATE",), admit_pod)
     chain.mutating("nodes", ("CREATE",), _not_ready_yet)
+    chain.mutating("pods", ("CREATE", "UPDATE"), keep_local_paths)
     chain.mutating("persistentvolumeclaims", ("CREATE",), admit_claim)
     chain.mutating("persistentvolumes", ("CREATE",), _phase_since_now)
     chain.mutating(CRDS, ("CREATE",), _first_status)
