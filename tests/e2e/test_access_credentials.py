@@ -37,12 +37,12 @@ AT_ONCE = 16
 # ---------------------------------------------------------------- the policy, by hand
 
 DISCOVERY = {("GET", p) for p in ("/api", "/api/any", "/apis", "/apis/any", "/openapi/v2", "/openapi/v3", "/openapi/v3/any", "/version")}
-PUBLIC = {("GET", p + below) for p in ("/healthz", "/livez", "/readyz") for below in ("", "/any")}
+PUBLIC = {("GET", p) for p in ("/healthz", "/livez", "/readyz")}
 OF_ACCOUNTS = {("GET", p) for p in ("/openid/v1/jwks", "/.well-known/openid-configuration")}
 MASTERS_ONLY = {
     ("POST", "/apis"),
     ("GET", "/"),
-    ("GET", "/metrics"),
+    *(("GET", p) for p in ("/metrics", "/healthz/any", "/livez/any", "/readyz/any")),
     ("POST", "/skerry/login-codes"),
     ("GET", "/skerry/events"),
     *((m, p) for m in ("GET", "POST") for p in ("/skerry/keys", "/skerry/scrub")),
@@ -160,6 +160,8 @@ class Credential:
     here: Any = nothing
     anywhere: Any = nothing
     known: bool = True
+    refused: bool = False
+    """A token that is nobody's, or acting as whom one may not: refused even where no credential is needed."""
     account: bool = False
     master: bool = False
     certificate: Path | None = None
@@ -167,7 +169,7 @@ class Credential:
 
     def may(self, row: Row) -> bool:
         if not row.what and (row.method, row.path) in PUBLIC:
-            return self.known or not self.headers  # who shows a token that is nobody's is refused even there
+            return not self.refused
         if self.master:
             return True
         if self.account and not row.what and (row.method, row.path) in OF_ACCOUNTS:
@@ -299,15 +301,15 @@ async def credentials(stage: Stage) -> list[Credential]:
         Credential("no roles", certificate=stage.certificate("nora")),
         Credential("account with a role", here=account_with_a_role, account=True, headers=_bearer(await stage.token("able"))),
         Credential("account without", account=True, headers=_bearer(await stage.token("poor"))),
-        Credential("deleted account", known=False, headers=_bearer(gone)),
+        Credential("deleted account", known=False, refused=True, headers=_bearer(gone)),
         Credential("bootstrap token", headers=_bearer("abcdef.0123456789abcdef")),
-        Credential("wrong token", known=False, headers=_bearer("abcdef.0123456789abcdee")),
+        Credential("wrong token", known=False, refused=True, headers=_bearer("abcdef.0123456789abcdee")),
         Credential("anonymous", known=False),
         Credential("expired certificate", known=False, certificate=stage.certificate("root2", "system:masters", at=_LONG_AGO)),
         Credential("node", anywhere=node_of_nothing, known=False, certificate=await stage.node("node-a", "Approved")),
         Credential("denied node", known=False, certificate=await stage.node("node-d", "Denied")),
         Credential("acts as vera", here=view, certificate=igor, headers={"Impersonate-User": "vera"}),
-        Credential("acts as a master", known=False, certificate=igor, headers=masters),
+        Credential("acts as a master", known=False, refused=True, certificate=igor, headers=masters),
         Credential("admin acts as a node", known=False, certificate=stage.certificate("root3", "system:masters"), headers=as_node),
     ]
 

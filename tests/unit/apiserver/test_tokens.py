@@ -204,6 +204,24 @@ async def test_a_node_gets_tokens_of_its_own_pods_only(ask: Asker, node: str, bo
     assert status == code, answer
 
 
+async def test_a_pods_token_is_worth_nothing_once_its_node_is_denied(tmp_path: Path) -> None:
+    trusted = {"n1"}
+    server = await ApiServer.open(tmp_path / "hub.sqlite", token_keys=put_keys(tmp_path), trusts=trusted.__contains__)
+    ask = Asker(server)
+    await ask("POST", "/api/v1/nodes", {"metadata": {"name": "n1"}})
+    await ask("POST", ACCOUNTS, {"metadata": {"name": "bob"}})
+    await ask("POST", "/api/v1/namespaces/default/pods", pod("it", node="n1", serviceAccountName="bob"))
+    bound = await _token(ask, boundObjectRef={"apiVersion": "v1", "kind": "Pod", "name": "it"})
+    free = await _token(ask)
+    assert server.tokens.authenticator.user_of(bound) is not None
+
+    trusted.clear()
+
+    assert server.tokens.authenticator.user_of(bound) is None
+    assert server.tokens.authenticator.user_of(free) is not None
+    await server.close()
+
+
 def _forged(token: str) -> list[str]:
     head, body, signature = token.split(".")
 

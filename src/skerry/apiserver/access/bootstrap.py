@@ -136,6 +136,7 @@ def cluster_roles() -> list[Object]:
         ),
         _role("system:node", []),
         _role("system:service-account-issuer-discovery", [_paths(_ISSUER_PATHS)]),
+        _role("system:monitoring", [_paths([f"/{p}{end}" for p in ("healthz", "livez", "readyz") for end in ("", "/*")] + ["/metrics"])]),
         *(_requester(n) for n in ("nodeclient", "selfnodeclient")),
         *(_approver(s) for s in ("kube-apiserver-client", "kube-apiserver-client-kubelet", "kubelet-serving", "legacy-unknown")),
         _role("system:aggregate-to-view", _VIEW, aggregate_to="view"),
@@ -157,5 +158,6 @@ def cluster_role_bindings() -> list[Object]:
         _binding("system:basic-user", "system:basic-user", ["system:authenticated"]),
         _binding("system:discovery", "system:discovery", ["system:authenticated"]),
         _binding("system:public-info-viewer", "system:public-info-viewer", ["system:authenticated"]),
+        _binding("system:monitoring", "system:monitoring", ["system:monitoring"]),
         _binding("system:service-account-issuer-discovery", "system:service-account-issuer-discovery", ["system:serviceaccounts"]),
     ]
