@@ -31,6 +31,12 @@ def _namespace(obj: Object) -> Iterable[str]:
     return (str(metadata(obj).get("namespace") or ""),)
 
 
+def _without_managers(obj: Object) -> Object:
+    """Return an object without the names of its fields' owners: no controller reads them, and they weigh as much as the object."""
+    meta = obj.get("metadata") or {}
+    return {**obj, "metadata": {k: v for k, v in meta.items() if k != "managedFields"}} if "managedFields" in meta else obj
+
+
 class Informers:
     """Makes informers as they are asked for; `run` follows all of them."""
 
@@ -42,7 +48,7 @@ class Informers:
         """Return the informer of *resource* in all namespaces."""
         found = self._informers.get(resource.key)
         if found is None:
-            found = self._informers[resource.key] = Informer(self._api, resource)
+            found = self._informers[resource.key] = Informer(self._api, resource, shrink=_without_managers)
             found.add_index(BY_CONTROLLER, _controller)
             found.add_index(BY_NAMESPACE, _namespace)
             if resource == PODS:
