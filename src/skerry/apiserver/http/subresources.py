@@ -21,7 +21,6 @@ from skerry.model.errors import bad_request
 from skerry.model.objects import dig
 
 REFUSED = {
-    ("pods", "ephemeralcontainers"): "kubectl debug is not supported: containers cannot join a Pod that runs",
     ("pods", "proxy"): "the Pod proxy is not supported: a Pod's declared ports are on its node's address",
     ("services", "proxy"): "the Service proxy is not supported",
     ("nodes", "proxy"): "the node proxy is not supported",

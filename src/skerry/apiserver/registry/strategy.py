@@ -44,6 +44,9 @@ def prepare_for_update(kind: Kind, obj: Object, old: Object, subresource: str) -
     if subresource == "status":
         _keep_all_but_status(kind, obj, old)
         return
+    if subresource == "ephemeralcontainers":
+        _keep_all_but_ephemeral_containers(obj, old)
+        return
     if subresource == "finalize":
         obj["metadata"] = {k: v for k, v in old["metadata"].items() if k != "resourceVersion"}
     elif kind.key == "namespaces":
@@ -55,6 +58,18 @@ def prepare_for_update(kind: Kind, obj: Object, old: Object, subresource: str) -
             obj.pop("status", None)
     if kind.has_generation and intent_changed(obj, old, status=kind.has_status or not kind.custom):
         obj["metadata"]["generation"] = int(old["metadata"].get("generation") or 0) + 1
+
+
+def _keep_all_but_ephemeral_containers(obj: Object, old: Object) -> None:
+    added = (obj.get("spec") or {}).get("ephemeralContainers")
+    revision = obj["metadata"].get("resourceVersion")
+    for key in [k for k in obj if k not in old]:
+        del obj[key]
+    obj.update(old)
+    obj["spec"] = {k: v for k, v in old["spec"].items() if k != "ephemeralContainers"} | ({"ephemeralContainers": added} if added else {})
+    obj["metadata"] = {k: v for k, v in old["metadata"].items() if k != "resourceVersion"}
+    if revision:
+        obj["metadata"]["resourceVersion"] = revision
 
 
 def _keep_all_but_status(kind: Kind, obj: Object, old: Object) -> None:

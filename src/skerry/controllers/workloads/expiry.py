@@ -1,7 +1,7 @@
 """Events live for an hour after they were last written or last happened, counted on the hub's own monotonic clock.
 
-A node that was away for a week tells then what happened: that is to be read for an hour too. The wall clock is read once an Event, when it is first seen, to know how much of its hour has gone; a clock that jumps
-later deletes nothing early.
+A node that was away for a week tells then what happened: that is to be read for an hour too. The wall clock is read once an
+Event, when it is first seen, to know how much of its hour has gone; a clock that jumps later deletes nothing early.
 """
 
 from __future__ import annotations

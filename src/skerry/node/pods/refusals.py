@@ -42,8 +42,6 @@ def _of_pod(spec: Mapping[str, Any]) -> Iterator[str]:
             yield f"spec.{field}: the process runtime always gives a Pod its own"
     if spec.get("shareProcessNamespace"):
         yield "spec.shareProcessNamespace: the process runtime gives each container its own processes"
-    if spec.get("ephemeralContainers"):
-        yield "spec.ephemeralContainers: not supported by the process runtime; use kubectl exec"
     if dig(spec, "securityContext", "sysctls"):
         yield "spec.securityContext.sysctls: the process runtime shares the host's kernel settings"
     if spec.get("activeDeadlineSeconds"):

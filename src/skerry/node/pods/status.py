@@ -51,7 +51,18 @@ def pod_status(pod: Object, seen: PodSeen, *, address: str, runtime: str, since:
     }
     if shape.init:
         status["initContainerStatuses"] = [_container(pod, c.name, shape, seen, runtime, init=True) for c in shape.init]
+    ephemeral = dig(pod, "spec", "ephemeralContainers", default=[])
+    if ephemeral:
+        status["ephemeralContainerStatuses"] = [_not_joining(c, runtime) for c in ephemeral]
     return status
+
+
+def _not_joining(container: Mapping[str, Any], runtime: str) -> dict[str, Any]:
+    """Return the status of a container that somebody wants to join the Pod: it never will, and the Pod goes on."""
+    why = f"containers cannot join a Pod of the runtime {runtime}: use kubectl exec"
+    waiting = {"waiting": {"reason": "NotSupported", "message": why}}
+    named = {k: str(container.get(k) or "") for k in ("name", "image")}
+    return {**named, "imageID": "", "ready": False, "restartCount": 0, "state": waiting, "lastState": {}}
 
 
 def _phase(pod: Object, shape: PodShape, seen: PodSeen) -> str:

@@ -28,6 +28,18 @@ def pod(obj: Object, old: Object | None, causes: Causes, subresource: str) -> No
     pod_spec(spec, "spec", causes)
     if old is not None and subresource not in _FREE_SUBRESOURCES:
         _update(spec, old.get("spec") or {}, causes)
+    if old is not None and subresource == "ephemeralcontainers":
+        _joined(spec, old.get("spec") or {}, causes)
+
+
+def _joined(spec: Map, old: Map, causes: Causes) -> None:
+    """Check that containers that joined a Pod before are as they were."""
+    now = {c.get("name"): c for c in spec.get("ephemeralContainers") or ()}
+    for before in old.get("ephemeralContainers") or ():
+        name = before.get("name")
+        if now.get(name) != before:
+            what = "removed" if name not in now else "changed"
+            causes.append(forbidden_field("spec.ephemeralContainers", f'existing ephemeral containers "{name}" may not be {what}'))
 
 
 def pod_template(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
