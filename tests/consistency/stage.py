@@ -13,7 +13,7 @@ import trustme
 
 from tests.consistency.wire import Address
 
-START_S = 30.0
+START_S = 60.0
 
 
 class Stage:

@@ -24,7 +24,7 @@ from tests.consistency.watchers import Manner, Watcher
 from tests.consistency.writers import Writer
 
 SOURCE = Path(__file__).parents[2] / "src" / "skerry"
-LOAD_S = 900.0
+LOAD_S, PREPARE_S = 900.0, 60.0
 NAMES = ("free-1", "free-2", "free-3", "held-1")
 
 
@@ -87,7 +87,7 @@ async def _prepare(trial: Trial) -> None:
     for name in NAMESPACES:
         await client.ask("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
     await client.ask("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", CRD)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PREPARE_S):
         while (answer := await client.ask("GET", path(GAUGES))) is None or answer.status != 200:
             await asyncio.sleep(0.02)
     trial.history.base = trial.newest = int(answer.json()["metadata"]["resourceVersion"])
