@@ -95,6 +95,27 @@ def test_doubling_by_copies_is_stopped() -> None:
     assert caught.value.code in (413, 422)
 
 
+@pytest.mark.parametrize(
+    "operation",
+    [
+        {"op": "add", "path": "/l/0", "value": ""},
+        {"op": "remove", "path": "/l/0"},
+        {"op": "move", "from": "/l/0", "path": "/l/-"},
+        {"op": "test", "path": "/d" + "/a" * 100, "value": {}},
+    ],
+)
+def test_work_that_only_costs_time_is_stopped(operation: dict[str, Any]) -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(100):
+        deep = {"a": deep}
+    document = {"l": [""] * 65_000, "d": deep}
+
+    with pytest.raises(ApiError) as refused:
+        json_patch(document, [operation] * 10_000)
+
+    assert refused.value.code == 413
+
+
 def test_nesting_by_copies_is_stopped() -> None:
     deeper = [{"op": "copy", "from": "", "path": "/a"} for _ in range(200)]
 

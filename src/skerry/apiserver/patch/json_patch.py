@@ -18,6 +18,11 @@ from skerry.model.errors import ApiError
 MAX_COPIED = 400_000
 """How much all copies of one patch may weigh together (see `weight`); about what a body of 3 MiB can hold."""
 
+MAX_MOVED = 100_000_000
+"""How many elements of lists may move up or down for those that one patch inserts or removes before them: about 60 ms."""
+MAX_STEPS = 400_000
+"""How long all paths of one patch may be together: 40 steps for each of 10,000 operations, about 60 ms."""
+
 _MISSING: Any = object()
 
 
@@ -44,10 +49,10 @@ class _Patched:
 
     def __init__(self, document: Any) -> None:
         self.document = document
-        self._copied = 0
+        self._copied = self._moved = self._steps = 0
 
     def apply(self, operation: dict[str, Any]) -> None:
-        path = _pointer(operation.get("path"))
+        path = self._pointer(operation.get("path"))
         match operation.get("op"):
             case "add":
                 self._add(path, copied(_value(operation)))
@@ -59,18 +64,30 @@ class _Patched:
                 if not same(self._get(path, missing=None), operation.get("value")):
                     raise refused()
             case "move":
-                source = _pointer(operation.get("from"))
+                source = self._pointer(operation.get("from"))
                 if path[: len(source)] == source and len(path) > len(source):
                     raise refused()
                 self._add(path, self._take(source))
             case "copy":
-                found = self._get(_pointer(operation.get("from")))
+                found = self._get(self._pointer(operation.get("from")))
                 self._copied += weight(found)
                 if self._copied > MAX_COPIED:
                     raise ApiError(413, "RequestEntityTooLarge", f"the copies of the JSON patch weigh more than {MAX_COPIED} values")
                 self._add(path, copied(found))
             case _:
                 raise refused()
+
+    def _pointer(self, text: Any) -> list[str]:
+        path = _pointer(text)
+        self._steps += len(path)
+        if self._steps > MAX_STEPS:
+            raise ApiError(413, "RequestEntityTooLarge", f"the paths of the JSON patch have more than {MAX_STEPS} steps")
+        return path
+
+    def _move(self, count: int) -> None:
+        self._moved += count
+        if self._moved > MAX_MOVED:
+            raise ApiError(413, "RequestEntityTooLarge", f"the JSON patch moves more than {MAX_MOVED} elements of lists")
 
     def _parent(self, path: list[str]) -> Any:
         found = self.document
@@ -96,7 +113,9 @@ class _Patched:
         if isinstance(parent, dict):
             parent[last] = value
         elif isinstance(parent, list):
-            parent.insert(len(parent) if last == "-" else _index(last, len(parent)), value)
+            at = len(parent) if last == "-" else _index(last, len(parent))
+            self._move(len(parent) - at)
+            parent.insert(at, value)
         else:
             raise refused()
 
@@ -119,7 +138,9 @@ class _Patched:
         if isinstance(parent, dict) and last in parent:
             return parent.pop(last)
         if isinstance(parent, list):
-            return parent.pop(_index(last, len(parent) - 1))
+            at = _index(last, len(parent) - 1)
+            self._move(len(parent) - at)
+            return parent.pop(at)
         raise refused()
 
 
