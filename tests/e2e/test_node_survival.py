@@ -139,7 +139,7 @@ def test_an_empty_hub_in_its_place_takes_nothing_away(running: Edge) -> None:
     edge.kill("hub")
     data, aside = edge.folder / "hub", edge.folder / "hub.aside"
     data.rename(aside)
-    shutil.copytree(aside, data, ignore=shutil.ignore_patterns("*.sqlite*", "lock"))
+    shutil.copytree(aside, data, ignore=shutil.ignore_patterns("*.sqlite*", "lock", "store"))
 
     edge.start_hub()
     until(lambda: "hub" in edge.running, "the empty hub")
