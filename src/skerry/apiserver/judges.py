@@ -40,6 +40,10 @@ class Judges:
     def validating(self, asked: Admission) -> Awaitable[None] | None:
         return self._webhooks.validating(asked)
 
+    def below(self, asked: Admission) -> Awaitable[None] | None:
+        self._policies.judge(asked)
+        return self._webhooks.validating(asked)
+
     async def close(self) -> None:
         await self._caller.close()
 

@@ -24,6 +24,9 @@ class Peer:
     def validating(self, asked: Admission) -> Awaitable[None] | None:
         return self._validate(asked) if self._validate and asked.kind.key == "configmaps" else None
 
+    def below(self, asked: Admission) -> Awaitable[None] | None:
+        return None
+
 
 async def test_what_others_complete_is_stored(server: ApiServer, ask: Asker) -> None:
     async def add(asked: Admission) -> None:

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from skerry.apiserver.http.message import User
 from skerry.apiserver.server import ApiServer
-from tests.unit.apiserver.asking import CONFIGMAPS, MERGE, Asker, configmap
+from tests.unit.apiserver.asking import CONFIGMAPS, MERGE, Asker, configmap, pod
 from tests.unit.webhooks.serving import Served, allow, patching
 
 GROUP = "/apis/admissionregistration.k8s.io/v1"
@@ -329,3 +329,30 @@ async def test_a_scale_is_shown_as_a_scale(ask: Asker, hook: Served) -> None:
     assert asked["kind"] == {"group": "autoscaling", "version": "v1", "kind": "Scale"}
     assert (asked["resource"]["resource"], asked["subResource"]) == ("deployments", "scale")
     assert (asked["oldObject"]["spec"], asked["object"]["spec"]) == ({"replicas": 1}, {"replicas": 3})
+
+
+async def test_evictions_bindings_and_commands_are_judged_by_their_own_objects(ask: Asker, hook: Served) -> None:
+    rule = {"operations": ["CREATE", "CONNECT", "UPDATE"], "apiGroups": [""], "apiVersions": ["v1"]}
+    resources = ["pods/eviction", "pods/binding", "pods/exec"]
+    pods = "/api/v1/namespaces/default/pods"
+    await ask("POST", pods, pod("p"))
+    await configure(ask, "Validating", hook_of(hook.url(), rules=[{**rule, "resources": resources}]))
+
+    target = {"apiVersion": "v1", "kind": "Node", "name": "n"}
+    bound, _ = await ask("POST", f"{pods}/p/binding", {"metadata": {"name": "p"}, "target": target})
+
+    async def deny(request: dict[str, Any]) -> dict[str, Any]:
+        return {"allowed": False, "status": {"message": "hands off", "code": 403}}
+
+    hook.answer = deny
+    evicted, _ = await ask("POST", f"{pods}/p/eviction", {"metadata": {"name": "p"}})
+    ran, answer = await ask("GET", f"{pods}/p/exec?command=ls&stdout=true", upgrade="websocket")
+
+    assert (bound, evicted, ran) == (201, 403, 403)
+    assert "hands off" in answer["message"]
+    assert [(r["operation"], r["kind"]["kind"], r["subResource"]) for r in hook.asked] == [
+        ("CREATE", "Binding", "binding"),
+        ("CREATE", "Eviction", "eviction"),
+        ("CONNECT", "PodExecOptions", "exec"),
+    ]
+    assert hook.asked[2]["object"]["command"] == ["ls"]

@@ -16,7 +16,9 @@ from skerry.apiserver.http.answers import TEXT_HEADERS
 from skerry.apiserver.http.message import Request, Response, Upgrade, WebSocket
 from skerry.apiserver.http.query import flag, number, pairs
 from skerry.apiserver.http.resources import Call, Resources
+from skerry.apiserver.registry.below import admit_below
 from skerry.apiserver.registry.encoding import decode, dumps
+from skerry.apiserver.registry.options import WriteOptions
 from skerry.apiserver.registry.registry import Registry
 from skerry.apiserver.registry.streams import CLOSE_CHANNEL, Frames, Held, NodeStream, NodeStreams, frame
 from skerry.model.errors import ApiError, bad_request
@@ -65,6 +67,7 @@ class PodStreams:
         node = _node_of(pod)
         _require_websocket(call.request)
         flags = {name: flag(call.query, name) for name in ("stdin", "stdout", "stderr", "tty")}
+        await self._admit(call, container=container, command=command, **flags)
         params = {**_identity(pod), "container": container, "command": command, **flags}
         stream = await self._streams.open(node, "exec", params)
         return Response(101, upgrade=Upgrade(PROTOCOLS, lambda ws: _bridge(ws, stream), stream.reset))
@@ -78,6 +81,7 @@ class PodStreams:
             raise bad_request(f"container {container} takes no input: attach without -i, or run a command with kubectl exec -i")
         node = _node_of(pod)
         _require_websocket(call.request)
+        await self._admit(call, container=container, stdout=True, stderr=True)
         params = {**_identity(pod), "container": container, "follow": True, "tailLines": 0}
         stream = await self._streams.open(node, "logs", params)
         return Response(101, upgrade=Upgrade(PROTOCOLS, lambda ws: _show(ws, stream), stream.reset))
@@ -92,6 +96,8 @@ class PodStreams:
         if len(ports) > port_forward.MAX_PORTS or not all(0 < p < 1 << 16 for p in ports):
             raise bad_request(f"ports: at most {port_forward.MAX_PORTS}, each from 1 to 65535")
 
+        await self._admit(call, ports=ports)
+
         async def opened(port: int) -> NodeStream:
             return await self._streams.open(node, "forward", {**_identity(pod), "port": port})
 
@@ -105,6 +111,13 @@ class PodStreams:
         if port_forward.TUNNEL not in offered and not ports:
             raise bad_request('query parameter "ports" is required')
         return Response(101, upgrade=Upgrade(port_forward.PROTOCOLS, serve, lambda: None))
+
+    async def _admit(self, call: Call, **options: Any) -> None:
+        """Ask those outside who want to judge what is run in Pods (operation CONNECT)."""
+        target, write = call.target, WriteOptions(call.request.user, warnings=call.warnings)
+        await admit_below(
+            self._registry, call.kind, target.namespace, target.name, options, write, subresource=target.subresource, operation="CONNECT"
+        )
 
     def _pod(self, call: Call) -> Object:
         found: Object = decode(self._registry.find(call.kind, call.target.namespace, call.target.name).value)

@@ -24,7 +24,7 @@ from skerry.apiserver.store import Change, Key
 from skerry.apiserver.webhooks.matching import LATER, NAMESPACES, Place, labels_of, matching_version, rule_matches
 from skerry.apiserver.webhooks.review import request_of
 from skerry.apiserver.webhooks.variables import request_value
-from skerry.apiserver.webhooks.views import as_written
+from skerry.apiserver.webhooks.views import as_written, is_carried_out
 from skerry.model.errors import ApiError, forbidden
 from skerry.model.objects import Object
 from skerry.model.selectors import from_label_selector
@@ -87,7 +87,7 @@ class Policies:
 
     def judge(self, asked: Admission) -> None:
         """Refuse what a policy denies; costs one look when there are no bindings."""
-        if not self._bindings or asked.options.internal or asked.kind.resource.group == LATER:
+        if not self._bindings or asked.options.internal or asked.kind.resource.group == LATER or is_carried_out(asked):
             return
         for _, binding in sorted(self._bindings.items()):
             policy = self._policies.get(binding.policy)

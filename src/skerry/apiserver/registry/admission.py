@@ -52,6 +52,10 @@ class Outside(Protocol):
 
     def validating(self, asked: Admission) -> Awaitable[None] | None: ...
 
+    def below(self, asked: Admission) -> Awaitable[None] | None:
+        """Judge what is stored nowhere: `asked.new` is the request's own object."""
+        ...
+
 
 class Chain:
     """The plug-ins in their order: the mutating ones before the schema speaks, the validating ones after it."""

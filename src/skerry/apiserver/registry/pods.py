@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from skerry.apiserver.registry.below import admit_below
 from skerry.apiserver.registry.budgets import charge_eviction
 from skerry.apiserver.registry.delete import delete, delete_options
 from skerry.apiserver.registry.encoding import decode
@@ -35,6 +36,7 @@ async def bind(registry: Registry, namespace: str, binding: Object, options: Wri
     if not target.get("name"):
         raise invalid("Binding", "", name, [required("target.name")])
     node = str(target["name"])
+    await admit_below(registry, pod_kind(registry), namespace, name, binding, options, subresource="binding", operation="CREATE")
 
     def bound(pod: Object) -> Object:
         _check_bindable(pod, name, uid, node)
@@ -96,6 +98,7 @@ async def evict(registry: Registry, namespace: str, name: str, eviction: Object,
         options = replace(options, dry_run=True)
     asked = delete_options(raw, {})
     kind = pod_kind(registry)
+    await admit_below(registry, kind, namespace, name, eviction, options, subresource="eviction", operation="CREATE")
     pod: Object = decode(registry.value_of(kind, registry.find(kind, namespace, name)))
     await charge_eviction(registry, namespace, pod, options)
     if not options.dry_run and not asked.revision and asked.uid in ("", pod["metadata"]["uid"]):

@@ -29,7 +29,7 @@ from skerry.apiserver.webhooks.hooks import MUTATING, VALIDATING, Hook, hooks_of
 from skerry.apiserver.webhooks.matching import LATER, NAMESPACES, Place, labels_of, matching_version
 from skerry.apiserver.webhooks.review import Answer, AnswerError, denied, failed, no_dry_run, read_answer, request_of, review
 from skerry.apiserver.webhooks.variables import condition_values
-from skerry.apiserver.webhooks.views import SCALE, in_version, metadata_of, not_given_yet, shown
+from skerry.apiserver.webhooks.views import SCALE, in_version, is_carried_out, metadata_of, not_given_yet, shown
 from skerry.model.errors import ApiError, forbidden, internal
 from skerry.model.objects import Object
 
@@ -96,7 +96,7 @@ class Webhooks:
 
     def _select(self, which: str, asked: Admission) -> Sequence[Matched]:
         own = asked.kind.resource
-        if own.group == LATER:
+        if own.group == LATER or is_carried_out(asked):
             return ()
         namespaced = asked.kind.namespaced
         place = Place(own.group, own.version, own.plural, asked.subresource, asked.operation, namespaced)

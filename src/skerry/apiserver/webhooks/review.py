@@ -15,6 +15,7 @@ import msgspec
 
 from skerry.apiserver.http.message import User
 from skerry.apiserver.registry.admission import Admission
+from skerry.apiserver.registry.below import KINDS
 from skerry.apiserver.registry.kind import Kind
 from skerry.model.errors import ApiError, bad_request, internal
 from skerry.model.objects import Object
@@ -71,12 +72,11 @@ def request_of(asked: Admission, kind: Kind) -> dict[str, Any]:
     return found
 
 
-_SCALE = {"group": "autoscaling", "version": "v1", "kind": "Scale"}
-
-
 def _kind(kind: Kind, asked: Admission) -> dict[str, str]:
     if asked.subresource == "scale":
-        return _SCALE
+        return {"group": "autoscaling", "version": "v1", "kind": "Scale"}
+    if asked.kind.key == "pods" and asked.subresource in KINDS:
+        return dict(zip(("group", "version", "kind"), KINDS[asked.subresource], strict=True))
     return {"group": kind.resource.group, "version": kind.resource.version, "kind": kind.resource.kind}
 
 

@@ -7,6 +7,7 @@ import contextlib
 from typing import Any
 
 from skerry.apiserver.registry.admission import Admission
+from skerry.apiserver.registry.below import KINDS
 from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.scale import to_scale
 from skerry.apiserver.webhooks.conversion import Conversions
@@ -27,13 +28,22 @@ def as_written(asked: Admission, obj: Object | None) -> Object | None:
 
 async def shown(conversions: Conversions, asked: Admission, obj: Object | None, kind: Kind, *, first: bool = False) -> Object | None:
     """Return *obj* in the version of *kind*; with *first*, as it was before the server gave it a name and an identity."""
-    if obj is None or asked.subresource == SCALE:
+    if obj is None or asked.subresource == SCALE or _is_below(asked):
         return as_written(asked, obj)
     found = await in_version(conversions, asked.kind, obj, kind)
     unknown = not_given_yet(asked) if first else ()
     if unknown:
         found = {**found, "metadata": {k: v for k, v in found["metadata"].items() if k not in unknown}}
     return found
+
+
+def _is_below(asked: Admission) -> bool:
+    return asked.kind.key == "pods" and asked.subresource in KINDS
+
+
+def is_carried_out(asked: Admission) -> bool:
+    """Say whether this is the change of a Pod by which a Binding is carried out, after that was judged."""
+    return asked.subresource == "binding" and asked.operation == "UPDATE"
 
 
 async def in_version(conversions: Conversions, own: Kind, obj: Object, kind: Kind) -> Object:
