@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 
 import pytest
 
 from skerry.apiserver.http.message import User
 from skerry.apiserver.local import LocalApi
+from skerry.apiserver.registry.admission import Admission
 from skerry.apiserver.server import ApiServer
 from skerry.model.resources import CONFIGMAPS as CONFIG_MAPS
 from tests.unit.apiserver.asking import CONFIGMAPS, MERGE, Asker, configmap
@@ -278,3 +280,32 @@ async def test_a_controller_applies_without_http(ask: Asker, server: ApiServer) 
 
     assert entries(made) == [("controller", "Apply", "")]
     assert again == made
+
+
+class Meddler:
+    """Admission outside that writes what it likes into managedFields."""
+
+    def __init__(self, entries: Any) -> None:
+        self._entries = entries
+
+    def mutating(self, asked: Admission) -> Awaitable[None]:
+        return self._meddle(asked)
+
+    async def _meddle(self, asked: Admission) -> None:
+        assert asked.new is not None
+        asked.new["metadata"]["managedFields"] = self._entries
+
+    def validating(self, asked: Admission) -> None:
+        return None
+
+    below = validating
+
+
+async def test_managed_fields_that_a_webhook_spoiled_are_put_back(server: ApiServer, ask: Asker) -> None:
+    server.chain.outside = Meddler([{"manager": "x", "operation": "Neither"}])
+
+    made = await ask.raw("POST", CONFIGMAPS, configmap("a", x="1"), user_agent="one")
+    _, changed = await ask("PATCH", f"{CONFIGMAPS}/a", {"data": {"x": "2"}}, content_type=MERGE, user_agent="one")
+
+    assert "in an invalid state after admission" in str(made.headers)
+    assert entries(changed) == [("one", "Update", "")]

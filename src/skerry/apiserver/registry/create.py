@@ -6,7 +6,7 @@ from skerry.apiserver.registry.admission import Admission
 from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.meta import MAX_GENERATED_PREFIX, prepare_new
 from skerry.apiserver.registry.options import WriteOptions
-from skerry.apiserver.registry.ownership import own_new
+from skerry.apiserver.registry.ownership import own_new, still_readable
 from skerry.apiserver.registry.registry import Registry
 from skerry.apiserver.registry.strategy import prepare_for_create
 from skerry.apiserver.store import ExistsError, Key
@@ -74,7 +74,10 @@ async def complete(
     elif not applied:
         own_new(registry, kind, obj, options)
     registry.chain.mutate(asked)
+    entries = meta.get("managedFields")
     await registry.chain.mutate_outside(asked)
+    if asked.waited:
+        still_readable(obj, entries, options)
     return asked
 
 

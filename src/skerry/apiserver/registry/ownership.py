@@ -93,6 +93,21 @@ def own_new(registry: Registry, kind: Kind, obj: Object, options: WriteOptions) 
         obj["metadata"]["managedFields"] = entries
 
 
+def still_readable(new: Object, entries: list[Entry] | None, options: WriteOptions) -> None:
+    """Put *entries* back where somebody outside has left managedFields that cannot be read."""
+    meta = new["metadata"]
+    given = meta.get("managedFields")
+    if given == entries or not given:
+        return
+    found = read_entries(given)
+    if found is None:
+        cause = "this could be caused by an outdated mutating admission controller"
+        options.warnings.append(f".metadata.managedFields was in an invalid state after admission; {cause}")
+    meta["managedFields"] = entries or [] if found is None else found
+    if not meta["managedFields"]:
+        del meta["managedFields"]
+
+
 def _replicas_owned(kind: Kind, entries: list[Entry]) -> bool:
     path = kind.scale_paths.get("specReplicasPath", ".spec.replicas") if kind.custom else ".spec.replicas"
     steps = tuple(f"f:{name}" for name in path.lstrip(".").split("."))

@@ -19,7 +19,7 @@ from skerry.apiserver.registry.encoding import decode
 from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.meta import prepare_changed
 from skerry.apiserver.registry.options import WriteOptions
-from skerry.apiserver.registry.ownership import SHOWN, Ownership, own_changed, writer_of
+from skerry.apiserver.registry.ownership import SHOWN, Ownership, own_changed, still_readable, writer_of
 from skerry.apiserver.registry.registry import Registry
 from skerry.apiserver.registry.strategy import prepare_for_update
 from skerry.apiserver.registry.unreadable import UnreadableError
@@ -129,7 +129,10 @@ class _Attempt:
         kind.schema.default(new)
         self._own(new, meta, given)
         registry.chain.mutate(asked)
+        entries = new["metadata"].get("managedFields")
         await registry.chain.mutate_outside(asked)
+        if asked.waited:
+            still_readable(new, entries, options)
         causes = kind.schema.validate(new, old, subresource=change.subresource)
         if causes:
             raise invalid(kind.resource.kind, kind.resource.group, change.name, causes)
