@@ -25,6 +25,7 @@ from skerry.apiserver.http.health import Check, Health
 from skerry.apiserver.http.message import Request, Response
 from skerry.apiserver.http.metrics import Metrics
 from skerry.apiserver.http.openapi import OpenApiRoutes
+from skerry.apiserver.http.openapi_v2 import OpenApiV2
 from skerry.apiserver.http.operations import Operation, operations
 from skerry.apiserver.http.pod_streams import PodStreams
 from skerry.apiserver.http.render import Renderer
@@ -114,6 +115,7 @@ class ApiServer:
         self.aggregator = Aggregator(self.registry, front_proxy)
         self.chain.validating(APISERVICES, ("CREATE", "UPDATE"), admit_service)
         self.resources = self._resources()
+        self._openapi_v2 = OpenApiV2(self.registry)
         self.metrics = Metrics(lambda group, version, plural: self.kinds.find(group, version, plural) is not None)
         self.routes = RouteTable([*self._own_routes(), *self.tokens.routes(), *routes])
 
@@ -234,6 +236,7 @@ class ApiServer:
             Route(("GET", "POST"), "/apis", Access.PATH, discovery.groups),  # Kubernetes minds no method here
             Route(("GET",), "/api/*", Access.PATH, discovery.below),
             Route(("GET",), "/apis/*", Access.PATH, discovery.below),
+            Route(("GET",), "/openapi/v2", Access.PATH, self._openapi_v2.answer),
             Route(("GET",), "/openapi/v3", Access.PATH, documents.index),
             Route(("GET",), "/openapi/v3/*", Access.PATH, documents.document),
             Route(("GET",), "/version", Access.PATH, self._version),
@@ -272,6 +275,7 @@ class ApiServer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.http.close()
+        self._openapi_v2.close()
         await self.aggregator.close()
         await self._judges.close()
         await self.store.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from skerry.apiserver.aggregation.aggregator import Aggregator
 from skerry.apiserver.http.answers import TEXT_HEADERS, page_not_found
 from skerry.apiserver.http.message import Request, Response
@@ -20,6 +22,7 @@ class OpenApiRoutes:
     def __init__(self, registry: Registry, others: Aggregator) -> None:
         self._registry, self._others = registry, others
         self._made: tuple[int, OpenApi] | None = None
+        self._building = asyncio.Lock()
 
     async def index(self, request: Request) -> Response:
         """/openapi/v3"""
@@ -34,7 +37,8 @@ class OpenApiRoutes:
         """/openapi/v3/apis/GROUP/VERSION: under its hash it never changes, under another one it has moved."""
         place = request.path.removeprefix("/openapi/v3/")
         documents = self._documents()
-        found = documents.document(place)
+        async with self._building:  # half a hundred milliseconds for the core group: beside the loop, and once
+            found = await asyncio.to_thread(documents.document, place)
         if found is None:
             group, _, version = place.removeprefix("apis/").partition("/")
             if self._others.serves(group, version):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +77,10 @@ class OpenApi:
                 self._kept.pop(next(iter(self._kept)))
             self._kept[place] = packed
         return Document(zlib.decompress(packed), self.hash(place))
+
+    def documents(self) -> Iterator[Object]:
+        """Yield the document of every group and version; nothing of it is kept."""
+        return map(self._build, sorted(self._served))
 
     def _build(self, place: str) -> Object:
         served = self._served[place]
