@@ -15,7 +15,9 @@ SPEC = {"type": "object", "properties": {"size": {"type": "integer", "maximum": 
 
 def crd(plural: str = "boxes", kind: str = "Box", *, spec: dict[str, Any] = SPEC, versions: tuple[str, ...] = ("v1",)) -> dict[str, Any]:
     schema = {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec, "status": {"type": "object"}}}}
-    one = {"served": True, "schema": schema, "subresources": {"status": {}}, "selectableFields": [{"jsonPath": ".spec.colour"}]}
+    one: dict[str, Any] = {"served": True, "schema": schema, "subresources": {"status": {}}}
+    if "colour" in spec.get("properties", {}):
+        one["selectableFields"] = [{"jsonPath": ".spec.colour"}]
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
