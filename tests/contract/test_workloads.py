@@ -64,6 +64,8 @@ async def live(api: LocalApi, seconds: float | Callable[[], Awaitable[bool]]) ->
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        # What was on its way is on the disk, or never will be, before the next process begins: writes keep their order.
+        await api.patch(NODES, "", "a", {"metadata": {"annotations": {"lives": str(random.random())}}})
 
 
 def a_job(tag: str = "0", **spec: Any) -> Object:
@@ -75,6 +77,10 @@ async def items(api: Api, resource: Resource) -> list[Object]:
     return list((await api.list(resource, SPACE)).items)
 
 
+async def tracked(api: Api) -> list[str]:
+    return [name_of(p).name for p in await items(api, PODS) if TRACKING in (metadata(p).get("finalizers") or ())]
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("mode", ["NonIndexed", "Indexed"])
 async def test_a_job_counts_exactly_however_often_its_controller_is_killed(tmp_path: Path, mode: str, seed: int) -> None:
@@ -83,7 +89,8 @@ async def test_a_job_counts_exactly_however_often_its_controller_is_killed(tmp_p
         await api.create(JOBS, a_job(completions=12, parallelism=4, completionMode=mode))
 
         async def complete() -> bool:
-            return is_true(dig(await api.get(JOBS, SPACE, "work"), "status", "conditions"), "Complete")
+            done = is_true(dig(await api.get(JOBS, SPACE, "work"), "status", "conditions"), "Complete")
+            return done and not await tracked(api)
 
         for _ in range(8):
             await live(api, chance.uniform(0.0, 0.12))
@@ -92,7 +99,6 @@ async def test_a_job_counts_exactly_however_often_its_controller_is_killed(tmp_p
         job, pods = await api.get(JOBS, SPACE, "work"), await items(api, PODS)
         assert dig(job, "status", "succeeded") == 12 == sum(dig(p, "status", "phase") == "Succeeded" for p in pods)
         assert dig(job, "status", "uncountedTerminatedPods") == {}
-        assert [name_of(p).name for p in pods if TRACKING in (metadata(p).get("finalizers") or ())] == []
         if mode == "Indexed":
             assert job["status"]["completedIndexes"] == "0-11"
 

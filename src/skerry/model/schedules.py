@@ -150,3 +150,13 @@ def _number(text: str, low: int, words: tuple[str, ...]) -> int:
 
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit()
+
+
+def time_zone(name: str) -> tzinfo | None:
+    """Return the time zone of an IANA name, or None when this machine's zone data do not have it."""
+    from zoneinfo import ZoneInfo
+
+    try:
+        return ZoneInfo(name)
+    except (LookupError, ValueError, OSError):
+        return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from skerry.model.schedules import ScheduleError, parse_schedule
+from skerry.model.schedules import ScheduleError, parse_schedule, time_zone
+
+__all__ = ["schedule_error", "time_zone"]
 
 
 def schedule_error(text: str) -> str | None:

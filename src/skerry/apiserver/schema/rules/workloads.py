@@ -15,8 +15,9 @@ from skerry.apiserver.schema.rules.common import (
     not_negative,
     one_of,
 )
+from skerry.apiserver.schema.rules.jobs import job_fields, job_selector
 from skerry.apiserver.schema.rules.pods import template_spec
-from skerry.apiserver.schema.rules.schedules import schedule_error
+from skerry.apiserver.schema.rules.schedules import schedule_error, time_zone
 from skerry.model.errors import forbidden_field, invalid_value, not_supported, required
 from skerry.model.objects import Object
 from skerry.model.selectors import SelectorError, from_label_selector
@@ -158,10 +159,13 @@ def job(obj: Object, old: Object | None, causes: Causes, subresource: str) -> No
     spec = obj["spec"]
     _job_spec(spec, "spec", causes)
     if old is None:
+        job_selector(spec, causes)
         return
     before = old["spec"]
-    for name in ("completions", "selector", "completionMode"):
+    for name in ("completions", "selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "successPolicy"):
         if name == "completions" and spec.get("completionMode") == "Indexed":
+            if spec.get(name) != before.get(name) and spec.get(name) != spec.get("parallelism"):
+                causes.append(invalid_value("spec.completions", spec.get(name), "can only be modified in tandem with spec.parallelism"))
             continue
         if spec.get(name) != before.get(name):
             shown = go_label_selector(spec.get(name)) if name == "selector" else repr(spec.get(name))
@@ -171,11 +175,8 @@ def job(obj: Object, old: Object | None, causes: Causes, subresource: str) -> No
 
 
 def _job_spec(spec: Map, field: str, causes: Causes) -> None:
-    numbers = ("parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished")
-    not_negative(spec, numbers, field, causes)
     template_spec(spec.get("template") or {}, f"{field}.template", causes)
-    if ((spec.get("template") or {}).get("spec") or {}).get("restartPolicy") not in ("OnFailure", "Never"):
-        causes.append(required(f"{field}.template.spec.restartPolicy", 'valid values: "OnFailure", "Never"'))
+    job_fields(spec, field, causes)
 
 
 def cron_job(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
@@ -183,6 +184,9 @@ def cron_job(obj: Object, old: Object | None, causes: Causes, subresource: str) 
         return
     spec = obj["spec"]
     _job_spec((spec.get("jobTemplate") or {}).get("spec") or {}, "spec.jobTemplate.spec", causes)
+    zone = spec.get("timeZone")
+    if zone is not None and (old is None or old["spec"].get("timeZone") != zone):
+        _time_zone(zone, causes)
     schedule = spec.get("schedule")
     if not schedule:
         causes.append(required("spec.schedule"))
@@ -193,6 +197,17 @@ def cron_job(obj: Object, old: Object | None, causes: Causes, subresource: str) 
     one_of(spec.get("concurrencyPolicy"), ("Allow", "Forbid", "Replace"), "spec.concurrencyPolicy", causes)
     numbers = ("startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit")
     not_negative(spec, numbers, "spec", causes)
+
+
+def _time_zone(name: str, causes: Causes) -> None:
+    if not name:
+        causes.append(invalid_value("spec.timeZone", name, "timeZone must be nil or non-empty string"))
+    elif name.lower() == "local":
+        causes.append(
+            invalid_value("spec.timeZone", name, "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones")
+        )
+    elif time_zone(name) is None:
+        causes.append(invalid_value("spec.timeZone", name, f"unknown time zone {name}"))
 
 
 def replication_controller(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:

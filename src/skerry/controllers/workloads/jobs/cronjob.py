@@ -13,7 +13,7 @@ from skerry.kube import Api, Change, Controller
 from skerry.model.errors import ApiError
 from skerry.model.objects import Name, Object, controller_of, dig, metadata, name_of, uid_of
 from skerry.model.resources import CRONJOBS, JOBS
-from skerry.model.schedules import Schedule, ScheduleError, parse_schedule
+from skerry.model.schedules import Schedule, ScheduleError, parse_schedule, time_zone
 from skerry.model.times import rfc3339
 
 LONGEST_SLEEP_S = 60.0
@@ -166,9 +166,7 @@ def _zone(name: str | None) -> tzinfo:
     """Return the time zone of an IANA name; LookupError when the hub's zone data lack it. None is the hub's own: UTC."""
     if not name:
         return UTC
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise LookupError(f"unknown time zone {name}") from error
+    found = time_zone(name)
+    if found is None:
+        raise LookupError(f"unknown time zone {name}")
+    return found

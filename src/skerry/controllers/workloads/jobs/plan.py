@@ -106,7 +106,7 @@ def _status(job: Object, pods: JobPods, tally: Tally, outcome: Outcome | None, f
         found["startTime"] = started
     if outcome is not None:
         conditions = _add(conditions, outcome.announced, outcome, facts)
-        if not (pods.active or pods.terminating or found["uncountedTerminatedPods"] or tally.later):
+        if not (pods.active or pods.terminating or found["uncountedTerminatedPods"] or tally.release or tally.later):
             conditions = _add(conditions, outcome.final, outcome, facts)
             notes.append(_farewell(outcome))
             if outcome.succeeded:
