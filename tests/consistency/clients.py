@@ -18,6 +18,7 @@ from tests.consistency.subjects import (
 from tests.consistency.wire import LOST, Answer, Connection
 
 MERGE = "application/merge-patch+json"
+APPLY = "application/apply-patch+yaml"
 ANSWERS = frozenset((200, 201, 404, 409, 429))
 """What a trial's requests may be answered with; 422 too where an object is being deleted."""
 now = time.monotonic

@@ -90,9 +90,9 @@ class Wanted:
 class Write:
     """One request that may change an object.
 
-    `verb` is create, put, merge, status, delete or release (a merge patch that takes the finalizers away). `expected` is the revision
-    that it insists on, 0 for none. `status` is the answer's, 0 when there was none; `version` is the object it brought,
-    `gone_uid` the uid of what a DELETE says it removed.
+    `verb` is create, put, merge, apply (on the server, forced), status, delete or release (a merge patch that takes the finalizers
+    away). `expected` is the revision that it insists on, 0 for none. `status` is the answer's, 0 when there was none; `version` is the
+    object it brought, `gone_uid` the uid of what a DELETE says it removed.
     """
 
     verb: str

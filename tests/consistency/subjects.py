@@ -18,6 +18,10 @@ NAMESPACES = ("trial-a", "trial-b")
 COLORS, MODES = ("red", "blue"), ("on", "off")
 FINALIZER = "trial.example.com/hold"
 _BASES = {CONFIGMAPS: ("/api/v1", "configmaps"), GAUGES: ("/apis/trial.example.com/v1", "gauges")}
+KINDS = {
+    CONFIGMAPS: {"apiVersion": "v1", "kind": "ConfigMap"},
+    GAUGES: {"apiVersion": "trial.example.com/v1", "kind": "Gauge"},
+}
 _PARTS = {CONFIGMAPS: "data", GAUGES: "spec"}
 
 CRD: Mapping[str, Any] = {
@@ -83,7 +87,7 @@ def whole(key: Key, wanted: Wanted, *, revision: int = 0) -> dict[str, Any]:
         meta["resourceVersion"] = str(revision)
     body: dict[str, Any] = {"metadata": meta, _PARTS[key.resource]: {"token": wanted.token, "mode": wanted.mode}}
     if key.resource == GAUGES:
-        body |= {"apiVersion": "trial.example.com/v1", "kind": "Gauge"}
+        body |= KINDS[GAUGES]
     return body
 
 

@@ -6,9 +6,9 @@ import random
 from dataclasses import replace
 from typing import Any
 
-from tests.consistency.clients import ANSWERS, MERGE, Client, Trial, now
+from tests.consistency.clients import ANSWERS, APPLY, MERGE, Client, Trial, now
 from tests.consistency.history import Key, Read, Version, Wanted, Write
-from tests.consistency.subjects import COLORS, FINALIZER, GAUGES, MODES, patch, path, whole
+from tests.consistency.subjects import COLORS, FINALIZER, GAUGES, KINDS, MODES, patch, path, whole
 from tests.consistency.wire import Answer
 
 
@@ -43,6 +43,8 @@ class Writer(Client):
         if pick < 0.65 and not key.name.startswith("held"):
             expected = known.revision if known is not None and key.resource == GAUGES else self._sometimes(known, 0.5)
             return self._of("put", key, expected=expected, whole=True)
+        if pick < 0.72 and not key.name.startswith("held"):
+            return self._of("apply", key, whole=True)
         return self._of("merge", key, expected=self._sometimes(known, 0.25))
 
     def _sometimes(self, known: Version | None, share: float) -> int:
@@ -85,7 +87,7 @@ class Writer(Client):
             trial.seen[write.key] = None
         elif answer.status in (200, 201):
             self._took(write, answer)
-        elif answer.status not in ANSWERS and not (answer.status == 422 and write.verb in ("create", "put", "merge")):
+        elif answer.status not in ANSWERS and not (answer.status == 422 and write.verb in ("create", "put", "merge", "apply")):
             write.status = 0
             trial.surprise(f"{write.verb} of {write.key} was answered {answer.status}: {answer.body[:300]!r}")
         if answer.status in (409, 422):
@@ -129,6 +131,8 @@ def _request(write: Write) -> tuple[str, str, Any, str]:
             return "DELETE", path(*key), body, json
         case "status":
             return _status(write)
+        case "apply":
+            return "PATCH", f"{path(*key)}?fieldManager=trial&force=true", {**KINDS[key.resource], **whole(key, write.wanted)}, APPLY
         case _:
             return "PATCH", path(*key), patch(key, write.wanted, revision=write.expected), MERGE
 

@@ -12,7 +12,7 @@ from tests.consistency.log import Log, LogEvent, Violation, short
 from tests.consistency.subjects import View, view
 from tests.consistency.windows import Windows
 
-WITH_TOKEN = frozenset(("create", "put", "merge", "status"))
+WITH_TOKEN = frozenset(("create", "put", "merge", "apply", "status"))
 
 
 class Traced:
@@ -64,6 +64,8 @@ class Traced:
         if write.expected and (event.before is None or event.before.revision != write.expected):
             at = event.before.revision if event.before is not None else "nothing"
             self._complain(event, f"was to replace {write.expected} and replaced {at}")
+        if write.status == 201 and event.before is not None:
+            self._complain(event, "was said to be new")
         return write.began
 
     def _untold(self, event: LogEvent, verbs: tuple[str, ...]) -> float:
@@ -85,7 +87,7 @@ def _news(after: View, before: View | None) -> str:
 def effect(write: Write, before: View | None) -> View | None:
     """Return what an object is after *write*; None when the write cannot have worked. Pure."""
     wanted = write.wanted
-    if write.verb == "create":
+    if write.verb == "create" or (write.verb == "apply" and before is None):
         return None if before is not None else View(wanted.token, wanted.color or "", wanted.mode or "", wanted.finalizers or (), "")
     if before is None:
         return None
