@@ -152,7 +152,7 @@ def open_checked(path: Path) -> apsw.Connection:
 def quick_check(db: apsw.Connection) -> list[str]:
     """Return what is wrong with the file, at most ten findings; none is a healthy one. Reads the whole file."""
     try:
-        found = [str(row[0]) for row in db.execute("PRAGMA quick_check(10)")]
+        found = [" ".join(str(row[0]).split()) for row in db.execute("PRAGMA quick_check(10)")]
     except apsw.Error as error:
         if not checksums.is_damage(error):
             raise

@@ -39,6 +39,11 @@ class ScrubDesk:
             Route(("POST",), PATH, Access.PATH, self._now, "a scrub of the store"),
         ]
 
+    def damage(self) -> int:
+        """Return how many faults the last scrub found."""
+        last = self._scrub.last
+        return 0 if last is None else len(last.findings) + last.more
+
     async def run(self) -> None:
         """Scrub for ever."""
         await asyncio.sleep(FIRST_AFTER_S)

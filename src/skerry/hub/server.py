@@ -150,6 +150,7 @@ class Hub:
         self.api = LocalApi(self.server.registry)
         self.server.streams.use(self.sessions)
         self.scrub_desk = ScrubDesk(self.server.store.scrub, Recorder(self.api, "skerry-hub", _now))
+        self.server.metrics.gauge("skerry_store_damage", "Faults on the disk that the last scrub found.", self.scrub_desk.damage)
 
     def _open_audit(self) -> Auditor:
         audit = AuditLog(self.settings.data / AUDIT)
