@@ -31,7 +31,7 @@ from skerry.trust import authority
 pytestmark = pytest.mark.slow
 
 READ, WRITE = frozenset(("get", "list", "watch")), frozenset(("create", "update", "patch", "delete", "deletecollection"))
-HOME, AWAY, NAME = "default", "kube-public", "one"
+HOME, AWAY, NAME, ANOTHER = "default", "kube-public", "one", "another"
 AT_ONCE = 16
 
 # ---------------------------------------------------------------- the policy, by hand
@@ -141,7 +141,7 @@ def admin(row: Row) -> bool:
 
 
 def account_with_a_role(row: Row) -> bool:
-    return (row.what == "pods" and row.verb in READ) or (row.what, row.verb) == ("configmaps", "update")
+    return (row.what == "pods" and row.verb in READ) or ((row.what, row.verb) == ("configmaps", "update") and row.path.endswith(f"/{NAME}"))
 
 
 def nothing(row: Row) -> bool:
@@ -201,6 +201,9 @@ def rows(hub: Hub) -> Iterator[Row]:
             path = operation.path.format(namespace=scope, name=HOME if operation.resource == "namespaces" else NAME)
             of_itself = HOME if operation.resource == "namespaces" and "{name}" in operation.path else scope
             yield Row(operation.method, path, operation.verb, what, of_itself)
+            if operation.resource == "configmaps" and "{name}" in operation.path:
+                other = operation.path.format(namespace=scope, name=ANOTHER)  # a role may name single objects
+                yield Row(operation.method, other, operation.verb, what, of_itself)
 
 
 def unknown_rows(found: list[Row]) -> list[str]:
