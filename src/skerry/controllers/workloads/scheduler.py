@@ -24,6 +24,8 @@ from skerry.model.resources import NODES, PODDISRUPTIONBUDGETS, PODS, RUNTIMECLA
 
 MAX_NODES_FOR_VICTIMS = 100
 """Full nodes that are looked at for Pods that could make room."""
+BINDINGS = 16
+"""Pods whose binding is on its way to the disk at the same time. Where each goes is decided one after the other."""
 PREEMPTION = "PreemptionByScheduler"
 
 
@@ -53,7 +55,7 @@ class Scheduler:
         self._process: frozenset[str] = frozenset()  # runtime classes whose Pods have their node's ports
         self._start = 0
         self._waiting = Waiting()
-        self.controller = Controller[Name]("scheduler", self.reconcile)
+        self.controller = Controller[Name]("scheduler", self.reconcile, workers=BINDINGS)
         self._pods.subscribe(self._on_pod)
         self._nodes.subscribe(self._on_node)
         self._classes.subscribe(self._on_class)
@@ -108,7 +110,9 @@ class Scheduler:
                 self._want(pod)
 
     async def reconcile(self, turn: Name) -> float | None:
-        name = self._waiting.pop() or turn
+        name = self._waiting.pop()
+        if name is None:
+            return None
         try:
             await self._one(name)
         except (ApiError, ConnectionError):
@@ -170,13 +174,13 @@ class Scheduler:
     async def _bind(self, pod: Object, node: str) -> None:
         namespace, name = name_of(pod)
         meta: Object = {"namespace": namespace, "name": name, "uid": uid_of(pod)}
-        notes = await self._volumes.keep(pod, node) if self._volumes is not None else {}
-        if notes:
-            meta["annotations"] = notes
         binding = {"apiVersion": "v1", "kind": "Binding", "metadata": meta, "target": {"apiVersion": "v1", "kind": "Node", "name": node}}
         self._assume(pod, node)
         self._nominated.pop(uid_of(pod), None)
         try:
+            notes = await self._volumes.keep(pod, node) if self._volumes is not None else {}
+            if notes:
+                meta["annotations"] = notes
             await self._api.create(PODS, binding, subresource="binding")
         except (ApiError, ConnectionError):
             self._forget(uid_of(pod))
