@@ -6,12 +6,16 @@ that came back with them and an empty store would look like one that deleted eve
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
-from skerry.durable import HeldLock, StoreLockedError, hold_folder, write_private
+from skerry.durable import HeldLock, StoreLockedError, hold, hold_folder, write_private
 
 STORE, EVENTS, PKI = "hub.sqlite", "events.sqlite", "pki"
 KEY_RING = "secrets.keys"
+BACKUP_LOCK = "backup.lock"
+BACKUP_WORK = ".backup-"
+"""What the folder of a snapshot begins with, while a backup is made."""
 _KNOWN = "store"
 _MAX_KNOWN_BYTES = 256
 
@@ -55,3 +59,16 @@ def remember_store(data: Path, identity: str) -> None:
             f"{data / STORE} is the store {identity}, and these keys belong to the store {expected}: it is another hub's. "
             f"Put the right file back, or restore a backup"
         )
+
+
+def remove_leftovers(data: Path) -> None:
+    """Remove the snapshot of a backup that was killed, unless one is being made now."""
+    try:
+        lock = hold(data / BACKUP_LOCK)
+    except StoreLockedError:
+        return
+    try:
+        for left in data.glob(f"{BACKUP_WORK}*"):
+            shutil.rmtree(left, ignore_errors=True)
+    finally:
+        lock.release()

@@ -131,6 +131,7 @@ class Hub:
         try:
             lock = data_folder.take(self.settings.data)
             data_folder.require_store(self.settings.data)
+            data_folder.remove_leftovers(self.settings.data)
         except data_folder.DataFolderError as error:
             raise HubError(str(error)) from error
 

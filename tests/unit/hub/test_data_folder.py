@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from skerry.hub.data_folder import DataFolderError, remember_store, require_store, take
+from skerry.durable import hold
+from skerry.hub.data_folder import BACKUP_LOCK, DataFolderError, remember_store, remove_leftovers, require_store, take
 
 
 @pytest.fixture
@@ -55,3 +56,17 @@ def test_an_empty_store_is_refused(data: Path) -> None:
 def test_another_hubs_store_is_refused(data: Path) -> None:
     with pytest.raises(DataFolderError, match="is the store b2, and these keys belong to the store a1"):
         remember_store(data, "b2")
+
+
+def test_what_a_killed_backup_left_is_removed_and_what_one_under_way_needs_is_not(tmp_path: Path) -> None:
+    (tmp_path / ".backup-x").mkdir()
+    (tmp_path / ".backup-x" / "hub.sqlite").write_bytes(b"a copy")
+    under_way = hold(tmp_path / BACKUP_LOCK)
+
+    remove_leftovers(tmp_path)
+    kept = (tmp_path / ".backup-x").exists()
+    under_way.release()
+    remove_leftovers(tmp_path)
+
+    assert kept
+    assert not (tmp_path / ".backup-x").exists()

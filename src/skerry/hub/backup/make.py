@@ -23,13 +23,12 @@ from skerry.durable import HeldLock, StoreError, StoreLockedError, copy_database
 from skerry.hub.backup.envelope import BackupError, seal_to
 from skerry.hub.backup.manifest import FORMAT, File, Manifest, encode
 from skerry.hub.backup.restore import inspect
-from skerry.hub.data_folder import EVENTS, KEY_RING, PKI, STORE
+from skerry.hub.data_folder import BACKUP_LOCK, BACKUP_WORK, EVENTS, KEY_RING, PKI, STORE
 from skerry.model.times import rfc3339
 
 Say = Callable[[str], None]
 _READ_BYTES = 1 << 20
 _MAX_PKI_FILE_BYTES = 1 << 20
-_WORK_PREFIX = ".backup-"
 
 
 def back_up(data: Path, target: Path, key: bytes, *, now: datetime, say: Say, events: bool = True) -> Manifest:
@@ -55,7 +54,7 @@ def back_up(data: Path, target: Path, key: bytes, *, now: datetime, say: Say, ev
 def _alone(data: Path) -> Iterator[None]:
     lock: HeldLock
     try:
-        lock = hold(data / "backup.lock")
+        lock = hold(data / BACKUP_LOCK)
     except StoreLockedError as error:
         raise BackupError(f"another backup of {data} is being made (process {error.pid})") from error
     try:
@@ -67,9 +66,9 @@ def _alone(data: Path) -> Iterator[None]:
 @contextmanager
 def _workspace(data: Path) -> Iterator[Path]:
     """Give a folder for the snapshot; what an earlier, killed backup left is removed first."""
-    for left in data.glob(f"{_WORK_PREFIX}*"):
+    for left in data.glob(f"{BACKUP_WORK}*"):
         shutil.rmtree(left, ignore_errors=True)
-    work = Path(tempfile.mkdtemp(prefix=_WORK_PREFIX, dir=data))
+    work = Path(tempfile.mkdtemp(prefix=BACKUP_WORK, dir=data))
     try:
         yield work
     finally:
