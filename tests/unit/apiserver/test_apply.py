@@ -309,3 +309,18 @@ async def test_managed_fields_that_a_webhook_spoiled_are_put_back(server: ApiSer
 
     assert "in an invalid state after admission" in str(made.headers)
     assert entries(changed) == [("one", "Update", "")]
+
+
+async def test_a_scale_is_applied_as_the_replicas_of_what_it_scales(ask: Asker) -> None:
+    await ask("PATCH", f"{DEPLOYMENTS}/d?fieldManager=m", deployment(replicas=1), content_type=APPLY)
+    scale = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "d"}, "spec": {"replicas": 3}}
+
+    refused, answer = await ask("PATCH", f"{DEPLOYMENTS}/d/scale?fieldManager=s", scale, content_type=APPLY)
+    forced, found = await ask("PATCH", f"{DEPLOYMENTS}/d/scale?fieldManager=s&force=true", scale, content_type=APPLY)
+    other, _ = await ask("PATCH", f"{DEPLOYMENTS}/d/scale?fieldManager=s", deployment(), content_type=APPLY)
+
+    assert (refused, forced, other) == (409, 200, 400)
+    assert answer["message"] == 'Apply failed with 1 conflict: conflict with "m": .spec.replicas'
+    assert (found["kind"], found["spec"]) == ("Scale", {"replicas": 3})
+    _, obj = await ask("GET", f"{DEPLOYMENTS}/d")
+    assert (obj["spec"]["replicas"], sorted(entries(obj))) == (3, [("m", "Apply", ""), ("s", "Apply", "scale")])

@@ -6,15 +6,17 @@ from skerry.apiserver.http.answers import json_answer
 from skerry.apiserver.http.bare import BareError
 from skerry.apiserver.http.media import body_media
 from skerry.apiserver.http.message import Response
+from skerry.apiserver.http.query import flag
 from skerry.apiserver.http.resources import Call, Resources, options_of
 from skerry.apiserver.patch import json_patch, merge, read_json_patch, read_merge_patch
+from skerry.apiserver.registry.applying import read_configuration
 from skerry.apiserver.registry.body import read_as
 from skerry.apiserver.registry.encoding import dumps
 from skerry.apiserver.registry.options import WriteOptions
-from skerry.apiserver.registry.patch import JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, unsupported
+from skerry.apiserver.registry.patch import JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, is_apply, unsupported
 from skerry.apiserver.registry.pods import bind, evict
 from skerry.apiserver.registry.registry import Registry
-from skerry.apiserver.registry.scale import read_scale, write_scale
+from skerry.apiserver.registry.scale import apply_scale, read_scale, write_scale
 from skerry.apiserver.registry.update import Transform
 from skerry.apiserver.schema import Catalogue
 from skerry.model.errors import bad_request
@@ -47,9 +49,17 @@ class Subresources:
         target = call.target
         if call.verb == "get":
             return json_answer(await read_scale(self._registry, call.kind, target.namespace, target.name))
+        if call.verb == "patch" and is_apply(call.request):
+            return await self._apply_scale(call)
         options = options_of(call, "UpdateOptions")
         make = self._scale_change(call, options)
         value = await write_scale(self._registry, call.kind, target.namespace, target.name, make, options)
+        return json_answer(value, warnings=options.warnings)
+
+    async def _apply_scale(self, call: Call) -> Response:
+        options = options_of(call, "PatchOptions", applies=True)
+        config, target, force = read_configuration(call.request, options), call.target, flag(call.query, "force")
+        value = await apply_scale(self._registry, call.kind, target.namespace, target.name, config, options, force=force)
         return json_answer(value, warnings=options.warnings)
 
     def _scale_change(self, call: Call, options: WriteOptions) -> Transform:

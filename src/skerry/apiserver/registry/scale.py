@@ -6,6 +6,8 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from skerry.apiserver.patch import told_kind
+from skerry.apiserver.registry.applying import apply_configuration
 from skerry.apiserver.registry.encoding import decode, dumps
 from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.options import WriteOptions
@@ -76,11 +78,29 @@ async def write_scale(registry: Registry, kind: Kind, namespace: str, name: str,
         new = make(_scale_for_change(kind, old))
         _check(kind, name, old, new)
         replicas = dig(new, "spec", "replicas", default=0)
-        path = kind.scale_paths["specReplicasPath"].lstrip(".").split(".") if kind.custom else ["spec", "replicas"]
-        return _with(old, path, replicas)
+        return _with(old, _replicas_path(kind), replicas)
 
     value = await apply(registry, Change(kind, namespace, name, transform, "scale"), options)
     return dumps(to_scale(kind, decode(value)))
+
+
+async def apply_scale(
+    registry: Registry, kind: Kind, namespace: str, name: str, config: Object, options: WriteOptions, *, force: bool
+) -> bytes:
+    """Apply a Scale: its replicas, as a field of the object that it scales."""
+    if (config.get("apiVersion"), config.get("kind")) != (API_VERSION, KIND):
+        raise bad_request(f"invalid object type: {told_kind(config.get('apiVersion'), config.get('kind'))}")
+    own = {k: v for k, v in config["metadata"].items() if k in ("name", "namespace", "uid", "resourceVersion", "managedFields")}
+    wanted: Object = {"apiVersion": kind.resource.api_version, "kind": kind.resource.kind, "metadata": own}
+    replicas = dig(config, "spec", "replicas")
+    if replicas is not None:
+        wanted = _with(wanted, _replicas_path(kind), replicas)
+    _, value = await apply_configuration(registry, kind, namespace, name, wanted, options, subresource="scale", force=force)
+    return dumps(to_scale(kind, decode(value)))
+
+
+def _replicas_path(kind: Kind) -> list[str]:
+    return kind.scale_paths["specReplicasPath"].lstrip(".").split(".") if kind.custom else ["spec", "replicas"]
 
 
 def _scale_for_change(kind: Kind, old: Object) -> Object:
