@@ -188,3 +188,26 @@ async def test_what_cannot_be_a_binding_is_refused(ask: Asker, actions: list[str
 
     assert status == 422
     assert "spec.validationActions" in answer["message"]
+
+
+async def test_a_bomb_of_a_policy_stops_and_refuses(ask: Asker) -> None:
+    await policy(ask, validation("object.data.all(a, object.data.all(b, object.data.all(c, a + b + c != '')))"))
+
+    body = {**configmap("c"), "data": {f"k{i}": "v" for i in range(200)}}
+
+    status, answer = await ask("POST", CONFIGMAPS, body)
+
+    assert status == 422
+    assert "running out of cost budget" in answer["message"]
+
+
+async def test_a_policy_of_endless_text_is_refused(ask: Asker) -> None:
+    body = {
+        "metadata": {"name": "p"},
+        "spec": {"matchConstraints": {"resourceRules": RULES}, "validations": [{"expression": "true || " * 9000 + "true"}]},
+    }
+
+    status, answer = await ask("POST", f"{GROUP}/validatingadmissionpolicies", body)
+
+    assert status == 422
+    assert "the limit is 65536" in answer["message"]

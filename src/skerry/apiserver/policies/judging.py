@@ -50,10 +50,17 @@ class _RefusalError(Exception):
 
 @dataclass(slots=True)
 class _Case:
-    """One write before one policy: the budget is that of all its expressions."""
+    """One write before one policy with one parameter."""
 
     asked: Admission
     variables: dict[str, Any]
+    budget: _Budget
+
+
+@dataclass(slots=True)
+class _Budget:
+    """What all policies may cost that judge one write."""
+
     left: int = PER_CALL
 
 
@@ -89,18 +96,19 @@ class Policies:
         """Refuse what a policy denies; costs one look when there are no bindings."""
         if not self._bindings or asked.options.internal or asked.kind.resource.group == LATER or is_carried_out(asked):
             return
+        budget = _Budget()
         for _, binding in sorted(self._bindings.items()):
             policy = self._policies.get(binding.policy)
             if policy is not None:
-                self._judge(policy, binding, asked)
+                self._judge(policy, binding, asked, budget)
 
-    def _judge(self, policy: Policy, binding: Binding, asked: Admission) -> None:
+    def _judge(self, policy: Policy, binding: Binding, asked: Admission, budget: _Budget) -> None:
         kind = self._matched(policy.match, asked, needed=True)
         if kind is None or (binding.match is not None and self._matched(binding.match, asked, needed=False) is None):
             return
         try:
             for params in self._params(policy, binding, asked):
-                case = _Case(asked, self._variables(policy, asked, kind, params))
+                case = _Case(asked, self._variables(policy, asked, kind, params), budget)
                 self._validate(policy, binding, case)
         except _RefusalError as failure:
             self._refuse(policy, binding, asked, failure)
@@ -208,13 +216,13 @@ class Policies:
 
     def _evaluate(self, program: Any, case: _Case) -> Any:
         try:
-            value, cost = program.evaluate(case.variables, limit=case.left)
+            value, cost = program.evaluate(case.variables, limit=case.budget.left)
         except EvaluationError as error:
             raise _RefusalError(f"expression '{program.source}' resulted in error: {error}", broken=True) from None
         except CostError:
             why = "validation failed due to running out of cost budget, no further validation rules will be run"
             raise _RefusalError(why, broken=True) from None
-        case.left -= cost
+        case.budget.left -= cost
         return value
 
     def _message(self, validation: Validation, case: _Case) -> str:

@@ -24,6 +24,8 @@ POLICIES, BINDINGS = f"validatingadmissionpolicies.{LATER}", f"validatingadmissi
 ACTIONS = ("Audit", "Deny", "Warn")
 REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized")
 MAX_EXPRESSIONS = 256
+MAX_TEXT = 64 * 1024
+"""Characters of all expressions of a policy: compiling so many takes some 100 ms."""
 _IDENTIFIER = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 
 
@@ -144,6 +146,10 @@ def policy_causes(obj: Object) -> list[Cause]:
     for field in ("validations", "variables", "auditAnnotations"):
         if len(spec.get(field) or ()) > MAX_EXPRESSIONS:
             return [Cause(f"spec.{field}", "FieldValueTooMany", f"Too many: must have at most {MAX_EXPRESSIONS} items")]
+    parts = [p for field in ("validations", "variables", "matchConditions") for p in spec.get(field) or ()]
+    length = sum(len(str(p.get("expression") or "")) + len(str(p.get("messageExpression") or "")) for p in parts)
+    if length > MAX_TEXT:
+        return [forbidden_field("spec", f"the expressions have {length} characters in all, the limit is {MAX_TEXT}")]
     constraints = spec.get("matchConstraints")
     if constraints is None:
         causes.append(required("spec.matchConstraints"))

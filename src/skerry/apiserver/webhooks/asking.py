@@ -25,7 +25,7 @@ from skerry.apiserver.registry.strategy import prepare_for_update
 from skerry.apiserver.store import Change, Key
 from skerry.apiserver.webhooks.client import Caller, CallError
 from skerry.apiserver.webhooks.conversion import Conversions
-from skerry.apiserver.webhooks.hooks import MUTATING, VALIDATING, Hook, hooks_of
+from skerry.apiserver.webhooks.hooks import CONDITION_COST, MUTATING, VALIDATING, Hook, hooks_of
 from skerry.apiserver.webhooks.matching import LATER, NAMESPACES, Place, labels_of, matching_version
 from skerry.apiserver.webhooks.review import Answer, AnswerError, denied, failed, no_dry_run, read_answer, request_of, review
 from skerry.apiserver.webhooks.variables import condition_values
@@ -131,7 +131,7 @@ class Webhooks:
         problem = ""
         for condition in hook.conditions:
             try:
-                holds, _ = condition.program.evaluate(condition_values(asked, request, new, old))
+                holds, _ = condition.program.evaluate(condition_values(asked, request, new, old), limit=CONDITION_COST)
             except (EvaluationError, CostError) as error:
                 problem = problem or f"expression '{condition.program.source}' resulted in error: {error}"
                 continue

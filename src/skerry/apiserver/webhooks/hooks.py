@@ -10,7 +10,7 @@ from typing import Any
 from skerry.apiserver.cel import CelProgram, CelSyntaxError
 from skerry.apiserver.webhooks.matching import LATER, Selectors
 from skerry.apiserver.webhooks.variables import CONDITION_TYPES
-from skerry.model.errors import Cause, invalid_value, required
+from skerry.model.errors import Cause, forbidden_field, invalid_value, required
 from skerry.model.objects import Object
 from skerry.model.selectors import SelectorError
 
@@ -18,6 +18,10 @@ log = logging.getLogger(__name__)
 
 MUTATING, VALIDATING = f"mutatingwebhookconfigurations.{LATER}", f"validatingwebhookconfigurations.{LATER}"
 MAX_CONDITIONS = 64
+MAX_TEXT = 64 * 1024
+"""Characters of all conditions of a configuration: compiling so many takes some 100 ms."""
+CONDITION_COST = 100_000
+"""Cost units of one condition."""
 _VERSION = "v1"
 
 
@@ -84,6 +88,10 @@ def conditions_of(source: Sequence[Mapping[str, Any]] | None) -> tuple[Condition
 def configuration_causes(obj: Object) -> list[Cause]:
     """Return what is wrong with a configuration beyond its fields: versions that we do not speak, conditions, selectors."""
     causes: list[Cause] = []
+    conditions = [c for hook in obj.get("webhooks") or () for c in hook.get("matchConditions") or ()]
+    length = sum(len(str(c.get("expression") or "")) for c in conditions)
+    if length > MAX_TEXT:
+        return [forbidden_field("webhooks", f"the matchConditions have {length} characters in all, the limit is {MAX_TEXT}")]
     for i, hook in enumerate(obj.get("webhooks") or ()):
         at = f"webhooks[{i}]"
         if hook.get("admissionReviewVersions") and _VERSION not in hook["admissionReviewVersions"]:
