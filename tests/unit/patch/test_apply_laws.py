@@ -6,7 +6,7 @@ import copy
 from contextlib import suppress
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from skerry.apiserver.patch.fields import members
@@ -15,6 +15,8 @@ from skerry.model.errors import ApiError
 from skerry.model.objects import Object
 from tests.unit.patch.applied import Stored, config
 
+SLOW = (HealthCheck.too_slow,)
+"""A busy machine is no reason to fail."""
 Path = tuple[Any, ...]
 _TEXT = st.sampled_from(("0", "1"))
 _ELEMENT = st.fixed_dictionaries({"id": st.integers(1, 3)}, optional={"v": _TEXT, "w": _TEXT})
@@ -86,7 +88,7 @@ def _owners(stored: Stored) -> dict[str, int]:
     return {e["manager"]: sum(1 for _ in members(e["fieldsV1"].get("f:spec", {"f:": {}}))) for e in stored.entries}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=SLOW)
 @given(st.lists(st.tuples(_MANAGERS, _SPECS), min_size=1, max_size=6))
 def test_forced_applies_go_as_the_model_says(applies: list[tuple[str, Object]]) -> None:
     stored, model = Stored(), Model()
@@ -111,7 +113,7 @@ def test_forced_applies_go_as_the_model_says(applies: list[tuple[str, Object]]) 
         assert {m: n for m, n in _owners(stored).items() if n} == counted
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
 @given(_SPECS, _SPECS, _SPECS)
 def test_applying_again_changes_nothing(first: Object, second: Object, wanted: Object) -> None:
     stored = Stored()
@@ -131,7 +133,7 @@ def _disjoint(mine: Object, theirs: Object) -> Object:
     return {k: v for k, v in mine.items() if k not in theirs}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
 @given(_SPECS, _SPECS, _SPECS)
 def test_disjoint_owners_commute(first: Object, one: Object, other: Object) -> None:
     two = _disjoint(other, {**one, **first})
@@ -148,7 +150,7 @@ def test_disjoint_owners_commute(first: Object, one: Object, other: Object) -> N
     assert {identity(e): e["fieldsV1"] for e in forth.entries} == {identity(e): e["fieldsV1"] for e in back.entries}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
 @given(_SPECS, _SPECS, _SPECS)
 def test_what_another_applied_is_not_lost_without_force(mine: Object, theirs: Object, next_: Object) -> None:
     stored = Stored()
@@ -164,7 +166,7 @@ def test_what_another_applied_is_not_lost_without_force(mine: Object, theirs: Ob
     assert all(found.get(p) == v for p, v in _values(theirs).items())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
 @given(_SPECS, _SPECS, _SPECS)
 def test_what_another_changed_is_not_lost_without_force(mine: Object, theirs: Object, next_: Object) -> None:
     # An element that only one manager has goes with everything in it, so here the others change what is in none.
@@ -183,7 +185,7 @@ def test_what_another_changed_is_not_lost_without_force(mine: Object, theirs: Ob
     assert all(found.get(p) == v for p, v in _values(theirs).items() if stored.entries and before and before.get(p) != v)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
 @given(_SPECS, _SPECS)
 def test_force_takes_what_it_changes_and_applying_nothing_gives_it_all_back(mine: Object, theirs: Object) -> None:
     stored = Stored()
@@ -198,7 +200,7 @@ def test_force_takes_what_it_changes_and_applying_nothing_gives_it_all_back(mine
     assert _values(stored.spec) == left
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
 @given(_SPECS, _SPECS, _SPECS)
 def test_nothing_that_is_given_is_altered(first: Object, second: Object, third: Object) -> None:
     stored = Stored()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from skerry.apiserver.patch.fields import (
@@ -23,6 +23,8 @@ from skerry.apiserver.patch.fields import (
     without,
 )
 
+SLOW = (HealthCheck.too_slow,)
+"""A busy machine is no reason to fail."""
 Path = tuple[str, ...]
 _STEPS = st.sampled_from(("f:a", "f:b", 'k:{"n":"x"}', 'v:"q"'))
 _PATHS = st.frozensets(st.lists(_STEPS, min_size=1, max_size=3).map(tuple), max_size=6)
@@ -38,7 +40,7 @@ def _paths(fields: Fields) -> frozenset[Path]:
     return frozenset(found)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=SLOW)
 @given(_PATHS, _PATHS)
 def test_the_algebra_is_that_of_sets_of_paths(a: frozenset[Path], b: frozenset[Path]) -> None:
     x, y = _set(a), _set(b)
@@ -51,7 +53,7 @@ def test_the_algebra_is_that_of_sets_of_paths(a: frozenset[Path], b: frozenset[P
     assert _paths(without(x, y)) == {p for p in a if not any(p[: len(q)] == q for q in b)}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=SLOW)
 @given(_PATHS, _PATHS, _PATHS)
 def test_one_set_has_one_form(a: frozenset[Path], b: frozenset[Path], c: frozenset[Path]) -> None:
     x, y, z = _set(a), _set(b), _set(c)
@@ -64,7 +66,7 @@ def test_one_set_has_one_form(a: frozenset[Path], b: frozenset[Path], c: frozens
     assert read(x) == x
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
 @given(_PATHS, _PATHS)
 def test_nothing_is_altered(a: frozenset[Path], b: frozenset[Path]) -> None:
     x, y = _set(a), _set(b)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from skerry.apiserver.patch import strategic
 from skerry.model.objects import Object
 from tests.unit.schema.pipeline import kind
 
+SLOW = (HealthCheck.too_slow,)
+"""A busy machine is no reason to fail."""
 POD, DEPLOYMENT = kind("Pod"), kind("Deployment", group="apps")
 _NAMES = st.lists(st.sampled_from("abcde"), unique=True, max_size=4)
 _FINALIZERS = st.lists(st.sampled_from(("x/1", "x/2", "x/3", "x/4")), unique=True, max_size=4)
@@ -57,13 +59,13 @@ def _of_container(old: Object, new: Object) -> Object:
     return {"name": new["name"], "image": new["image"], **_elements("env", old["env"], new["env"], lambda _, e: e)}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=SLOW)
 @given(_pods(), _pods())
 def test_the_difference_of_two_pods_applied_to_the_one_gives_the_other(old: Object, new: Object) -> None:
     assert strategic(old, _difference(old, new), POD) == new
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
 @given(_pods(), _pods())
 def test_applying_it_twice_is_applying_it_once_and_nothing_is_altered(old: Object, new: Object) -> None:
     patch = _difference(old, new)
@@ -75,7 +77,7 @@ def test_applying_it_twice_is_applying_it_once_and_nothing_is_altered(old: Objec
     assert (old, patch) == before
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
 @given(_pods())
 def test_a_patch_that_says_nothing_changes_nothing(pod: Object) -> None:
     assert strategic(pod, {}, POD) == pod
@@ -86,7 +88,7 @@ def test_a_patch_that_says_nothing_changes_nothing(pod: Object) -> None:
 _STRATEGIES = st.dictionaries(st.sampled_from(("type", "rollingUpdate")), st.sampled_from("12"), min_size=1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=SLOW)
 @given(_STRATEGIES, _STRATEGIES)
 def test_retained_keys_are_all_that_is_left(old: Object, new: Object) -> None:
     patch = {"spec": {"strategy": {**new, "$retainKeys": sorted(new)}}}
@@ -94,7 +96,7 @@ def test_retained_keys_are_all_that_is_left(old: Object, new: Object) -> None:
     assert strategic({"spec": {"strategy": old}}, patch, DEPLOYMENT) == {"spec": {"strategy": new}}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=SLOW)
 @given(_pods(), _pods())
 def test_a_replaced_list_is_the_patchs_own(old: Object, new: Object) -> None:
     patch = {"spec": {"containers": [{"$patch": "replace"}, *new["spec"]["containers"]]}, "metadata": {"$patch": "replace", "labels": {}}}
