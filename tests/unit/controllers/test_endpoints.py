@@ -89,13 +89,13 @@ _PODS = st.lists(st.tuples(st.integers(0, 240), st.booleans(), st.sampled_from((
 def test_slices_hold_each_pod_once_and_are_never_too_long(before: Any, after: Any) -> None:
     service, present = a_service(), list[Object]()
     labels = service_labels(service)
-    for pods in (before, after):
+    for turn, pods in enumerate((before, after)):
         found = [a_backend(f"p{n}", f"10.0.{n // 250}.{n % 250 + 1}", ready=ready, port=port) for n, ready, port in pods]
         want = [wanted("IPv4", backends(service, found, "IPv4", {}))]
         for i, step in enumerate(plan(service, labels, want, present)):
             match step:
                 case Create(new):
-                    present.append({**new, "metadata": {**new["metadata"], "name": f"{len(pods)}-{i}"}})
+                    present.append({**new, "metadata": {**new["metadata"], "name": f"{turn}-{i}"}})
                 case Replace(new):
                     present = [new if name_of(s) == name_of(new) else s for s in present]
                 case Delete(old):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -15,6 +16,8 @@ from skerry.model.resources import DEPLOYMENTS, PODDISRUPTIONBUDGETS, PODS, REPL
 from skerry.model.selectors import Selector, SelectorError, from_label_selector
 
 TOGETHER_S = 0.02
+REST = 20.0
+"""A budget whose Pods were counted in a millisecond is not counted again for so many."""
 _SCALED = {r.kind: r for r in (REPLICASETS, DEPLOYMENTS, STATEFULSETS, REPLICATIONCONTROLLERS)}
 
 
@@ -26,6 +29,7 @@ class Budgets:
         self._budgets, self._pods = informers.of(PODDISRUPTIONBUDGETS), informers.of(PODS)
         self._owners = {kind: informers.of(resource) for kind, resource in _SCALED.items()}
         self._events = Recorder(api, "controllermanager", now)
+        self._cost_s: dict[Name, float] = {}
         self.controller = Controller[Name]("disruption", self.reconcile)
         self._budgets.subscribe(lambda change: self.controller.queue.add(change.name))
         self._pods.subscribe(self._on_pod)
@@ -38,7 +42,7 @@ class Budgets:
         for budget in self._budgets.indexed(BY_NAMESPACE, change.name.namespace):
             selector = _selector(budget)
             if selector and any(selector.matches(labels_of(p)) for p in (change.old, change.new) if p is not None):
-                self.controller.queue.add_after(name_of(budget), TOGETHER_S)
+                self.controller.queue.add_after(name_of(budget), max(TOGETHER_S, REST * self._cost_s.get(name_of(budget), 0.0)))
 
     def _on_owner(self, change: Change) -> None:
         if dig(change.old, "spec", "replicas") != dig(change.new, "spec", "replicas"):
@@ -48,7 +52,9 @@ class Budgets:
     async def reconcile(self, name: Name) -> float | None:
         budget = self._budgets.get(*name)
         if budget is None:
+            self._cost_s.pop(name, None)
             return None
+        began = time.perf_counter()
         selector = _selector(budget)
         pods = [p for p in self._pods.indexed(BY_NAMESPACE, name.namespace) if selector is not None and selector.matches(labels_of(p))]
         again_s = None
@@ -60,6 +66,7 @@ class Budgets:
             await self._events.warning(
                 budget, "CalculateExpectedPodCountFailed", f"Failed to calculate the number of expected pods: {error}"
             )
+        self._cost_s[name] = time.perf_counter() - began
         if new != budget.get("status"):
             meta = {"uid": uid_of(budget), "resourceVersion": metadata(budget)["resourceVersion"]}
             gone = [n for n in dig(budget, "status", "disruptedPods", default={}) if n not in new.get("disruptedPods", {})]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
@@ -54,12 +55,20 @@ def is_managed(service: Object) -> bool:
 def backends(service: Object, pods: Iterable[Object], family: str, zones: Mapping[str, str]) -> list[Backend]:
     """Return the backends of *service* among *pods* at addresses of *family* (IPv4, IPv6), sorted by Pod."""
     found = []
+    same = _same_everywhere(service)
     for pod in pods:
         if selects(service, labels_of(pod)) and not is_finished(pod):
             address = address_of(pod, family)
             if address:
-                found.append(_backend(service, pod, address, zones))
+                found.append(_backend(service, pod, address, zones, ports_of(service, pod) if same is None else same))
     return sorted(found, key=lambda b: name_of(b.pod))
+
+
+def _same_everywhere(service: Object) -> Ports | None:
+    """Return the ports where no Pod has to be asked for them, None where one names a Pod's port."""
+    if any(isinstance(p.get("targetPort"), str) for p in dig(service, "spec", "ports", default=[])):
+        return None
+    return ports_of(service, {})
 
 
 def address_of(pod: Object, family: str) -> str:
@@ -68,6 +77,7 @@ def address_of(pod: Object, family: str) -> str:
     return next((a for a in given if a and family_of(a) == family), "")
 
 
+@lru_cache(maxsize=4096)
 def family_of(address: str) -> str:
     try:
         return "IPv6" if ip_address(address).version == 6 else "IPv4"
@@ -75,7 +85,7 @@ def family_of(address: str) -> str:
         return ""
 
 
-def _backend(service: Object, pod: Object, address: str, zones: Mapping[str, str]) -> Backend:
+def _backend(service: Object, pod: Object, address: str, zones: Mapping[str, str], ports: Ports) -> Backend:
     spec = pod.get("spec") or {}
     serving, terminating = is_ready(pod), bool(metadata(pod).get("deletionTimestamp"))
     always = bool(dig(service, "spec", "publishNotReadyAddresses"))
@@ -84,7 +94,7 @@ def _backend(service: Object, pod: Object, address: str, zones: Mapping[str, str
     return Backend(
         pod,
         address,
-        ports_of(service, pod),
+        ports,
         serving=serving,
         terminating=terminating,
         ready=always or (serving and not terminating),

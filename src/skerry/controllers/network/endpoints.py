@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from skerry.controllers.informers import BY_NAMESPACE, Informers
@@ -29,6 +30,8 @@ BY_SERVICE = "service"
 
 TOGETHER_S = 0.02
 """Changes of Pods within this time are one change of their Service."""
+REST = 20.0
+"""A Service whose Pods were counted in a millisecond is not counted again for so many: many Pods do not fill the loop."""
 
 
 def _service(found: Object) -> Iterable[str]:
@@ -44,6 +47,7 @@ class Endpoints:
         self._slices, self._endpoints = informers.of(ENDPOINTSLICES), informers.of(ENDPOINTS)
         self._slices.add_index(BY_SERVICE, _service)
         self._zones: dict[str, str] = {}
+        self._cost_s: dict[Name, float] = {}
         self._deleted: set[Name] = set()  # Services whose Endpoints are to go with them
         self.controller = Controller[Name]("endpoints", self.reconcile)
         self._services.subscribe(self._on_service)
@@ -55,6 +59,7 @@ class Endpoints:
     def _on_service(self, change: Change) -> None:
         if change.new is None:
             self._deleted.add(change.name)
+            self._cost_s.pop(change.name, None)
         else:
             self._deleted.discard(change.name)
         self.controller.queue.add(change.name)
@@ -69,7 +74,7 @@ class Endpoints:
             return
         for service in self._services.indexed(BY_NAMESPACE, change.name.namespace):
             if any(selects(service, labels_of(pod)) for pod in (change.old, change.new) if pod is not None):
-                self.controller.queue.add_after(name_of(service), TOGETHER_S)
+                self.controller.queue.add_after(name_of(service), max(TOGETHER_S, REST * self._cost_s.get(name_of(service), 0.0)))
 
     def _on_node(self, change: Change) -> None:
         zone = labels_of(change.new).get(ZONE, "") if change.new is not None else ""
@@ -90,9 +95,11 @@ class Endpoints:
             await self._carry_out(service, {}, [], ours)
             await self._mirror(service, slices)
             return
+        began = time.perf_counter()
         pods = self._pods.indexed(BY_NAMESPACE, name.namespace)
         families = dig(service, "spec", "ipFamilies", default=["IPv4"])
         found = {family: backends(service, pods, family, self._zones) for family in families}
+        self._cost_s[name] = time.perf_counter() - began
         await self._carry_out(service, service_labels(service), [wanted(f, b) for f, b in found.items()], ours)
         await self._carry_out(service, {}, [], [s for s in slices if labels_of(s).get(MANAGED_BY) == MIRROR])
         await self._write_endpoints(service, found[families[0]])
