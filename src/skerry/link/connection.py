@@ -92,6 +92,12 @@ class LinkConnection(asyncio.Protocol):
             transport.abort()
             self._end(reason)
 
+    @property
+    def peer(self) -> str:
+        """The other end's address, "" when it is gone."""
+        name = self._transport.get_extra_info("peername") if self._transport is not None else None
+        return str(name[0]) if name else ""
+
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -20,14 +20,14 @@ BODY_TIMEOUT_S = 60.0
 _NOT_ON_THE_LINK = frozenset(("connection", "transfer-encoding", "content-length", "keep-alive", "upgrade"))
 
 
-async def read_request(stream: LinkStream, user: User, *, max_body: int = MAX_BODY_BYTES) -> Request:
+async def read_request(stream: LinkStream, user: User, *, max_body: int = MAX_BODY_BYTES, peer: str = "") -> Request:
     """Read a whole request; raises ApiError when its path or body is not one that we serve."""
     raw, _, query = stream.target.partition("?")
     path = normalise(raw)
     if path is None:
         raise bad_request(f"the path {raw[:200]!r} cannot be served")
     headers = {k: v for k, v in stream.headers.items() if not k.startswith(":")}
-    return Request(stream.method, path, query, headers, await read_body(stream, max_body), user)
+    return Request(stream.method, path, query, headers, await read_body(stream, max_body), user, peer)
 
 
 async def read_body(stream: LinkStream, limit: int) -> bytes:

@@ -138,11 +138,12 @@ class NodeSession:
             raise ApiError(404, "NotFound", f"the link has nothing at {stream.method} {path[:200]}")
 
     async def _call(self, stream: LinkStream) -> None:
+        peer = self.link.peer if self.link is not None else ""
         if stream.method == "GET":
-            response = await self._handle(await read_request(stream, self._user, max_body=0))
+            response = await self._handle(await read_request(stream, self._user, max_body=0, peer=peer))
         else:
             async with self._writes:
-                response = await self._handle(await read_request(stream, self._user))
+                response = await self._handle(await read_request(stream, self._user, peer=peer))
         await answer(stream, response)
 
     async def _take_events(self, stream: LinkStream, events: EventSink) -> None:
