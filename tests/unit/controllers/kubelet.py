@@ -29,7 +29,7 @@ def by_image_tag(pod: Object) -> int | None:
 
 
 class Kubelet:
-    """Starts Pods, and ends those for which *verdict* gives an exit code; lets go of those that are deleted."""
+    """Starts the Pods that a node has, and ends those for which *verdict* gives an exit code; lets go of those that are deleted."""
 
     def __init__(self, api: Api, now: Callable[[], datetime], verdict: Verdict = runs, *, period_s: float = 0.5) -> None:
         self._api, self._now, self.verdict, self._period_s = api, now, verdict, period_s
@@ -48,7 +48,8 @@ class Kubelet:
             await asyncio.sleep(self._period_s)
 
     async def _care_for(self, pod: Object) -> None:
-        if dig(pod, "spec", "nodeName", default="") in self.silent:
+        node = dig(pod, "spec", "nodeName")
+        if not node or node in self.silent:
             return
         if metadata(pod).get("deletionTimestamp"):
             await self._end(pod)
@@ -61,7 +62,7 @@ class Kubelet:
                 await self._say(pod, "Failed" if code else "Succeeded", ready=False, code=code)
 
     async def _end(self, pod: Object) -> None:
-        if not is_finished(pod) and dig(pod, "spec", "nodeName"):
+        if not is_finished(pod):
             await self._say(pod, "Failed", ready=False, code=143)
         if metadata(pod).get("deletionGracePeriodSeconds"):
             await self._api.delete(PODS, *name_of(pod), uid=uid_of(pod), grace_s=0)

@@ -111,7 +111,8 @@ class Jobs:
 
     def _facts(self, job: Object, pods: list[Object]) -> Facts:
         uid, at = uid_of(job), asyncio.get_running_loop().time()
-        silent = silent_nodes(self._nodes.objects())
+        nodes = (self._nodes.get("", name) for name in {node_of(p) for p in pods})
+        silent = silent_nodes(n for n in nodes if n is not None)
         failed = [p for p in pods if is_failed(job, p, silent)]
         good = {uid_of(p): True for p in pods if dig(p, "status", "phase") == "Succeeded"}
         self._failures.observe(uid, {**good, **{uid_of(p): False for p in failed}}, monotonic_s=at)
