@@ -47,7 +47,9 @@ Bindings = dict[str, Type]
 
 def assign(wanted: Type, given: Type, bound: Bindings) -> bool:
     """Say whether a value of *given* may stand where *wanted* is; parameters of *wanted* are bound on the way."""
-    if wanted in (A, B):
+    if wanted is given:
+        return True
+    if wanted is A or wanted is B:
         there = bound.get(wanted.name)
         if there is None or there == DYN:
             bound[wanted.name] = given
@@ -60,11 +62,11 @@ def assign(wanted: Type, given: Type, bound: Bindings) -> bool:
             bound[wanted.name] = given
             return True
         return False
-    if DYN in (wanted, given) or wanted == given:
+    if wanted.name == "dyn" or given.name == "dyn" or (wanted.name == given.name and wanted.params == given.params):
         return True
-    if given == NULL:
+    if given is NULL:
         return wanted.fields is not None or wanted.name in _NULLABLE
-    if wanted == NULL:
+    if wanted is NULL:
         return given.fields is not None
     if wanted.name != given.name or len(wanted.params) != len(given.params):
         return False
@@ -73,7 +75,7 @@ def assign(wanted: Type, given: Type, bound: Bindings) -> bool:
 
 def resolve(type_: Type, bound: Bindings) -> Type:
     """Return *type_* with its parameters replaced by what they were bound to."""
-    if type_ in (A, B):
+    if type_ is A or type_ is B:
         return bound.get(type_.name, DYN)
     if not type_.params:
         return type_
