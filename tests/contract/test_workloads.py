@@ -172,7 +172,7 @@ async def test_a_statefulset_rolls_though_it_is_killed(tmp_path: Path) -> None:
 
 async def test_two_hundred_pods_hold_nobody_up(tmp_path: Path) -> None:
     async with cluster(tmp_path) as (api, kubelet):
-        kubelet.verdict = runs
+        kubelet.verdict, kubelet.period_s = runs, 0.2
         deployment = a_deployment(replicas=200)
         deployment["metadata"]["namespace"] = SPACE
         await api.create(DEPLOYMENTS, deployment)

@@ -32,7 +32,7 @@ class Kubelet:
     """Starts the Pods that a node has, and ends those for which *verdict* gives an exit code; lets go of those that are deleted."""
 
     def __init__(self, api: Api, now: Callable[[], datetime], verdict: Verdict = runs, *, period_s: float = 0.5) -> None:
-        self._api, self._now, self.verdict, self._period_s = api, now, verdict, period_s
+        self._api, self._now, self.verdict, self.period_s = api, now, verdict, period_s
         self.silent: set[str] = set()
         self.started: list[str] = []
         """UIDs of the Pods that ran, in order."""
@@ -45,7 +45,7 @@ class Kubelet:
                 except ApiError as error:
                     if error.code not in (404, 409):
                         raise
-            await asyncio.sleep(self._period_s)
+            await asyncio.sleep(self.period_s)
 
     async def _care_for(self, pod: Object) -> None:
         node = dig(pod, "spec", "nodeName")
