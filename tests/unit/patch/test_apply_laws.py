@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from contextlib import suppress
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.unit.patch.applied import Stored, config
 
 SLOW = (HealthCheck.too_slow,)
 """A busy machine is no reason to fail."""
+SHARE = 30 if os.environ.get("SKERRY_SOAK") else 1
 Path = tuple[Any, ...]
 _TEXT = st.sampled_from(("0", "1"))
 _ELEMENT = st.fixed_dictionaries({"id": st.integers(1, 3)}, optional={"v": _TEXT, "w": _TEXT})
@@ -88,7 +90,7 @@ def _owners(stored: Stored) -> dict[str, int]:
     return {e["manager"]: sum(1 for _ in members(e["fieldsV1"].get("f:spec", {"f:": {}}))) for e in stored.entries}
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=150 * SHARE, deadline=None, suppress_health_check=SLOW)
 @given(st.lists(st.tuples(_MANAGERS, _SPECS), min_size=1, max_size=6))
 def test_forced_applies_go_as_the_model_says(applies: list[tuple[str, Object]]) -> None:
     stored, model = Stored(), Model()
@@ -113,7 +115,7 @@ def test_forced_applies_go_as_the_model_says(applies: list[tuple[str, Object]]) 
         assert {m: n for m, n in _owners(stored).items() if n} == counted
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=100 * SHARE, deadline=None, suppress_health_check=SLOW)
 @given(_SPECS, _SPECS, _SPECS)
 def test_applying_again_changes_nothing(first: Object, second: Object, wanted: Object) -> None:
     stored = Stored()
@@ -133,7 +135,7 @@ def _disjoint(mine: Object, theirs: Object) -> Object:
     return {k: v for k, v in mine.items() if k not in theirs}
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=100 * SHARE, deadline=None, suppress_health_check=SLOW)
 @given(_SPECS, _SPECS, _SPECS)
 def test_disjoint_owners_commute(first: Object, one: Object, other: Object) -> None:
     two = _disjoint(other, {**one, **first})
@@ -150,7 +152,7 @@ def test_disjoint_owners_commute(first: Object, one: Object, other: Object) -> N
     assert {identity(e): e["fieldsV1"] for e in forth.entries} == {identity(e): e["fieldsV1"] for e in back.entries}
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=100 * SHARE, deadline=None, suppress_health_check=SLOW)
 @given(_SPECS, _SPECS, _SPECS)
 def test_what_another_applied_is_not_lost_without_force(mine: Object, theirs: Object, next_: Object) -> None:
     stored = Stored()
@@ -166,7 +168,7 @@ def test_what_another_applied_is_not_lost_without_force(mine: Object, theirs: Ob
     assert all(found.get(p) == v for p, v in _values(theirs).items())
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=100 * SHARE, deadline=None, suppress_health_check=SLOW)
 @given(_SPECS, _SPECS, _SPECS)
 def test_what_another_changed_is_not_lost_without_force(mine: Object, theirs: Object, next_: Object) -> None:
     # An element that only one manager has goes with everything in it, so here the others change what is in none.
@@ -185,7 +187,7 @@ def test_what_another_changed_is_not_lost_without_force(mine: Object, theirs: Ob
     assert all(found.get(p) == v for p, v in _values(theirs).items() if stored.entries and before and before.get(p) != v)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=100 * SHARE, deadline=None, suppress_health_check=SLOW)
 @given(_SPECS, _SPECS)
 def test_force_takes_what_it_changes_and_applying_nothing_gives_it_all_back(mine: Object, theirs: Object) -> None:
     stored = Stored()
@@ -200,7 +202,7 @@ def test_force_takes_what_it_changes_and_applying_nothing_gives_it_all_back(mine
     assert _values(stored.spec) == left
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=100 * SHARE, deadline=None, suppress_health_check=SLOW)
 @given(_SPECS, _SPECS, _SPECS)
 def test_nothing_that_is_given_is_altered(first: Object, second: Object, third: Object) -> None:
     stored = Stored()
