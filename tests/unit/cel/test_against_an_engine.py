@@ -6,6 +6,7 @@ import contextlib
 import math
 from typing import Any
 
+import pytest
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_strings
 from hypothesis import HealthCheck, given, settings
@@ -114,6 +115,7 @@ def theirs(source: str, values: dict[str, Any]) -> Any:
     return EvaluationError if found.type() == cel.Type.ERROR else found.plain_value()
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 @given(bools | ints | texts | numbers | words, VALUES)
 def test_equal_answers(source: str, values: dict[str, Any]) -> None:
@@ -125,6 +127,7 @@ def test_equal_answers(source: str, values: dict[str, Any]) -> None:
         assert (type(mine), mine) == (type(other), other), source
 
 
+@pytest.mark.slow
 @settings(max_examples=600, deadline=None)
 @given(st.text(st.sampled_from("ab1.5u'\"()[]{}<>=!&|+-*/%?:, \\\nin has(self.all(x,map"), max_size=40))
 def test_any_text_is_a_program_or_refused(source: str) -> None:

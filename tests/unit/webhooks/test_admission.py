@@ -154,6 +154,7 @@ async def test_every_failure_ends_as_the_policy_says(ask: Asker, hook: Served, p
         assert expected.get(trouble, "") in made["message"]
 
 
+@pytest.mark.slow
 async def test_a_webhook_that_hangs_holds_nobody_else(ask: Asker, hook: Served) -> None:
     never = asyncio.Event()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from skerry.apiserver.cel.check import TYPE_NAMES, Checked, check
-from skerry.apiserver.cel.evaluate import PER_CALL, Frame, Lazy, compile_node
+from skerry.apiserver.cel.evaluate import compile_node
+from skerry.apiserver.cel.frame import PER_CALL, Frame, Lazy
 from skerry.apiserver.cel.parser import parse
 from skerry.apiserver.cel.syntax import names
 from skerry.apiserver.cel.types import Type

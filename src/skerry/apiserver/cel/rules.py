@@ -14,7 +14,7 @@ from typing import Any
 from skerry.apiserver.cel.conversion import Convert, converter
 from skerry.apiserver.cel.declarations import Declaration, declare, escape, is_resource
 from skerry.apiserver.cel.errors import CelSyntaxError, CostError, EvaluationError
-from skerry.apiserver.cel.evaluate import PER_CALL
+from skerry.apiserver.cel.frame import PER_CALL
 from skerry.apiserver.cel.paths import Path, dotted, field_path
 from skerry.apiserver.cel.program import CelProgram
 from skerry.apiserver.cel.types import optional_of

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from skerry.apiserver.access.attributes import Attributes
 from skerry.apiserver.cel import CelSyntaxError, CostError, EvaluationError
-from skerry.apiserver.cel.evaluate import PER_CALL
+from skerry.apiserver.cel.frame import PER_CALL
 from skerry.apiserver.cel.values import Authorizer, Check
 from skerry.apiserver.http.message import User
 from skerry.apiserver.policies.policy import BINDINGS, POLICIES, Binding, Match, Policy, Validation, binding_of, policy_of
