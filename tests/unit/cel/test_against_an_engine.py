@@ -116,7 +116,7 @@ def theirs(source: str, values: dict[str, Any]) -> Any:
 
 
 @pytest.mark.slow
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(bools | ints | texts | numbers | words, VALUES)
 def test_equal_answers(source: str, values: dict[str, Any]) -> None:
     mine, other = ours(source, values), theirs(source, values)
