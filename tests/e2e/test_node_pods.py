@@ -284,6 +284,35 @@ def test_a_folder_that_is_not_allowed_is_not_mounted(edge: Edge) -> None:
     until(lambda: "hostPath '/etc' is not allowed on this node" in edge.kubectl("describe", "pod", "curious"), "the refusal")
 
 
+def test_a_claim_of_a_local_volume_is_mounted(edge: Edge) -> None:
+    class_ = {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": "local"},
+        "provisioner": "kubernetes.io/no-provisioner",
+        "volumeBindingMode": "WaitForFirstConsumer",
+    }
+    common = {"accessModes": ["ReadWriteOnce"], "storageClassName": "local"}
+    here = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "Exists"}]}
+    volume = {
+        "capacity": {"storage": "1Gi"},
+        "local": {"path": str(edge.witness)},
+        "nodeAffinity": {"required": {"nodeSelectorTerms": [here]}},
+    }
+    edge.apply(class_)
+    edge.apply({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "disk"}, "spec": {**common, **volume}})
+    claim = {**common, "resources": {"requests": {"storage": "1Gi"}}}
+    edge.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data", "namespace": "default"}, "spec": claim})
+    pod = a_pod(edge, "keeper")
+    pod["spec"]["volumes"][1] = {"name": "witness", "persistentVolumeClaim": {"claimName": "data"}}
+    pod["spec"]["containers"][0]["args"] = ["-c", "open('/witness/kept', 'w').write('here'); import time; time.sleep(600)"]
+
+    run(edge, pod)
+
+    until(lambda: (edge.witness / "kept").exists(), "what the Pod wrote")
+    assert "Bound" in edge.kubectl("get", "pvc", "data")
+
+
 def test_a_graceful_end_gives_the_hook_and_the_program_their_time(edge: Edge) -> None:
     pod = a_pod(edge, "polite", terminationGracePeriodSeconds=10)
     pod["spec"]["containers"][0] |= {
