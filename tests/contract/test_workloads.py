@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -179,11 +180,10 @@ async def test_two_hundred_pods_hold_nobody_up(tmp_path: Path) -> None:
         longest = [0.0]
 
         async def beat() -> None:
-            loop = asyncio.get_running_loop()
             while True:
-                before = loop.time()
+                before = time.thread_time()
                 await asyncio.sleep(0.005)
-                longest.append(loop.time() - before - 0.005)
+                longest.append(time.thread_time() - before)
 
         async def made() -> bool:
             return bool(dig(await api.get(DEPLOYMENTS, SPACE, "web"), "status", "availableReplicas") == 200)
@@ -192,5 +192,5 @@ async def test_two_hundred_pods_hold_nobody_up(tmp_path: Path) -> None:
         await live(api, made)
         beating.cancel()
 
-        print(f"the loop was held for {max(longest) * 1000:.0f} ms at most")
+        print(f"the loop was held for {max(longest) * 1000:.0f} ms of CPU at most")
         assert len(await items(api, PODS)) == 200

@@ -14,6 +14,7 @@ from skerry.controllers.workloads.jobs.facts import INDEX, TRACKING
 from skerry.controllers.workloads.jobs.job import Jobs
 from skerry.controllers.workloads.jobs.ttl import JobExpiry
 from skerry.model.conditions import get_condition, is_true
+from skerry.model.errors import forbidden
 from skerry.model.objects import Object, annotations_of, dig, metadata, name_of
 from skerry.model.resources import EVENTS, JOBS, NODES, PODS
 from skerry.testing.clock import run_virtually
@@ -257,6 +258,23 @@ async def test_success_of_what_the_policy_names_is_enough(world: World) -> None:
 
     assert cluster.condition("Complete")["reason"] == "SuccessPolicy"
     assert cluster.status("completedIndexes", "active") == ["0", None]
+
+
+@virtually
+async def test_a_job_whose_pods_are_refused_has_begun_and_meets_its_deadline(world: World) -> None:
+    cluster = Cluster(world)
+    world.api.seed(JOBS, a_job(activeDeadlineSeconds=30))
+    for _ in range(200):
+        world.api.fail_next(forbidden("pods", "", "work", "exceeded quota: q"), "create")
+
+    async with cluster.running():
+        await asyncio.sleep(5)
+        started = cluster.status("startTime")
+        await asyncio.sleep(120)
+
+    assert started != [None]
+    assert cluster.condition("Failed")["reason"] == "DeadlineExceeded"
+    assert cluster.pods() == []
 
 
 KILLS = st.lists(st.integers(0, 40).map(lambda n: n / 10), min_size=1, max_size=6)

@@ -89,14 +89,19 @@ class Jobs:
         if job is None or not rules.is_ours(job):
             return None
         await self._own(job)
-        look = self._look(job)
+        look, refused = self._look(job), None
         if look.steps:
-            await self._carry_out(job, look.steps)
+            try:
+                await self._carry_out(job, look.steps)
+            except ApiError as error:
+                refused = error  # a quota, say: the Job has begun all the same, and its deadline runs
             job = self._jobs.get(*name) or job
             look = self._look(job)
         await self._write_status(job, look)
         for pod in look.release:
             await self._release(pod)
+        if refused is not None:
+            raise refused
         return look.again_s
 
     def _look(self, job: Object) -> rules.Look:
