@@ -210,11 +210,20 @@ def _meta(new: Object, change: Change) -> Object:
 
 def _same(new: Object, old: Object) -> bool:
     """Say whether nothing differs but the revision, and when managers wrote."""
-    after, before = ({k: v for k, v in o["metadata"].items() if k not in _SERVER} for o in (new, old))
-    if after != before or not same_but_times(new["metadata"].get("managedFields") or (), old["metadata"].get("managedFields") or ()):
+    if not (_alike(new, old, _HEAD) and _alike(new["metadata"], old["metadata"], _SERVER)):
         return False
-    after, before = ({k: v for k, v in o.items() if k not in _HEAD} for o in (new, old))
-    return after == before and same(after, before)
+    entries, before = (o["metadata"].get("managedFields") or () for o in (new, old))
+    if not same_but_times(entries, before):
+        return False
+    return all(same(v, old[k]) for k, v in new.items() if k not in _HEAD)  # true is not 1
+
+
+def _alike(new: Object, old: Object, aside: tuple[str, ...]) -> bool:
+    """Say whether two maps are equal but for some keys; most that are not differ early, and nothing is made for them."""
+    for key, value in new.items():
+        if key not in aside and (key not in old or old[key] != value):
+            return False
+    return all(key in new or key in aside for key in old)
 
 
 _HEAD = ("apiVersion", "kind", "metadata")
