@@ -108,6 +108,7 @@ async def _load(plan: Plan, trial: Trial) -> None:
         if not trial.stage.up.is_set():
             await trial.stage.start()
         await _mark_the_end(trial)
+        await _ask_for_the_past(trial)
         await _settled(trial, watchers, plan.patience_s)
     finally:
         trial.closing.set()
@@ -180,6 +181,12 @@ async def _mark_the_end(trial: Trial) -> None:
             assert write.version is not None, f"the last write was answered {write.status}"
             trial.marks[resource, namespace] = write.version.revision
     client.close()
+
+
+async def _ask_for_the_past(trial: Trial) -> None:
+    """Watch each resource from the beginning of the trial: all of it comes, or 410 when more happened than is held."""
+    for resource in RESOURCES:
+        await Watcher(trial, random.Random(0), Manner(Scope(resource), timeout_s=1), since=trial.history.base).once()
 
 
 async def _settled(trial: Trial, watchers: Sequence[Watcher], patience_s: float) -> None:

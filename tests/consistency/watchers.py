@@ -34,10 +34,10 @@ class Manner:
 class Watcher(Client):
     """Watches from first to last, over as many connections as it takes, each beginning where the one before had got to."""
 
-    def __init__(self, trial: Trial, rng: random.Random, manner: Manner) -> None:
+    def __init__(self, trial: Trial, rng: random.Random, manner: Manner, *, since: int | None = None) -> None:
         super().__init__(trial, rng)
         self.manner = manner
-        self._place: int | None = None
+        self._place = since
         self.session: Session | None = None
 
     async def run(self) -> None:
@@ -50,6 +50,13 @@ class Watcher(Client):
             self.close()
             if self.manner.start != "revision" and self.rng.random() < 0.6:
                 self._place = None
+
+    async def once(self) -> None:
+        """Watch on one connection, until the server ends it."""
+        session = await self._begin()
+        if session is not None:
+            await self._follow(session)
+        self.close()
 
     async def _begin(self) -> Session | None:
         if self._place is None and self.manner.start == "revision":
