@@ -221,8 +221,9 @@ class Scheduler:
         before = get_condition(conditions, "PodScheduled") or {}
         if (before.get("status"), before.get("message")) != ("False", message):
             new = with_condition(conditions, "PodScheduled", False, reason="Unschedulable", message=message, now=self._now())
-            patch = {"metadata": {"uid": uid_of(pod)}, "status": {"conditions": new}}
-            await self._api.patch(PODS, *name_of(pod), patch, subresource="status")
+            own = [c for c in new if c["type"] == "PodScheduled"]  # the others are somebody else's, and merge by their type
+            patch = {"metadata": {"uid": uid_of(pod)}, "status": {"conditions": own}}
+            await self._api.patch(PODS, *name_of(pod), patch, form="strategic", subresource="status")
             await self._events.warning(pod, "FailedScheduling", message)
 
 
