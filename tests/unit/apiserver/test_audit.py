@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -63,6 +64,18 @@ async def test_writes_reads_of_secrets_and_refusals_get_a_line_and_other_reads_d
         ("delete", f"{CONFIGMAPS}/a", 200),
         ("delete", f"{CONFIGMAPS}/a", 404),
     ]
+
+
+async def test_a_write_whose_client_goes_away_gets_a_line_all_the_same(log: AuditLog, ask: Asker, tmp_path: Path) -> None:
+    writing = asyncio.create_task(ask("POST", CONFIGMAPS, configmap("a")))
+    await asyncio.sleep(0)  # it waits for the disk now
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    await ask("POST", CONFIGMAPS, configmap("b"))
+
+    assert (await ask("GET", f"{CONFIGMAPS}/a"))[0] == 200, "what was with the disk is stored"
+    assert _said(log, tmp_path) == [("create", CONFIGMAPS, 499), ("create", CONFIGMAPS, 201)]
 
 
 async def test_the_daily_round_of_nodes_gets_no_line(log: AuditLog, ask: Asker, tmp_path: Path) -> None:

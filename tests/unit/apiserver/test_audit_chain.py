@@ -78,6 +78,22 @@ def test_the_words_of_a_command_are_left_out(tmp_path: Path, query: str) -> None
     assert b"hush" not in lines(tmp_path)[0]
 
 
+@pytest.mark.parametrize("letter", ["\\", "\x01"])
+def test_a_name_of_any_length_makes_no_line_that_cannot_be_read(tmp_path: Path, letter: str) -> None:
+    path = "/api/v1/namespaces/default/configmaps/" + letter * 60_000
+    extra = {letter * 200: (letter * 60_000,)}
+    anybody = User(letter * 60_000, (letter * 60_000,) * 100, letter * 60_000, extra)
+    log = AuditLog(tmp_path, batch_s=0.0)
+    log.note(an_entry(1))
+    log.note(an_entry(2)._replace(path=path, query=letter * 60_000, agent=letter * 60_000, target=parse(path), status=403))
+    log.note(an_entry(3)._replace(path=path, target=parse(path), user=anybody, acts_as=anybody))
+    log.note(an_entry(4))
+    log.close(30)
+
+    assert verify(tmp_path).whole
+    assert [json.loads(line)["annotations"].get("audit.skerry.dev/cut") for line in lines(tmp_path)] == [None, "true", "true", None]
+
+
 def test_the_chain_goes_on_over_restarts_and_files_and_old_files_go(tmp_path: Path) -> None:
     for _ in range(6):
         written(tmp_path, 20, max_file_bytes=4000, max_files=3)

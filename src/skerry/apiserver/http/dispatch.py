@@ -6,6 +6,7 @@ and nothing runs before it is authorised.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +24,8 @@ from skerry.model.errors import ApiError, internal, refusal_of_the_disk
 log = logging.getLogger(__name__)
 
 
+GONE = 499
+"""The status in the audit log of a request whose client went away before its answer: it may have been carried out."""
 _IMPERSONATION = frozenset(("impersonate-user", "impersonate-group", "impersonate-uid"))
 
 
@@ -66,6 +69,9 @@ class Dispatcher:
             response = await self._route(acting)
         except ApiError as error:
             response = error_answer(error)
+        except asyncio.CancelledError:
+            self._auditor.note(audit_id, request, acts_as, GONE, received)
+            raise
         except Exception as error:
             response = error_answer(self._unexpected(error, request))
         self._auditor.note(audit_id, request, acts_as, response.status, received)

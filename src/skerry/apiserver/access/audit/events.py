@@ -12,7 +12,10 @@ import msgspec
 from skerry.apiserver.http.message import User
 from skerry.apiserver.http.paths import Target
 
-MAX_URI, MAX_AGENT = 1024, 256
+MAX_URI, MAX_AGENT, MAX_NAME, MAX_GROUPS = 1024, 256, 253, 8
+MAX_BYTES = 60 << 10
+"""Of an Event: who reads the log reads lines of 64 KiB. Of a longer one only the names' beginnings and the first groups are kept."""
+CUT = "audit.skerry.dev/cut"
 SEQUENCE = "audit.skerry.dev/sequence"
 DECISION = "authorization.k8s.io/decision"
 _HIDDEN = frozenset(("command",))
@@ -38,7 +41,13 @@ class Entry(NamedTuple):
 
 
 def encode(entry: Entry, sequence: int) -> bytes:
-    """Return the Event as JSON."""
+    """Return the Event as JSON, which is never longer than a line may be."""
+    event = _event(entry, sequence)
+    line = msgspec.json.encode(event)
+    return line if len(line) <= MAX_BYTES else msgspec.json.encode(_cut(event))
+
+
+def _event(entry: Entry, sequence: int) -> dict[str, Any]:
     event: dict[str, Any] = {
         "kind": "Event",
         "apiVersion": "audit.k8s.io/v1",
@@ -63,7 +72,19 @@ def encode(entry: Entry, sequence: int) -> bytes:
     if entry.note:
         notes["audit.skerry.dev/note"] = entry.note
     event["annotations"] = notes
-    return msgspec.json.encode(event)
+    return event
+
+
+def _cut(event: dict[str, Any]) -> dict[str, Any]:
+    """Return the Event without what makes it long: that is names which nothing here has, or whom a master acts as."""
+    found = {**event, **{k: _shortened(event[k]) for k in ("user", "impersonatedUser") if k in event}}
+    if "objectRef" in event:
+        found["objectRef"] = {k: v[:MAX_NAME] for k, v in event["objectRef"].items()}
+    return {**found, "annotations": {**event["annotations"], CUT: "true"}}
+
+
+def _shortened(user: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"username": user["username"][:MAX_NAME], "groups": [g[:MAX_NAME] for g in user["groups"][:MAX_GROUPS]]}
 
 
 def _user(user: User) -> Mapping[str, Any]:
