@@ -77,7 +77,7 @@ def _event(entry: Entry, sequence: int) -> dict[str, Any]:
 
 def _cut(event: dict[str, Any]) -> dict[str, Any]:
     """Return the Event without what makes it long: that is names which nothing here has, or whom a master acts as."""
-    found = {**event, **{k: _shortened(event[k]) for k in ("user", "impersonatedUser") if k in event}}
+    found: dict[str, Any] = {**event, **{k: _shortened(event[k]) for k in ("user", "impersonatedUser") if k in event}}
     if "objectRef" in event:
         found["objectRef"] = {k: v[:MAX_NAME] for k, v in event["objectRef"].items()}
     return {**found, "annotations": {**event["annotations"], CUT: "true"}}
