@@ -64,6 +64,19 @@ async def test_it_follows_and_tells(memory: Memory) -> None:
     assert told == [Name("default", n) for n in ("a", "b", "a")]
 
 
+async def test_who_owns_a_field_is_not_kept(memory: Memory) -> None:
+    api = FakeApi()
+    owned = {"managedFields": [{"manager": "kubectl", "operation": "Update", "fieldsV1": {"f:data": {}}}]}
+
+    async with running(api, memory) as mirror:
+        api.seed(CONFIGMAPS, {"metadata": {"name": "listed", "namespace": "default", **owned}})
+        await until(mirror, "listed")
+        api.seed(CONFIGMAPS, {"metadata": {"name": "watched", "namespace": "default", **owned}})
+        await until(mirror, "listed", "watched")
+
+    assert [o["metadata"].get("managedFields") for o in mirror.items().values()] == [None, None]
+
+
 async def test_everything_is_there_before_a_hub_is_seen(tmp_path: Path) -> None:
     api = FakeApi()
     put(api, "a", "b")
