@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import os
+import ssl
 import subprocess
 import sys
 import urllib.error
@@ -25,6 +27,13 @@ pytestmark = pytest.mark.slow
 SERVER = """\
 import http.server, os, socketserver, sys
 class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"])).upper()
+        self.send_response(201)
+        self.send_header("Set-Cookie", "taken=yes")
+        self.send_header("X-Seen", ",".join(k for k in ("Authorization", "Cookie", "Impersonate-User", "X-Mine") if k in self.headers))
+        self.end_headers()
+        self.wfile.write(body)
     def do_GET(self):
         body = b"hello from " + self.path.encode() + b" " + b"x" * 300000
         self.send_response(200)
@@ -50,10 +59,10 @@ class Web:
             "image": "host.skerry.invalid/python",
             "args": ["-c", SERVER],
             "env": [host, {"name": "PORT", "value": str(self.port)}],
-            "ports": [{"containerPort": self.port}],
+            "ports": [{"containerPort": self.port, "name": "http"}],
         }
         spec = {"runtimeClassName": "process", "containers": [container], "terminationGracePeriodSeconds": 0}
-        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}, "spec": spec}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "labels": {"app": "web"}}, "spec": spec}
         kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(pod))
         kubectl("wait", "-n", namespace, "pod/web", "--for=condition=Ready", "--timeout=40s")
 
@@ -149,3 +158,42 @@ def test_files_are_copied_both_ways(web: Web, tmp_path: Path) -> None:
     web.kubectl("cp", f"{web.namespace}/web:/tmp/there", str(tmp_path / "back"))
 
     assert (tmp_path / "back").read_bytes() == (tmp_path / "sent").read_bytes()
+
+
+def test_requests_are_proxied_to_pods_and_services(web: Web, stage: Stage) -> None:
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "front"}}
+    service["spec"] = {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]}
+    web.kubectl("apply", "-n", web.namespace, "-f", "-", stdin=json.dumps(service))
+    pods, services = (f"/api/v1/namespaces/{web.namespace}/{plural}" for plural in ("pods", "services"))
+
+    assert web.kubectl("get", "--raw", f"{pods}/web/proxy/a/b?c=d").startswith("hello from /a/b?c=d ")
+    assert web.kubectl("get", "--raw", f"{pods}/web:http/proxy/").startswith("hello from / ")
+    assert "is not one of Pod web" in web.kubectl("get", "--raw", f"{pods}/web:22/proxy/", fails=True)
+    until(
+        lambda: web.kubectl("get", "endpointslices", "-n", web.namespace, "-o", "jsonpath={.items[*].endpoints[*].addresses}"), "endpoints"
+    )
+    assert web.kubectl("get", "--raw", f"{services}/front:80/proxy/s").startswith("hello from /s ")
+    assert "no service port" in web.kubectl("get", "--raw", f"{services}/front:81/proxy/s", fails=True)
+
+
+def test_a_pod_gets_no_credentials_and_gives_no_cookies(web: Web) -> None:
+    config = json.loads(web.kubectl("config", "view", "--raw", "-o", "json"))
+    context = ssl.create_default_context(cadata=base64.b64decode(config["clusters"][0]["cluster"]["certificate-authority-data"]).decode())
+    pair = Path(web.kubectl.environment["HOME"]) / "pair.pem"
+    user = config["users"][0]["user"]
+    pair.write_bytes(base64.b64decode(user["client-certificate-data"]) + base64.b64decode(user["client-key-data"]))
+    context.load_cert_chain(pair)
+    url = f"{config['clusters'][0]['cluster']['server']}/api/v1/namespaces/{web.namespace}/pods/web/proxy/x"
+    headers = {"Cookie": "a=b", "X-Mine": "1", "Accept": "text/html"}
+
+    with urllib.request.urlopen(urllib.request.Request(url, b"shout", headers), context=context, timeout=20) as answer:
+        told = (
+            answer.status,
+            answer.read(),
+            answer.headers["X-Seen"],
+            answer.headers["Set-Cookie"],
+            answer.headers["Content-Security-Policy"],
+        )
+
+    assert told[:4] == (201, b"SHOUT", "X-Mine", None)
+    assert "sandbox" in told[4]

@@ -27,6 +27,7 @@ from skerry.apiserver.http.metrics import Metrics
 from skerry.apiserver.http.openapi import OpenApiRoutes
 from skerry.apiserver.http.openapi_v2 import OpenApiV2
 from skerry.apiserver.http.operations import Operation, operations
+from skerry.apiserver.http.pod_proxy import PodProxy
 from skerry.apiserver.http.pod_streams import PodStreams
 from skerry.apiserver.http.render import Renderer
 from skerry.apiserver.http.resources import Resources
@@ -128,6 +129,7 @@ class ApiServer:
         Reviews(self.registry, self.access, self.tokens.authenticator).add_to(resources)
         self.tokens.add_to(resources)
         PodStreams(self.registry, self.streams).add_to(resources)
+        PodProxy(self.registry, self.streams).add_to(resources)
         Twins(self.registry, self.streams, renderer).add_to(resources)
         return resources
 

@@ -51,9 +51,10 @@ def parse(path: str) -> Target | None:
 
 
 def _parse(path: str) -> Target | None:
+    if path.endswith("/"):
+        found = _parse(path[:-1]) if not path.endswith("//") else None
+        return found._replace(rest=f"{found.rest}/" if found.rest else "") if found is not None and found.subresource == "proxy" else None
     parts = path.split("/")
-    if parts[-1] == "":
-        return None
     if path.startswith("/api/"):
         group, version, rest = "", parts[2], parts[3:]
     elif path.startswith("/apis/") and len(parts) > 3:

@@ -120,7 +120,7 @@ class Resources:
         handler = self._handler(kind, target, verb, request.method)
         if handler is None:
             return page_not_found()
-        form = media.choose(request.headers.get("accept", ""))
+        form = media.choose("" if target.subresource == "proxy" else request.headers.get("accept", ""))
         call = Call(request, target, kind, verb, query, form)
         try:
             return await handler(call)

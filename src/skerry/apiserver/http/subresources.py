@@ -23,9 +23,7 @@ from skerry.model.errors import bad_request
 from skerry.model.objects import dig
 
 REFUSED = {
-    ("pods", "proxy"): "the Pod proxy is not supported: a Pod's declared ports are on its node's address",
-    ("services", "proxy"): "the Service proxy is not supported",
-    ("nodes", "proxy"): "the node proxy is not supported",
+    ("nodes", "proxy"): "the node proxy is not supported: a node has no kubelet that listens",
 }
 _SUCCESS = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
