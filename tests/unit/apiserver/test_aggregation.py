@@ -9,16 +9,18 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import trustme
 from aiohttp import web
 
-from skerry.apiserver.aggregation import aggregator
-from skerry.apiserver.aggregation.plan import discovered, judge
-from skerry.apiserver.http.message import User
+from skerry.apiserver.aggregation import aggregator, forwarding
+from skerry.apiserver.aggregation.front_proxy import FrontProxy
+from skerry.apiserver.aggregation.plan import discovered, judge, remote_of
+from skerry.apiserver.http.message import Request, User
 from skerry.apiserver.server import ApiServer
+from skerry.model.errors import ApiError
 from tests.unit.apiserver.asking import Asker
 
 SERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
@@ -180,6 +182,56 @@ async def test_another_servers_group_is_served_through_ours(
     await discovery_names_it(ask, freshness="Stale")
     assert len(other.seen) == before
     assert server.aggregator.serves("metrics.k8s.io", "v1beta1")
+
+
+class Dripping(asyncio.Protocol):
+    """A server whose answer has a head without an end, a byte at a time."""
+
+    open: ClassVar[set[Dripping]] = set()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.open.add(self)
+        assert isinstance(transport, asyncio.WriteTransport)
+        transport.write(b"HTTP/1.1 200 OK\r\nX: ")
+        self._drip(transport)
+
+    def _drip(self, transport: asyncio.WriteTransport) -> None:
+        transport.write(b"x")
+        self._next = asyncio.get_running_loop().call_later(0.1, self._drip, transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._next.cancel()
+        self.open.discard(self)
+
+    @classmethod
+    async def none_left(cls) -> bool:
+        return not cls.open
+
+
+async def test_an_answer_that_never_begins_holds_neither_requests_nor_other_services(
+    server: ApiServer, ask: Asker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A byte of the head now and then is not silence: a server could so stop all APIServices from being looked after."""
+    monkeypatch.setattr(forwarding, "CONNECT_S", 0.5)
+    monkeypatch.setattr(forwarding, "ANSWER_S", 0.5)
+    ca = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("metrics.kube-system.svc").configure_cert(context)
+    listener = await asyncio.get_running_loop().create_server(Dripping, "127.0.0.1", 0, ssl=context)
+    await behind(ask, listener.sockets[0].getsockname()[1])
+    remote = remote_of(api_service(ca))
+    assert remote is not None
+    calling = forwarding.Forwarding(server.store, FrontProxy(tmp_path / "proxy"))
+    try:
+        async with asyncio.timeout(30):
+            with pytest.raises(ApiError, match="error trying to reach service"):
+                await calling.forward(remote, Request("GET", f"{METRICS}/pods", "", {}, b"", User("alice")))
+            with pytest.raises(ApiError, match="error trying to reach service"):
+                await calling.document(remote, METRICS)
+    finally:
+        await calling.close()
+        listener.close()
+        await until(Dripping.none_left)
 
 
 def unavailable_after(ask: Asker) -> Callable[[], Awaitable[bool]]:

@@ -10,13 +10,13 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from skerry.apiserver.aggregation.front_proxy import FrontProxy
 from skerry.apiserver.aggregation.plan import Remote
 from skerry.apiserver.http.message import Request, Response
 from skerry.apiserver.store import Store
-from skerry.apiserver.webhooks.client import CallError, target, trust
+from skerry.apiserver.webhooks.client import CallError, guarded_resolver, require_reachable, target, trust
 from skerry.model.errors import bad_request, unavailable
 
 if TYPE_CHECKING:
@@ -95,17 +95,19 @@ class Forwarding:
 
         try:
             where = target({"service": {"namespace": remote.namespace, "name": remote.service, "port": remote.port}}, self._store)
+            require_reachable(urlsplit(where.url).hostname or "")
             context = await self._context(remote)
-            return await self._open().request(
-                method,
-                URL(where.url.rstrip("/") + path, encoded=True),
-                data=body or None,
-                headers=CIMultiDict(lines),
-                allow_redirects=False,
-                ssl=context,
-                server_hostname=where.host,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=silence_s),
-            )
+            async with asyncio.timeout(silence_s):  # the head of an answer may come a byte at a time, and never be silent for long
+                return await self._open().request(
+                    method,
+                    URL(where.url.rstrip("/") + path, encoded=True),
+                    data=body or None,
+                    headers=CIMultiDict(lines),
+                    allow_redirects=False,
+                    ssl=context,
+                    server_hostname=where.host,
+                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=silence_s),
+                )
         except CallError as error:
             raise unavailable(f"{remote.name}: {error}") from None
         except (aiohttp.ClientError, ssl.SSLError, TimeoutError, OSError, ValueError) as error:
@@ -131,7 +133,9 @@ class Forwarding:
             import aiohttp
 
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=512), cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+                connector=aiohttp.TCPConnector(limit=512, resolver=guarded_resolver()),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
             )
         return self._session
 

@@ -31,6 +31,8 @@ MAX_PER_HOST = 64
 """Connections to one webhook; who waits for one does so within its own time limit."""
 MAX_CONTEXTS = 100
 SLICES = "endpointslices.discovery.k8s.io"
+_METADATA = (ipaddress.ip_address("fd00:ec2::254"),)
+"""Where clouds tell secrets outside of the link."""
 
 
 class CallError(Exception):
@@ -112,7 +114,7 @@ class Caller:
 
         prefix = f'failed to call webhook: Post "{where.shown}{query}": '
         literal = urlsplit(where.url).hostname or ""
-        _require_reachable(literal)
+        require_reachable(literal)
         try:
             async with self._open().post(
                 where.url + query,
@@ -138,7 +140,7 @@ class Caller:
         if self._session is None:
             import aiohttp
 
-            connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS, limit_per_host=MAX_PER_HOST, resolver=_resolver())
+            connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS, limit_per_host=MAX_PER_HOST, resolver=guarded_resolver())
             self._session = aiohttp.ClientSession(
                 connector=connector, timeout=aiohttp.ClientTimeout(total=60), cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
             )
@@ -178,16 +180,20 @@ async def _limited(response: aiohttp.ClientResponse) -> bytes:
     return bytes(found)
 
 
-def _require_reachable(host: str) -> None:
+def require_reachable(host: str) -> None:
+    """Raise CallError for an address of the link (clouds tell secrets there), however it is written; a name is no address yet."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         return
-    if address.is_link_local or address.is_multicast or address.is_unspecified:
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address.sixtofour or address
+    if address in _METADATA or address.is_link_local or address.is_multicast or address.is_unspecified:
         raise CallError(f"failed to call webhook: {host} is no address that a webhook may have")
 
 
-def _resolver() -> Any:
+def guarded_resolver() -> Any:
+    """Return what finds the addresses of names, and refuses the same ones."""
     from aiohttp.resolver import ThreadedResolver
 
     class Guarded(ThreadedResolver):
@@ -196,7 +202,7 @@ def _resolver() -> Any:
         async def resolve(self, host: str, port: int = 0, family: Any = 0) -> Any:
             found = await super().resolve(host, port, family)
             for entry in found:
-                _require_reachable(entry["host"])
+                require_reachable(entry["host"])
             return found
 
     return Guarded()
