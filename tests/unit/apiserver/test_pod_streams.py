@@ -12,6 +12,7 @@ from typing import Any, cast
 import aiohttp
 import pytest
 
+from skerry.apiserver.http import limits
 from skerry.apiserver.http.message import User
 from skerry.apiserver.http.pod_streams import container_of
 from skerry.apiserver.registry.streams import Frames, frame
@@ -287,6 +288,26 @@ async def test_a_command_nobody_can_talk_to_is_given_up(over_tls: Running, wrong
             assert answer.status == 400
 
     assert stream.was_reset
+
+
+async def test_commands_and_forwarded_ports_are_streams_that_are_counted(over_tls: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """WebSockets without a limit are memory, and processes on nodes, without one."""
+    monkeypatch.setattr(limits, "MAX_STREAMS_OF_ONE", 1)
+    second = FakeStream()
+    await Asker(over_tls.server)("POST", PODS, pod("p", node="n1"))
+    url = f"{over_tls.url}{PODS}/p"
+
+    async with _session(over_tls) as session:
+        async with session.ws_connect(f"{url}/portforward?ports=80", protocols=("v4.channel.k8s.io",)):
+            over_tls.server.streams.use(FakeNodes(n1=second))
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await session.ws_connect(f"{url}/exec?command=cat&stdout=true", protocols=("v5.channel.k8s.io",))
+        async with asyncio.timeout(30):
+            while len(over_tls.server.http.streams):
+                await asyncio.sleep(0.01)
+
+    assert refused.value.status == 429
+    assert second.was_reset
 
 
 async def test_a_log_nobody_began_to_read_is_given_up(ask: Asker, nodes: FakeNodes, stream: FakeStream) -> None:

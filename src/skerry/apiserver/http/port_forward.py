@@ -25,6 +25,8 @@ PROTOCOLS = (TUNNEL, *CHANNELS)
 MAX_CONNECTIONS = 128
 MAX_PORTS = 32
 WAITING_CHUNKS = 16
+BYTES_AT_ONCE = 8 << 10
+"""Of a message: a frame of 60 bytes can unpack to 16 KiB, so others get their turn between two pieces."""
 
 OpenPort = Callable[[int], Awaitable[NodeStream]]
 """Ask the Pod's node for a connection to a port; ApiError says why there is none."""
@@ -128,6 +130,13 @@ class _Tunnel:
         self._errors: dict[str, int] = {}
 
     async def take(self, message: bytes) -> None:
+        """Do what the frames of a message ask for."""
+        for at in range(0, len(message), BYTES_AT_ONCE):
+            if at:
+                await asyncio.sleep(0)
+            await self._take(message[at : at + BYTES_AT_ONCE])
+
+    async def _take(self, message: bytes) -> None:
         for event in self.spdy.feed(message):
             match event:
                 case Opened():

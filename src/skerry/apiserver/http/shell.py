@@ -107,7 +107,7 @@ class ApiHttp:
         try:
             response, user = await self._answer(raw)
             if response.upgrade is not None:
-                return await _websocket(raw, response.upgrade)
+                return await self._upgrade(raw, response.upgrade, user)
             if isinstance(response.body, bytes):
                 if len(response.body) >= MIN_BYTES:
                     response = await self._compressor.compressed(raw._message.path, _headers(raw), response)
@@ -116,6 +116,17 @@ class ApiHttp:
         except ApiError as error:
             return _plain(error_answer(error))
         return await self._stream(raw, response, response.body, stream)
+
+    async def _upgrade(self, raw: web.BaseRequest, upgrade: Upgrade, user: User) -> web.StreamResponse:
+        try:
+            stream = self.streams.open(user.name, raw.transport)
+        except ApiError:
+            upgrade.abandon()
+            raise
+        try:
+            return await _websocket(raw, upgrade)
+        finally:
+            self.streams.close(stream)
 
     async def _open(self, body: AsyncIterator[bytes], user: User, raw: web.BaseRequest) -> OpenStream:
         try:
