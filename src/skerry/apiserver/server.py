@@ -14,6 +14,7 @@ from skerry.apiserver.access.audit import Auditor
 from skerry.apiserver.access.authorise import Access as Authorisation
 from skerry.apiserver.access.csr import CertificateRequests
 from skerry.apiserver.access.escalation import refusal_of_role
+from skerry.apiserver.access.params import PolicyParams
 from skerry.apiserver.access.rbac import RESOURCES, Rbac
 from skerry.apiserver.access.store_facts import StoreFacts
 from skerry.apiserver.aggregation import APISERVICES, Aggregator, admit_service
@@ -110,6 +111,7 @@ class ApiServer:
         for key in RESOURCES:
             self.chain.validating(key, ("CREATE", "UPDATE"), self._judge_roles)
         CertificateRequests(self.access).add_to(self.chain)
+        PolicyParams(self.access).add_to(self.chain)
         self.streams = SwitchedStreams()
         self.auditor = auditor or Auditor()
         self.tokens = TokenService(self.registry, self.catalogue, token_keys, tokens, trusts)
