@@ -76,6 +76,18 @@ async def test_what_the_pod_hears_and_what_comes_back(tmp_path: Path) -> None:
     assert stream.was_reset
 
 
+@pytest.mark.parametrize("name", ["Clear-Site-Data", "WWW-Authenticate", "Strict-Transport-Security", "Alt-Svc"])
+async def test_a_pod_says_nothing_in_the_hubs_name(name: str) -> None:
+    stream = FakeStream()
+    stream.give(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n" + name.encode() + b": x\r\n\r\n")
+
+    answer = await _exchange(stream, asked(), "", "p:80")
+
+    assert name.lower() not in {header.lower() for header in answer.headers}
+    assert not isinstance(answer.body, bytes)
+    assert [part async for part in answer.body] == []
+
+
 @pytest.mark.parametrize("parts", [(b"SSH-2.0-x\r\n",), (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000,), ()])
 async def test_a_peer_that_speaks_no_http_is_a_bad_gateway(parts: tuple[bytes, ...]) -> None:
     stream = FakeStream()

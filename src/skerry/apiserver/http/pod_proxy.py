@@ -29,7 +29,13 @@ _NOT_TOLD = frozenset(
         "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "accept-encoding",
     )
 )  # fmt: skip
-_NOT_HANDED_ON = frozenset((b"connection", b"content-length", b"keep-alive", b"set-cookie", b"trailer", b"transfer-encoding", b"upgrade"))
+_NOT_HANDED_ON = frozenset(
+    (
+        b"connection", b"content-length", b"keep-alive", b"set-cookie", b"trailer", b"transfer-encoding", b"upgrade",
+        b"alt-svc", b"clear-site-data", b"strict-transport-security", b"www-authenticate",
+    )
+)  # fmt: skip
+"""The last four a browser takes for the hub's: a Pod could end the console's session with one, or ask for a password with another."""
 _SANDBOX = "sandbox allow-forms allow-popups allow-scripts"
 """A page of a Pod that a browser shows must not act as whoever looks at it."""
 
