@@ -34,7 +34,7 @@ test: lint  ## everything that must be true of a commit
 	@$(RUN) -m pytest -q
 
 soak: setup-test  ## the long trials at their full counts; writes docs/reference/soak.md
-	@$(RUN) scripts/soak.py
+	@$(RUN) scripts/soak.py $(TRIALS)
 
 bench: setup-test  ## every budget of docs/architecture.md beside what was measured
 	@$(RUN) -m bench

@@ -13,6 +13,7 @@ import tempfile
 import xml.etree.ElementTree as ET
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reference" / "soak.md"
@@ -23,44 +24,67 @@ def trials() -> list[str]:
     return sorted(str(p.relative_to(ROOT)) for p in (ROOT / "tests").rglob("test_*.py") if "SKERRY_SOAK" in p.read_text())
 
 
-def main() -> int:
+class Row(NamedTuple):
+    """One trial, how it ended, and the run that says so."""
+
+    trial: str
+    outcome: str
+    seconds: float
+    when: str
+    commit: str
+
+
+def main(chosen: list[str]) -> int:
+    """Run all trials, or those whose files are named; the page keeps what earlier runs said of the others."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *trials()]
+        command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *(chosen or trials())]
         code = subprocess.run(command, cwd=ROOT, env={**os.environ, "SKERRY_SOAK": "1"}, check=False).returncode
-        rows = results(report)
-    PAGE.write_text(page(rows, datetime.now(UTC)))
+        rows = results(report, f"{datetime.now(UTC):%Y-%m-%d %H:%M}", commit())
+    old = {row.trial: row for row in earlier()} if chosen else {}
+    PAGE.write_text(page(list((old | {row.trial: row for row in rows}).values())))
     print(f"wrote {PAGE.relative_to(ROOT)}")
     return code
 
 
-def results(report: Path) -> list[tuple[str, str, float]]:
-    """Return name, outcome and seconds of each test; the report is our own pytest's."""
+def commit() -> str:
+    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return found.stdout.strip()
+
+
+def results(report: Path, when: str, commit: str) -> list[Row]:
+    """Return a row for each test; the report is our own pytest's."""
     found = []
     for case in ET.parse(report).iter("testcase"):
         outcome = next((tag for tag in ("failure", "error", "skipped") if case.find(tag) is not None), "passed")
-        found.append((f"{case.get('classname')}: {case.get('name')}", outcome, float(case.get("time") or 0)))
+        found.append(Row(f"{case.get('classname')}: {case.get('name')}", outcome, float(case.get("time") or 0), when, commit))
     return found
 
 
-def page(rows: list[tuple[str, str, float]], at: datetime) -> str:
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+def earlier() -> list[Row]:
+    """Return the rows of the page as it is."""
+    lines = PAGE.read_text().splitlines() if PAGE.exists() else []
+    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if line.startswith("| tests.")]
+    return [Row(c[0], c[1], float(c[2]), c[3], c[4]) for c in cells if len(c) == 5]
+
+
+def page(rows: list[Row]) -> str:
     host = f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}"
-    passed = sum(1 for _, outcome, _ in rows if outcome == "passed")
+    passed = sum(1 for row in rows if row.outcome == "passed")
     lines = [
         "# The long trials",
         "",
-        "Written by `make soak`, which runs every trial at its full count. CI runs a fixed share of each with rotating seeds.",
+        'Written by `make soak`, which runs every trial at its full count (`make soak TRIALS="tests/..."` runs some again). CI runs a fixed share of',
+        "each with rotating seeds.",
         "",
-        f"Last run: {at:%Y-%m-%d %H:%M} UTC at commit {commit}, {host}.",
-        f"{passed} of {len(rows)} passed in {sum(s for _, _, s in rows):.0f} s.",
+        f"{passed} of {len(rows)} passed, in {sum(row.seconds for row in rows):.0f} s on {host}.",
         "",
-        "| trial | outcome | seconds |",
-        "|---|---|---|",
-        *(f"| {name} | {outcome} | {seconds:.0f} |" for name, outcome, seconds in rows),
+        "| trial | outcome | seconds | when (UTC) | commit |",
+        "|---|---|---|---|---|",
+        *(f"| {row.trial} | {row.outcome} | {row.seconds:.0f} | {row.when} | {row.commit} |" for row in sorted(rows)),
     ]
     return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -2,7 +2,8 @@
 
 A share of all operations is tried each time, with another seed each day; `SKERRY_SOAK=1` tries them all, and more of each.
 Two parameters are left out: `watch`, whose answer does not end, and `resourceVersion`, because a revision of the future is
-answered 504 as Kubernetes does. Both have tables of their own.
+answered 504 as Kubernetes does. Both have tables of their own. So are the proxies of Pods and Services: what they answer is a
+Pod's, and 503 where there is none.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ def test_requests_made_up_from_the_published_schema_find_no_fault(tmp_path: Path
     server = Server(tmp_path)
     try:
         whole = everything(server)
-        chosen = sorted(whole["paths"]) if SOAK else random.Random(seed).sample(sorted(whole["paths"]), SHARE)
+        ours = sorted(path for path in whole["paths"] if not path.endswith("/proxy"))
+        chosen = ours if SOAK else random.Random(seed).sample(ours, SHARE)
         whole["paths"] = {path: without(whole["paths"][path]) for path in chosen}
         document = tmp_path / "openapi.json"
         document.write_text(json.dumps(whole))
