@@ -74,8 +74,8 @@ def page(rows: list[Row]) -> str:
     lines = [
         "# The long trials",
         "",
-        'Written by `make soak`, which runs every trial at its full count (`make soak TRIALS="tests/..."` runs some again). CI runs a fixed share of',
-        "each with rotating seeds.",
+        "Written by `make soak`, which runs every trial at its full count; `make soak TRIALS=tests/...` runs some again. CI runs a fixed",
+        "share of each with rotating seeds.",
         "",
         f"{passed} of {len(rows)} passed, in {sum(row.seconds for row in rows):.0f} s on {host}.",
         "",
