@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import math
+from datetime import UTC, datetime
+from random import Random
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry.controllers.workloads.daemonset import DaemonSets
-from skerry.controllers.workloads.daemonset_plan import may_run, node_of, plan
+from skerry.controllers.workloads.daemonset_plan import Delete, may_run, node_of, plan, pod_for
 from skerry.controllers.workloads.scheduler import Scheduler
 from skerry.model.objects import Object, metadata
 from skerry.model.resources import DAEMONSETS, NODES, PODS
@@ -156,3 +160,46 @@ async def _do(world: World, step: str, node: str) -> None:
                 if pod["spec"].get("nodeName") == node:
                     lost = {"status": {"phase": "Failed"}}
                     await world.api.patch(PODS, SPACE, metadata(pod)["name"], lost, subresource="status")
+
+
+@given(st.integers(1, 6), st.sampled_from([1, 2, "50%"]), st.randoms(use_true_random=False))
+@settings(max_examples=60, deadline=None)
+def test_with_surge_the_new_pod_comes_before_the_old_one_goes(count: int, surge: int | str, random: Random) -> None:
+    """Each node has an available Pod at every moment, and at most `maxSurge` nodes have two."""
+    nodes = [a_node(f"n{i}") for i in range(count)]
+    old = a_daemonset(updateStrategy={"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": 0}})
+    new = copy.deepcopy(old)
+    new["spec"]["template"]["spec"]["containers"][0]["image"] = "host.skerry.invalid/app:2"
+    now = datetime(2026, 11, 23, tzinfo=UTC)
+    pods = [_placed(old, f"n{i}", f"old-{i}", ready=True) for i in range(count)]
+    most = math.ceil(count / 2) if surge == "50%" else int(surge)
+
+    for turn in range(60):
+        steps = plan(new, nodes, pods, now=now)
+        for step in steps:
+            if isinstance(step, Delete):
+                pods = [p for p in pods if p is not step.pod]
+            else:
+                pods.append(_placed(new, step.node, f"new-{turn}-{step.node}", ready=False))
+        for pod in pods:
+            if random.random() < 0.5:
+                pod["status"] = _ready()
+        for node in nodes:
+            there = [p for p in pods if node_of(p) == node["metadata"]["name"]]
+            assert any(p["status"] == _ready() for p in there)
+        assert len(pods) <= count + most
+
+    assert sorted(p["spec"]["containers"][0]["image"][-1] for p in pods) == ["2"] * count
+    assert plan(new, nodes, pods, now=now) == []
+
+
+def _ready() -> Object:
+    return {"phase": "Running", "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-22T00:00:00Z"}]}
+
+
+def _placed(daemonset: Object, node: str, name: str, *, ready: bool) -> Object:
+    pod = pod_for(daemonset, node)
+    pod["metadata"] |= {"name": name, "namespace": SPACE, "creationTimestamp": "2026-11-22T00:00:00Z"}
+    pod["spec"]["nodeName"] = node
+    pod["status"] = _ready() if ready else {"phase": "Pending"}
+    return pod

@@ -61,8 +61,8 @@ def plan(daemonset: Object, nodes: Sequence[Object], pods: Sequence[Object], *, 
     placed = by_node(pods)
     steps: list[Step] = []
     for name, there in placed.items():
-        keep = _oldest(there) if name in wanted else None
-        steps += [Delete(p) for p in there if p is not keep and not metadata(p).get("deletionTimestamp")]
+        kept = _kept(daemonset, there) if name in wanted else []
+        steps += [Delete(p) for p in there if not any(p is k for k in kept) and not metadata(p).get("deletionTimestamp")]
     steps += [CreateOn(name) for name in sorted(wanted) if not placed.get(name)]
     return steps or _roll(daemonset, wanted, placed, now)
 
@@ -89,6 +89,26 @@ def node_of(pod: Object) -> str:
         0,
     )
     return str(bound or dig(pod, "spec", *path, default=""))
+
+
+def surge(daemonset: Object, nodes: int) -> int:
+    """Return on how many nodes the new Pod may come before the old one goes."""
+    if dig(daemonset, "spec", "updateStrategy", "type", default="RollingUpdate") != "RollingUpdate":
+        return 0
+    return limits(nodes, dig(daemonset, "spec", "updateStrategy", "rollingUpdate", "maxSurge", default=0), 0).surge
+
+
+def _is_new(daemonset: Object, pod: Object) -> bool:
+    return labels_of(pod).get(HASH_LABEL) == revision(daemonset)
+
+
+def _kept(daemonset: Object, pods: Sequence[Object]) -> list[Object]:
+    """Return the Pods to keep of those on one node: one, or while one comes before the other goes, one of each version."""
+    if not surge(daemonset, 100):
+        groups = [list(pods)]
+    else:
+        groups = [[p for p in pods if _is_new(daemonset, p)], [p for p in pods if not _is_new(daemonset, p)]]
+    return [keep for group in groups if (keep := _oldest(group)) is not None]
 
 
 def _oldest(pods: Sequence[Object]) -> Object | None:
@@ -120,6 +140,9 @@ def _roll(daemonset: Object, wanted: Mapping[str, Object], placed: Mapping[str, 
     if dig(daemonset, "spec", "updateStrategy", "type", default="RollingUpdate") != "RollingUpdate":
         return []
     heard = {n: placed.get(n, []) for n in sorted(wanted) if is_true(dig(wanted[n], "status", "conditions"), "Ready")}
+    more = surge(daemonset, len(wanted))
+    if more:
+        return _overlap(daemonset, heard, more, now)
     least = dig(daemonset, "spec", "updateStrategy", "rollingUpdate", "maxUnavailable", default=1)
     room = max(1, limits(len(wanted), 0, least).unavailable)
     down = [n for n, pods in heard.items() if not any(_is_available(daemonset, p, now) for p in pods)]
@@ -127,6 +150,25 @@ def _roll(daemonset: Object, wanted: Mapping[str, Object], placed: Mapping[str, 
     broken = [old[n] for n in down if n in old]
     good = [p for n, p in old.items() if n not in down]
     return [Delete(p) for p in (*broken, *good[: max(0, room - len(down))])]
+
+
+def _overlap(daemonset: Object, heard: Mapping[str, list[Object]], more: int, now: datetime) -> list[Step]:
+    """Return the new Pods to put beside old ones, as many as `maxSurge` allows, and the old Pods whose successor is available."""
+    goes: list[Step] = []
+    broken: list[str] = []
+    waiting: list[str] = []
+    for node, pods in heard.items():
+        living = [p for p in pods if is_active(p)]
+        old, new = ([p for p in living if _is_new(daemonset, p) is kind] for kind in (False, True))
+        if not old:
+            continue
+        if not new:
+            (waiting if any(_is_available(daemonset, p, now) for p in old) else broken).append(node)
+        elif any(_is_available(daemonset, p, now) for p in new):
+            goes += [Delete(p) for p in old]
+        else:
+            more -= 1
+    return [*goes, *(CreateOn(node) for node in (*broken, *waiting[: max(0, more)]))]
 
 
 def _is_available(daemonset: Object, pod: Object, now: datetime) -> bool:
@@ -151,14 +193,15 @@ def status(daemonset: Object, nodes: Sequence[Object], pods: Sequence[Object], *
     """Return the status, and the seconds after which it changes by time alone (minReadySeconds), or None."""
     wanted = {name_of(n).name for n in nodes if may_run(daemonset, n)}
     active = [p for p in pods if is_active(p)]
-    here = [p for p in active if node_of(p) in wanted]
+    of_nodes = by_node([p for p in active if node_of(p) in wanted])
+    here = [min(pods, key=lambda p: metadata(p).get("creationTimestamp") or "") for pods in of_nodes.values()]
     min_ready_s = int(dig(daemonset, "spec", "minReadySeconds", default=0))
     waits = [w for w in (available_in_s(p, min_ready_s=min_ready_s, now=now) for p in here) if w is not None]
     available = sum(w == 0 for w in waits)
     found: Object = {
         "desiredNumberScheduled": len(wanted),
         "currentNumberScheduled": len({node_of(p) for p in here}),
-        "numberMisscheduled": len(active) - len(here),
+        "numberMisscheduled": sum(node_of(p) not in wanted for p in active),
         "numberReady": sum(is_ready(p) for p in here),
         "observedGeneration": metadata(daemonset).get("generation", 0),
     }
