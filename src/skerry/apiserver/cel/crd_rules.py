@@ -21,7 +21,7 @@ from skerry.model.errors import Cause, forbidden_field, invalid_value, not_suppo
 
 PER_RULE, PER_SCHEMA = 10_000_000, 100_000_000
 """Estimated cost units that a rule, and all rules of a schema, may have, as in Kubernetes."""
-MAX_RULES = 500
+MAX_RULES = 350
 MAX_TEXT = 64 * 1024
 """Characters of all rules of a schema: compiling so many takes some 100 ms, in which nothing else is done."""
 _REASONS = ("FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired", "FieldValueDuplicate")
