@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -37,7 +38,8 @@ class Victim:
     def kill(self, cause: str = "random") -> None:
         assert self.process is not None
         if self.process.returncode is None:
-            os.kill(self.process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it died at its failpoint this very moment
+                os.kill(self.process.pid, signal.SIGKILL)
             self.deaths[cause] += 1
 
     async def suffer(self, *, every_s: tuple[float, float]) -> None:
@@ -60,5 +62,6 @@ class Victim:
     async def end(self) -> None:
         if self.process is not None:
             if self.process.returncode is None:
-                os.kill(self.process.pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.process.pid, signal.SIGKILL)
             await self.process.wait()
