@@ -85,7 +85,7 @@ class Subresources:
         return json_answer(dumps(_SUCCESS), 201)
 
     async def eviction(self, call: Call) -> Response:
-        """POST pods/NAME/eviction: a deletion that somebody asks for; nothing here holds it back yet."""
+        """POST pods/NAME/eviction: a deletion that somebody asks for, and that a disruption budget may hold back."""
         options = options_of(call, "CreateOptions")
         eviction = read_as(self._catalogue.kind("policy", "v1", "Eviction"), call.request, options)
         await evict(self._registry, call.target.namespace, call.target.name, eviction, options)

@@ -9,11 +9,11 @@ from skerry.controllers.informers import BY_CONTROLLER, Informers
 from skerry.controllers.recorder import Recorder
 from skerry.controllers.workloads import daemonset_plan as rules
 from skerry.controllers.workloads import history
+from skerry.controllers.workloads.pod_control import PodControl
 from skerry.controllers.workloads.revisions import Revisions
 from skerry.kube import Api, Change, Controller
 from skerry.model.conditions import get_condition
-from skerry.model.errors import ApiError
-from skerry.model.objects import Name, Object, controller_of, dig, labels_of, metadata, name_of, uid_of
+from skerry.model.objects import Name, Object, controller_of, dig, labels_of, name_of, uid_of
 from skerry.model.resources import DAEMONSETS, NODES, PODS
 
 
@@ -25,7 +25,7 @@ class DaemonSets:
         self._daemonsets, self._nodes, self._pods = (informers.of(r) for r in (DAEMONSETS, NODES, PODS))
         self._history = Revisions(api, informers, history.DAEMONSET_HASH)
         self._events = Recorder(api, "daemonset-controller", now)
-        self._deleted: set[str] = set()  # UIDs we deleted whose event has not come
+        self._control = PodControl(api, self._pods, self._events)
         self.controller = Controller[Name]("daemonset", self.reconcile)
         self._daemonsets.subscribe(lambda change: self.controller.queue.add(change.name))
         self._nodes.subscribe(self._on_node)
@@ -37,8 +37,7 @@ class DaemonSets:
                 self.controller.queue.add(name)
 
     def _on_pod(self, change: Change) -> None:
-        if change.new is None or metadata(change.new).get("deletionTimestamp"):
-            self._deleted.discard(uid_of(change.object))
+        self._control.seen(change)
         owner = controller_of(change.object)
         if owner is not None and owner.get("kind") == "DaemonSet":
             self.controller.queue.add(Name(change.name.namespace, owner["name"]))
@@ -63,29 +62,14 @@ class DaemonSets:
             await self._events.warning(daemonset, "FailedHistory", f"ControllerRevision {taken} belongs to somebody else")
 
     def _owned(self, daemonset: Object) -> list[Object]:
-        return [p for p in self._pods.indexed(BY_CONTROLLER, uid_of(daemonset)) if uid_of(p) not in self._deleted]
+        return [p for p in self._pods.indexed(BY_CONTROLLER, uid_of(daemonset)) if uid_of(p) not in self._control.deleted]
 
     async def _carry_out(self, daemonset: Object, step: rules.Step) -> None:
         match step:
             case rules.CreateOn(node):
-                try:
-                    created = await self._api.create(PODS, rules.pod_for(daemonset, node))
-                except ApiError as error:
-                    if "being terminated" not in error.message:
-                        await self._events.warning(daemonset, "FailedCreate", f"Error creating: {error.message}")
-                    raise
-                self._pods.learn(created)
-                await self._events.normal(daemonset, "SuccessfulCreate", f"Created pod: {name_of(created).name}")
+                await self._control.create(daemonset, rules.pod_for(daemonset, node))
             case rules.Delete(pod):
-                self._deleted.add(uid_of(pod))
-                try:
-                    await self._api.delete(PODS, *name_of(pod), uid=uid_of(pod))
-                except ApiError as error:
-                    self._deleted.discard(uid_of(pod))
-                    if error.code != 404:
-                        raise
-                    return
-                await self._events.normal(daemonset, "SuccessfulDelete", f"Deleted pod: {name_of(pod).name}")
+                await self._control.delete(daemonset, pod)
 
     async def _write_status(self, daemonset: Object) -> float | None:
         nodes = list(self._nodes.objects())

@@ -8,10 +8,11 @@ from datetime import datetime
 from skerry.controllers.informers import BY_CONTROLLER, BY_NAMESPACE, Informers
 from skerry.controllers.recorder import Recorder
 from skerry.controllers.workloads import replicaset_plan as rules
+from skerry.controllers.workloads.pod_control import PodControl
 from skerry.controllers.workloads.pods import pod_from_template, selection
 from skerry.kube import Api, Change, Controller
 from skerry.model.errors import ApiError
-from skerry.model.objects import Name, Object, controller_of, metadata, name_of, uid_of
+from skerry.model.objects import Name, Object, controller_of, name_of, uid_of
 from skerry.model.resources import PODS, REPLICASETS, REPLICATIONCONTROLLERS, Resource
 
 
@@ -30,14 +31,13 @@ class ReplicaSets:
         self._api, self._now, self._resource = api, now, resource
         self._replicasets, self._pods = informers.of(resource), informers.of(PODS)
         self._events = Recorder(api, component, now)
-        self._deleted: set[str] = set()  # UIDs we deleted whose event has not come
+        self._control = PodControl(api, self._pods, self._events)
         self.controller = Controller[Name](resource.kind.lower(), self.reconcile)
         self._replicasets.subscribe(lambda change: self.controller.queue.add(change.name))
         self._pods.subscribe(self._on_pod)
 
     def _on_pod(self, change: Change) -> None:
-        if change.new is None or metadata(change.new).get("deletionTimestamp"):
-            self._deleted.discard(uid_of(change.object))
+        self._control.seen(change)
         for obj in (change.old, change.new):
             owner = controller_of(obj) if obj is not None else None
             if owner is not None and owner.get("kind") == self._resource.kind:
@@ -67,7 +67,7 @@ class ReplicaSets:
         namespace = name_of(replicaset).namespace
         owned = self._pods.indexed(BY_CONTROLLER, uid_of(replicaset))
         orphans = [p for p in self._pods.indexed(BY_CONTROLLER, "") if name_of(p).namespace == namespace]
-        return [p for p in (*owned, *orphans) if uid_of(p) not in self._deleted]
+        return [p for p in (*owned, *orphans) if uid_of(p) not in self._control.deleted]
 
     async def _carry_out(self, replicaset: Object, steps: list[rules.Step]) -> None:
         for step in steps:
@@ -88,26 +88,14 @@ class ReplicaSets:
         # One after the other, so that a template that is refused costs one refusal and not five hundred.
         draft = pod_from_template(replicaset, replicaset["spec"]["template"])
         for _ in range(count):
-            try:
-                created = await self._api.create(PODS, draft)
-            except ApiError as error:
-                if "being terminated" not in error.message:
-                    await self._events.warning(replicaset, "FailedCreate", f"Error creating: {error.message}")
-                raise
-            self._pods.learn(created)
-            await self._events.normal(replicaset, "SuccessfulCreate", f"Created pod: {name_of(created).name}")
+            await self._control.create(replicaset, draft)
 
     async def _delete(self, replicaset: Object, pod: Object) -> None:
-        self._deleted.add(uid_of(pod))
         try:
-            await self._api.delete(PODS, *name_of(pod), uid=uid_of(pod))
+            await self._control.delete(replicaset, pod)
         except ApiError as error:
-            self._deleted.discard(uid_of(pod))
-            if error.code != 404:
-                await self._events.warning(replicaset, "FailedDelete", f"Error deleting: {error.message}")
-                raise
-            return
-        await self._events.normal(replicaset, "SuccessfulDelete", f"Deleted pod: {name_of(pod).name}")
+            await self._events.warning(replicaset, "FailedDelete", f"Error deleting: {error.message}")
+            raise
 
     async def _write_status(self, replicaset: Object, failure: str) -> float | None:
         status, again_s = rules.status(replicaset, self._candidates(replicaset), now=self._now(), failure=failure)

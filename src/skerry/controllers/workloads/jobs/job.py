@@ -13,6 +13,7 @@ from skerry.controllers.workloads.jobs import plan as rules
 from skerry.controllers.workloads.jobs.facts import INDEX_FAILURES, TRACKING, Facts, index_of, is_failed, is_tracked, node_of, number_at
 from skerry.controllers.workloads.jobs.job_pod import pod_for
 from skerry.controllers.workloads.jobs.pacing import Failures, Stopwatch
+from skerry.controllers.workloads.pod_control import PodControl
 from skerry.controllers.workloads.pods import selection
 from skerry.controllers.workloads.replicaset_plan import adoption_patch, release_patch
 from skerry.controllers.workloads.silent_nodes import silent_nodes
@@ -31,7 +32,7 @@ class Jobs:
         self._jobs, self._pods, self._nodes = (informers.of(r) for r in (JOBS, PODS, NODES))
         self._events = Recorder(api, "job-controller", now)
         self._watch, self._failures = Stopwatch(), Failures()
-        self._deleted: set[str] = set()  # UIDs we deleted whose event has not come
+        self._control = PodControl(api, self._pods, self._events)
         self.controller = Controller[Name]("job", self.reconcile)
         self.orphans = Controller[Name]("job-orphans", self.let_go)
         self._jobs.subscribe(self._on_job)
@@ -53,8 +54,7 @@ class Jobs:
                 self.orphans.queue.add(name_of(pod))
 
     def _on_pod(self, change: Change) -> None:
-        if change.new is None or metadata(change.new).get("deletionTimestamp"):
-            self._deleted.discard(uid_of(change.object))
+        self._control.seen(change)
         for obj in (change.old, change.new):
             owner = controller_of(obj) if obj is not None else None
             if owner is not None and owner.get("kind") == "Job":
@@ -110,7 +110,7 @@ class Jobs:
 
     def _as_known(self, pod: Object) -> Object:
         """Return the Pod as it will be known once the event of our deletion has come."""
-        if uid_of(pod) not in self._deleted:
+        if uid_of(pod) not in self._control.deleted:
             return pod
         return {**pod, "metadata": {**metadata(pod), "deletionTimestamp": rfc3339(self._now()), "deletionGracePeriodSeconds": 30}}
 
@@ -158,32 +158,11 @@ class Jobs:
         for step in steps:
             match step:
                 case rules.Create():
-                    await self._create(job, step)
+                    await self._control.create(job, pod_for(job, step))
                 case rules.Delete(pod, release):
                     if release:
                         await self._release(self._pods.get(*name_of(pod)) or pod)
-                    await self._delete(job, pod)
-
-    async def _create(self, job: Object, step: rules.Create) -> None:
-        try:
-            created = await self._api.create(PODS, pod_for(job, step))
-        except ApiError as error:
-            if "being terminated" not in error.message:
-                await self._events.warning(job, "FailedCreate", f"Error creating: {error.message}")
-            raise
-        self._pods.learn(created)
-        await self._events.normal(job, "SuccessfulCreate", f"Created pod: {name_of(created).name}")
-
-    async def _delete(self, job: Object, pod: Object) -> None:
-        self._deleted.add(uid_of(pod))
-        try:
-            await self._api.delete(PODS, *name_of(pod), uid=uid_of(pod))
-        except ApiError as error:
-            self._deleted.discard(uid_of(pod))
-            if error.code != 404:
-                raise
-            return
-        await self._events.normal(job, "SuccessfulDelete", f"Deleted pod: {name_of(pod).name}")
+                    await self._control.delete(job, pod)
 
     async def _release(self, pod: Object) -> None:
         if not is_tracked(pod):
