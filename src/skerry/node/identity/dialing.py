@@ -28,9 +28,10 @@ Address = tuple[socket.AddressFamily, tuple[str, int]]
 async def dial(host: str, port: int, *, remembered: Path | None = None) -> socket.socket:
     """Return a connected socket; raises OSError. *remembered* is a file that keeps the address that worked last."""
     addresses = await _resolve(host, port, remembered)
-    found = await _first_of(addresses)
+    found = await _first_of(addresses)  # from here on nothing waits: whoever is cancelled while waiting leaves a socket behind
     if remembered is not None:
-        _remember(remembered, host, str(found.getpeername()[0]))
+        with contextlib.suppress(OSError):  # a peer that has gone already, a full disk: neither must keep us from the hub
+            _remember(remembered, host, str(found.getpeername()[0]))
     return found
 
 
@@ -77,7 +78,9 @@ async def _first_of(addresses: Sequence[Address]) -> socket.socket:
             return winner
         raise next((e for t in tries if (e := t.exception()) is not None), OSError("the name has no address"))
     finally:
-        await _drop(tries, winner)
+        for task in tries:
+            task.cancel()
+            task.add_done_callback(lambda lost: _close(lost, winner))
 
 
 async def _winner(tries: Sequence[asyncio.Task[socket.socket]], timeout_s: float | None) -> socket.socket | None:
@@ -95,12 +98,9 @@ async def _winner(tries: Sequence[asyncio.Task[socket.socket]], timeout_s: float
         await asyncio.wait(running, timeout=left, return_when=asyncio.FIRST_COMPLETED)
 
 
-async def _drop(tries: Sequence[asyncio.Task[socket.socket]], winner: socket.socket | None) -> None:
-    for task in tries:
-        task.cancel()
-    for found in await asyncio.gather(*tries, return_exceptions=True):
-        if isinstance(found, socket.socket) and found is not winner:
-            found.close()
+def _close(lost: asyncio.Task[socket.socket], winner: socket.socket | None) -> None:
+    if not lost.cancelled() and lost.exception() is None and lost.result() is not winner:
+        lost.result().close()
 
 
 async def _connect(address: Address) -> socket.socket:
@@ -118,9 +118,8 @@ async def _connect(address: Address) -> socket.socket:
 
 def _remember(file: Path, host: str, address: str) -> None:
     line = f"{host} {address}\n"
-    with contextlib.suppress(OSError):  # a full disk must not keep us from the hub
-        if not file.exists() or file.read_text() != line:
-            replace_private(file, line.encode())
+    if not file.exists() or file.read_text() != line:
+        replace_private(file, line.encode())
 
 
 def _recall(file: Path, host: str) -> str | None:
