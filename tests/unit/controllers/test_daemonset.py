@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skerry.controllers.workloads.daemonset import DaemonSets
-from skerry.controllers.workloads.daemonset_plan import Delete, may_run, node_of, plan, pod_for
+from skerry.controllers.workloads.daemonset_plan import Delete, node_of, place, plan, pod_for
 from skerry.controllers.workloads.scheduler import Scheduler
 from skerry.model.objects import Object, metadata
-from skerry.model.resources import DAEMONSETS, NODES, PODS
+from skerry.model.resources import DAEMONSETS, EVENTS, NODES, PODS
 from skerry.testing.clock import run_virtually
 from tests.unit.controllers.world import SPACE, World, a_node, virtually
 
@@ -62,6 +62,45 @@ async def test_each_node_that_may_have_one_gets_one_pod(world: World) -> None:
     assert set(versions(world)) == {"b", "c"}
     status = (world.api.peek(DAEMONSETS, SPACE, "agent") or {})["status"]
     assert (status["desiredNumberScheduled"], status["numberReady"], status["numberMisscheduled"]) == (2, 2, 0)
+
+
+@virtually
+async def test_a_taint_keeps_new_pods_away_and_only_noexecute_ends_those_that_run(world: World) -> None:
+    world.api.seed(NODES, a_node("a"), a_node("b"))
+    world.api.seed(DAEMONSETS, a_daemonset())
+
+    async with running(world):
+        await asyncio.sleep(5)
+        await world.api.patch(NODES, "", "a", {"spec": {"taints": [{"key": "dedicated", "effect": "NoSchedule"}]}})
+        await asyncio.sleep(5)
+        kept = set(versions(world))
+        misplaced = (world.api.peek(DAEMONSETS, SPACE, "agent") or {})["status"]
+        await world.api.patch(NODES, "", "a", {"spec": {"taints": [{"key": "dedicated", "effect": "NoExecute"}]}})
+        await asyncio.sleep(5)
+
+    assert kept == {"a", "b"}
+    assert (misplaced["desiredNumberScheduled"], misplaced["numberMisscheduled"]) == (1, 1)
+    assert set(versions(world)) == {"b"}
+
+
+@virtually
+async def test_a_pod_that_failed_is_replaced_after_a_pause_that_grows(world: World) -> None:
+    world.api.seed(NODES, a_node("a"))
+    world.api.seed(DAEMONSETS, a_daemonset())
+    seen: list[str] = []
+
+    async with running(world):
+        for _ in range(120):
+            await asyncio.sleep(1)
+            for pod in world.api.all(PODS):
+                if pod.get("status", {}).get("phase") == "Running":
+                    seen.append(metadata(pod)["uid"])
+                    await world.api.patch(PODS, SPACE, metadata(pod)["name"], {"status": {"phase": "Failed"}}, subresource="status")
+
+    assert 4 <= len(set(seen)) <= 8
+    start, end = f"Found failed daemon pod {SPACE}/agent-", " on node a, will try to kill it"
+    told = [e["message"] for e in world.api.all(EVENTS) if e["reason"] == "FailedDaemonPod"]
+    assert {(m[: len(start)], m[-len(end) :]) for m in told} == {(start, end)}
 
 
 def _not_other() -> dict[str, Any]:
@@ -119,7 +158,7 @@ def test_a_taint_that_comes_from_the_nodes_state_is_tolerated_and_one_of_the_use
     daemonset = a_daemonset()
 
     for key, expected in (("node.kubernetes.io/unreachable", True), ("node.kubernetes.io/unschedulable", True), ("mine", False)):
-        assert may_run(daemonset, a_node("a", taints=[{"key": key, "effect": "NoSchedule"}])) is expected
+        assert place(daemonset, a_node("a", taints=[{"key": key, "effect": "NoSchedule"}]))[0] is expected
 
 
 @settings(max_examples=20, deadline=None)
@@ -136,7 +175,7 @@ def test_whatever_happens_it_ends_with_one_pod_a_node_and_rests(steps: list[tupl
             await asyncio.sleep(120)
             daemonset, nodes, pods = world.api.all(DAEMONSETS)[0], world.api.all(NODES), world.api.all(PODS)
             assert plan(daemonset, nodes, pods, now=world.now()) == []
-            assert sorted(node_of(p) for p in pods) == sorted(n["metadata"]["name"] for n in nodes if may_run(daemonset, n))
+            assert sorted(node_of(p) for p in pods) == sorted(n["metadata"]["name"] for n in nodes if place(daemonset, n)[0])
             before = len(world.api.writes())
             await asyncio.sleep(600)
             assert world.api.writes()[before:] == []
@@ -203,3 +242,15 @@ def _placed(daemonset: Object, node: str, name: str, *, ready: bool) -> Object:
     pod["spec"]["nodeName"] = node
     pod["status"] = _ready() if ready else {"phase": "Pending"}
     return pod
+
+
+def test_a_pod_has_the_tolerations_of_its_kind_once_and_the_generation_of_its_template() -> None:
+    own = {"key": "node.kubernetes.io/unschedulable", "operator": "Exists", "effect": "NoSchedule"}
+    daemonset = a_daemonset(pod={"hostNetwork": True, "tolerations": [own]})
+    daemonset["metadata"]["annotations"] = {"deprecated.daemonset.template.generation": "3"}
+
+    pod = pod_for(daemonset, "a")
+
+    assert pod["spec"]["tolerations"].count(own) == 1
+    assert {"key": "node.kubernetes.io/network-unavailable", "operator": "Exists", "effect": "NoSchedule"} in pod["spec"]["tolerations"]
+    assert metadata(pod)["labels"]["pod-template-generation"] == "3"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Callable
 from datetime import datetime
 
@@ -10,11 +12,15 @@ from skerry.controllers.recorder import Recorder
 from skerry.controllers.workloads import daemonset_plan as rules
 from skerry.controllers.workloads import history
 from skerry.controllers.workloads.pod_control import PodControl
+from skerry.controllers.workloads.pods import is_finished
 from skerry.controllers.workloads.revisions import Revisions
 from skerry.kube import Api, Change, Controller
 from skerry.model.conditions import get_condition
 from skerry.model.objects import Name, Object, controller_of, dig, labels_of, name_of, uid_of
 from skerry.model.resources import DAEMONSETS, NODES, PODS
+
+MOST_S = 900.0
+"""Kubernetes' longest wait before a Pod that keeps failing is replaced."""
 
 
 class DaemonSets:
@@ -27,9 +33,15 @@ class DaemonSets:
         self._events = Recorder(api, "daemonset-controller", now)
         self._control = PodControl(api, self._pods, self._events)
         self.controller = Controller[Name]("daemonset", self.reconcile)
-        self._daemonsets.subscribe(lambda change: self.controller.queue.add(change.name))
+        self._failed: dict[tuple[str, str], tuple[int, float]] = {}  # DaemonSet's UID, node -> failed Pods in a row, when the last went
+        self._daemonsets.subscribe(self._on_daemonset)
         self._nodes.subscribe(self._on_node)
         self._pods.subscribe(self._on_pod)
+
+    def _on_daemonset(self, change: Change) -> None:
+        self.controller.queue.add(change.name)
+        if change.new is None:
+            self._failed = {key: seen for key, seen in self._failed.items() if key[0] != uid_of(change.object)}
 
     def _on_node(self, change: Change) -> None:
         if change.old is None or change.new is None or _matters(change.old) != _matters(change.new):
@@ -46,13 +58,14 @@ class DaemonSets:
         daemonset = self._daemonsets.get(*name)
         if daemonset is None:
             return None
+        waits: list[float | None] = []
         try:
             await self._keep_history(daemonset)
-            for step in rules.plan(daemonset, list(self._nodes.objects()), self._owned(daemonset), now=self._now()):
-                await self._carry_out(daemonset, step)
+            steps = rules.plan(daemonset, list(self._nodes.objects()), self._owned(daemonset), now=self._now())
+            waits += [await self._carry_out(daemonset, step) for step in steps]
         finally:
-            again_s = await self._write_status(daemonset)
-        return again_s
+            waits.append(await self._write_status(daemonset))
+        return min((w for w in waits if w), default=None)
 
     async def _keep_history(self, daemonset: Object) -> None:
         title = name_of(daemonset).name
@@ -64,12 +77,32 @@ class DaemonSets:
     def _owned(self, daemonset: Object) -> list[Object]:
         return [p for p in self._pods.indexed(BY_CONTROLLER, uid_of(daemonset)) if uid_of(p) not in self._control.deleted]
 
-    async def _carry_out(self, daemonset: Object, step: rules.Step) -> None:
+    async def _carry_out(self, daemonset: Object, step: rules.Step) -> float | None:
+        """Take a step; returns the seconds for which it has to wait, None when it was taken."""
         match step:
             case rules.CreateOn(node):
                 await self._control.create(daemonset, rules.pod_for(daemonset, node))
             case rules.Delete(pod):
+                left_s = await self._say_ended(daemonset, pod) if is_finished(pod) else 0.0
+                if left_s:
+                    return left_s
                 await self._control.delete(daemonset, pod)
+        return None
+
+    async def _say_ended(self, daemonset: Object, pod: Object) -> float:
+        """Tell that a Pod ended by itself; returns the seconds before it may be replaced: a second at first, at most 15 minutes."""
+        where = f"{name_of(pod)} on node {rules.node_of(pod)}"
+        if dig(pod, "status", "phase") == "Succeeded":
+            await self._events.normal(daemonset, "SucceededDaemonPod", f"Found succeeded daemon pod {where}, will try to delete it")
+            return 0.0
+        key, at = (uid_of(daemonset), rules.node_of(pod)), asyncio.get_running_loop().time()
+        failed, last = self._failed.get(key, (0, -math.inf))
+        left_s = min(MOST_S, 2.0 ** min(failed - 1, 32)) - (at - last)
+        if left_s > 0:
+            return left_s
+        self._failed[key] = (1 if at - last > 2 * MOST_S else failed + 1, at)
+        await self._events.warning(daemonset, "FailedDaemonPod", f"Found failed daemon pod {where}, will try to kill it")
+        return 0.0
 
     async def _write_status(self, daemonset: Object) -> float | None:
         nodes = list(self._nodes.objects())

@@ -18,9 +18,11 @@ from skerry.controllers.workloads.pods import available_in_s, is_active, is_fini
 from skerry.controllers.workloads.rolling import limits
 from skerry.controllers.workloads.scheduling import untolerated
 from skerry.model.conditions import is_true
-from skerry.model.objects import Object, dig, labels_of, metadata, name_of
+from skerry.model.objects import Object, annotations_of, dig, labels_of, metadata, name_of
 
 HASH_LABEL = "controller-revision-hash"
+GENERATION_LABEL = "pod-template-generation"
+_GENERATION = "deprecated.daemonset.template.generation"
 
 TOLERATIONS: tuple[Mapping[str, str], ...] = tuple(
     {"key": f"node.kubernetes.io/{name}", "operator": "Exists", "effect": effect}
@@ -35,7 +37,9 @@ TOLERATIONS: tuple[Mapping[str, str], ...] = tuple(
         ("unschedulable", "NoSchedule"),
     )
 )
-"""What every Pod of a DaemonSet tolerates, as in Kubernetes (and the first two of ours besides)."""
+"""What every Pod of a DaemonSet tolerates, as in Kubernetes (and its nodes' NoSchedule of the first two besides)."""
+
+_HOST_NETWORK = {"key": "node.kubernetes.io/network-unavailable", "operator": "Exists", "effect": "NoSchedule"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +61,16 @@ def plan(daemonset: Object, nodes: Sequence[Object], pods: Sequence[Object], *, 
     """Return the steps for *pods*, those that the DaemonSet controls; once they have had their effect there are none."""
     if metadata(daemonset).get("deletionTimestamp"):
         return []
-    wanted = {name_of(n).name: n for n in nodes if may_run(daemonset, n)}
-    placed = by_node(pods)
+    mark, placed = revision(daemonset), by_node(pods)
+    places = {name_of(n).name: (n, *place(daemonset, n)) for n in nodes}
+    wanted = {name: node for name, (node, runs, _) in places.items() if runs}
     steps: list[Step] = []
     for name, there in placed.items():
-        kept = _kept(daemonset, there) if name in wanted else []
+        stays = name in places and places[name][2]
+        kept = _kept(daemonset, there, mark) if stays else []
         steps += [Delete(p) for p in there if not any(p is k for k in kept) and not metadata(p).get("deletionTimestamp")]
     steps += [CreateOn(name) for name in sorted(wanted) if not placed.get(name)]
-    return steps or _roll(daemonset, wanted, placed, now)
+    return steps or _roll(daemonset, wanted, placed, mark, now)
 
 
 def by_node(pods: Sequence[Object]) -> dict[str, list[Object]]:
@@ -98,16 +104,16 @@ def surge(daemonset: Object, nodes: int) -> int:
     return limits(nodes, dig(daemonset, "spec", "updateStrategy", "rollingUpdate", "maxSurge", default=0), 0).surge
 
 
-def _is_new(daemonset: Object, pod: Object) -> bool:
-    return labels_of(pod).get(HASH_LABEL) == revision(daemonset)
+def _is_new(pod: Object, mark: str) -> bool:
+    return labels_of(pod).get(HASH_LABEL) == mark
 
 
-def _kept(daemonset: Object, pods: Sequence[Object]) -> list[Object]:
+def _kept(daemonset: Object, pods: Sequence[Object], mark: str) -> list[Object]:
     """Return the Pods to keep of those on one node: one, or while one comes before the other goes, one of each version."""
     if not surge(daemonset, 100):
         groups = [list(pods)]
     else:
-        groups = [[p for p in pods if _is_new(daemonset, p)], [p for p in pods if not _is_new(daemonset, p)]]
+        groups = [[p for p in pods if _is_new(p, mark)], [p for p in pods if not _is_new(p, mark)]]
     return [keep for group in groups if (keep := _oldest(group)) is not None]
 
 
@@ -117,49 +123,60 @@ def _oldest(pods: Sequence[Object]) -> Object | None:
     return min(living, key=lambda p: (bool(metadata(p).get("deletionTimestamp")), metadata(p).get("creationTimestamp") or ""), default=None)
 
 
-def may_run(daemonset: Object, node: Object) -> bool:
-    """Whether the template's selectors choose the node and its taints are tolerated."""
+def place(daemonset: Object, node: Object) -> tuple[bool, bool]:
+    """Return whether the node shall have a Pod, and whether one that is there may stay.
+
+    The template's selectors have to choose it. A taint NoSchedule that is not tolerated keeps new Pods away; NoExecute ends those there.
+    """
     spec = dig(daemonset, "spec", "template", "spec", default={})
     labels = labels_of(node)
     if any(labels.get(k) != v for k, v in (spec.get("nodeSelector") or {}).items()):
-        return False
+        return False, False
     terms = dig(spec, "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms")
     if terms is not None and not any(matches_term(t, node) for t in terms):
-        return False
+        return False, False
     if spec.get("nodeName") not in (None, "", name_of(node).name):
-        return False
-    return untolerated(node, [*(spec.get("tolerations") or ()), *TOLERATIONS]) is None
+        return False, False
+    tainted = dig(node, "spec", "taints")
+    effects = {t.get("effect") for t in untolerated(node, _tolerations(spec))} if tainted else set()
+    return not effects, "NoExecute" not in effects
+
+
+def _tolerations(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    given = spec.get("tolerations") or []
+    ours = [*TOLERATIONS, *([_HOST_NETWORK] if spec.get("hostNetwork") else [])]
+    return [*given, *(t for t in ours if t not in given)]
 
 
 def revision(daemonset: Object) -> str:
     return template_hash(daemonset["spec"]["template"])
 
 
-def _roll(daemonset: Object, wanted: Mapping[str, Object], placed: Mapping[str, list[Object]], now: datetime) -> list[Step]:
+def _roll(daemonset: Object, wanted: Mapping[str, Object], placed: Mapping[str, list[Object]], mark: str, now: datetime) -> list[Step]:
     """Return the old Pods to take down now, as many as `maxUnavailable` leaves room for."""
     if dig(daemonset, "spec", "updateStrategy", "type", default="RollingUpdate") != "RollingUpdate":
         return []
     heard = {n: placed.get(n, []) for n in sorted(wanted) if is_true(dig(wanted[n], "status", "conditions"), "Ready")}
     more = surge(daemonset, len(wanted))
     if more:
-        return _overlap(daemonset, heard, more, now)
+        return _overlap(daemonset, heard, more, mark, now)
     least = dig(daemonset, "spec", "updateStrategy", "rollingUpdate", "maxUnavailable", default=1)
     room = max(1, limits(len(wanted), 0, least).unavailable)
     down = [n for n, pods in heard.items() if not any(_is_available(daemonset, p, now) for p in pods)]
-    old = {n: p for n, pods in heard.items() for p in pods if is_active(p) and labels_of(p).get(HASH_LABEL) != revision(daemonset)}
+    old = {n: p for n, pods in heard.items() for p in pods if is_active(p) and not _is_new(p, mark)}
     broken = [old[n] for n in down if n in old]
     good = [p for n, p in old.items() if n not in down]
     return [Delete(p) for p in (*broken, *good[: max(0, room - len(down))])]
 
 
-def _overlap(daemonset: Object, heard: Mapping[str, list[Object]], more: int, now: datetime) -> list[Step]:
+def _overlap(daemonset: Object, heard: Mapping[str, list[Object]], more: int, mark: str, now: datetime) -> list[Step]:
     """Return the new Pods to put beside old ones, as many as `maxSurge` allows, and the old Pods whose successor is available."""
     goes: list[Step] = []
     broken: list[str] = []
     waiting: list[str] = []
     for node, pods in heard.items():
         living = [p for p in pods if is_active(p)]
-        old, new = ([p for p in living if _is_new(daemonset, p) is kind] for kind in (False, True))
+        old, new = ([p for p in living if _is_new(p, mark) is kind] for kind in (False, True))
         if not old:
             continue
         if not new:
@@ -179,9 +196,13 @@ def _is_available(daemonset: Object, pod: Object, now: datetime) -> bool:
 def pod_for(daemonset: Object, node: str) -> Object:
     """Return the Pod for *node*: the scheduler may bind it there only."""
     pod = pod_from_template(daemonset, daemonset["spec"]["template"])
-    pod["metadata"].setdefault("labels", {})[HASH_LABEL] = revision(daemonset)
+    labels = pod["metadata"].setdefault("labels", {})
+    labels[HASH_LABEL] = revision(daemonset)
+    generation = annotations_of(daemonset).get(_GENERATION)
+    if generation:
+        labels[GENERATION_LABEL] = generation
     spec = pod["spec"]
-    spec["tolerations"] = [*(spec.get("tolerations") or ()), *(dict(t) for t in TOLERATIONS)]
+    spec["tolerations"] = [dict(t) for t in _tolerations(spec)]
     affinity: dict[str, Any] = copy.deepcopy(spec.get("affinity") or {})
     here = {"nodeSelectorTerms": [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}]}
     affinity.setdefault("nodeAffinity", {})["requiredDuringSchedulingIgnoredDuringExecution"] = here
@@ -191,7 +212,7 @@ def pod_for(daemonset: Object, node: str) -> Object:
 
 def status(daemonset: Object, nodes: Sequence[Object], pods: Sequence[Object], *, now: datetime) -> tuple[Object, float | None]:
     """Return the status, and the seconds after which it changes by time alone (minReadySeconds), or None."""
-    wanted = {name_of(n).name for n in nodes if may_run(daemonset, n)}
+    wanted = {name_of(n).name for n in nodes if place(daemonset, n)[0]}
     active = [p for p in pods if is_active(p)]
     of_nodes = by_node([p for p in active if node_of(p) in wanted])
     here = [min(pods, key=lambda p: metadata(p).get("creationTimestamp") or "") for pods in of_nodes.values()]
@@ -205,6 +226,7 @@ def status(daemonset: Object, nodes: Sequence[Object], pods: Sequence[Object], *
         "numberReady": sum(is_ready(p) for p in here),
         "observedGeneration": metadata(daemonset).get("generation", 0),
     }
-    updated = sum(labels_of(p).get(HASH_LABEL) == revision(daemonset) for p in here)
+    mark = revision(daemonset)
+    updated = sum(_is_new(p, mark) for p in here)
     more = {"updatedNumberScheduled": updated, "numberAvailable": available, "numberUnavailable": max(0, len(wanted) - available)}
     return {**found, **{k: v for k, v in more.items() if v}}, min((w for w in waits if w > 0), default=None)

@@ -7,7 +7,7 @@ Sources: k8s.io/kubernetes/pkg/scheduler/framework/plugins (reasons), /pkg/apis/
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,7 +99,7 @@ class Asked:
             return "node(s) were unschedulable"
         if self.node and self.node != state.name:
             return "node(s) didn't match the requested node name"
-        if state.taints and (taint := _untolerated(state.taints, self.tolerations)) is not None:
+        if state.taints and (taint := next(_untolerated(state.taints, self.tolerations), None)) is not None:
             return f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value') or ''}}}"
         if not self.offered(state):
             return f"node(s) didn't offer runtime class {dig(self.pod, 'spec', 'runtimeClassName')}"
@@ -179,16 +179,15 @@ def _search(asked: Asked, around: Neighbours, nodes: Sequence[NodeState]) -> tup
     return fitting, reasons, full
 
 
-def untolerated(node: Object, tolerations: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """Return the first taint that keeps new Pods away and that none of *tolerations* tolerates."""
-    return _untolerated(dig(node, "spec", "taints", default=[]), tolerations)
+def untolerated(node: Object, tolerations: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the taints that keep new Pods away and that none of *tolerations* tolerates."""
+    return list(_untolerated(dig(node, "spec", "taints", default=[]), tolerations))
 
 
-def _untolerated(taints: Sequence[Mapping[str, Any]], tolerations: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+def _untolerated(taints: Sequence[Mapping[str, Any]], tolerations: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     for taint in taints:
         if taint.get("effect") in ("NoSchedule", "NoExecute") and not any(tolerates(t, taint) for t in tolerations):
-            return taint
-    return None
+            yield taint
 
 
 def tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
