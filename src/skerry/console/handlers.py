@@ -70,7 +70,7 @@ class Console:
         assets: Assets | None = None,
     ) -> None:
         self._redeem, self._clock, self._version = redeem, clock, version
-        self._sessions, self._attempts = Sessions(), Attempts()
+        self._sessions, self._wrong = Sessions(), Attempts()
         self._assets = assets if assets is not None else Assets()
         self._board = Board(sources)
         self._twins = TwinFeeds(sources.twins, self._node_of)
@@ -144,13 +144,13 @@ class Console:
         return session, token
 
     def _login(self, request: Request) -> Response:
-        wait_s = self._attempts.wait_s(self._clock())
-        if wait_s:
-            seconds = int(wait_s) + 1
-            raise RefusedError(429, f"too many attempts; try again in {seconds} s", **{"Retry-After": str(seconds)})
         code = _body(request, Login).code
-        user = self._redeem(code) if len(code) <= 64 else None
-        if user is None:
+        user = self._redeem(code)
+        if user is None:  # only wrong codes are counted: whoever guesses must not lock out who has a good one
+            wait_s = self._wrong.wait_s(self._clock())
+            if wait_s:
+                seconds = int(wait_s) + 1
+                raise RefusedError(429, f"too many wrong codes; try again in {seconds} s", **{"Retry-After": str(seconds)})
             raise RefusedError(401, "this code is not good: it works once, for five minutes; get a new one with `skerry hub login`")
         old = rules.cookie_of(request.headers)
         if old:

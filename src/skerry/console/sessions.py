@@ -75,7 +75,10 @@ class Sessions:
 
 
 class Attempts:
-    """How often a code may be tried: a bucket of *burst* that refills at *per_second*, for all browsers together."""
+    """How often a wrong code is answered as one: a bucket of *burst* that refills at *per_second*, for all browsers together.
+
+    It spares the log and tells a person to wait. What makes guessing hopeless is the length of a code.
+    """
 
     def __init__(self, *, per_second: float = 0.5, burst: int = 10) -> None:
         self._per_second, self._burst = per_second, burst

@@ -136,6 +136,15 @@ async def test_guessing_codes_is_slowed_down(stage: Stage) -> None:
     assert statuses[10:] == [429, 429]
 
 
+async def test_who_guesses_codes_locks_nobody_out(stage: Stage) -> None:
+    for _ in range(30):
+        await stage.post("/console/api/login", {"code": "wrong"})
+
+    await stage.sign_in()
+
+    assert said(await stage.get("/console/api/session"))["user"] == "ann"
+
+
 async def test_a_session_ends_by_signing_out_and_by_leaving(stage: Stage) -> None:
     await stage.sign_in()
     left = await stage.post("/console/api/logout", {})
