@@ -15,7 +15,7 @@ from skerry.controllers.workloads.statefulsets.identity import POD_INDEX, POD_NA
 from skerry.controllers.workloads.statefulsets.plan import Create, Delete, Revisions, plan
 from skerry.controllers.workloads.statefulsets.statefulset import StatefulSets
 from skerry.model.objects import Object, dig, labels_of, metadata, name_of
-from skerry.model.resources import CONTROLLERREVISIONS, NODES, PERSISTENTVOLUMECLAIMS, PODS, STATEFULSETS
+from skerry.model.resources import CONTROLLERREVISIONS, EVENTS, NODES, PERSISTENTVOLUMECLAIMS, PODS, STATEFULSETS
 from skerry.testing.clock import run_virtually
 from tests.unit.controllers.kubelet import Kubelet
 from tests.unit.controllers.world import SPACE, World, a_node, virtually
@@ -71,7 +71,9 @@ PARALLEL = {"podManagementPolicy": "Parallel"}
         ({"replicas": 1}, READY3, "old", ["-2"]),
         ({"replicas": 1}, {0: "ready", 1: "ready", 2: "ending"}, "old", []),
         ({"replicas": 1}, {0: "unready", 1: "ready"}, "old", []),
-        ({"replicas": 0}, {0: "unready", 1: "unready"}, "old", ["-1"]),
+        ({"replicas": 0}, {0: "unready", 1: "unready"}, "old", []),
+        ({"replicas": 0}, {0: "ready", 1: "unready"}, "old", ["-1"]),
+        ({"replicas": 0}, {0: "unready", 1: "ready"}, "old", ["-1"]),
         ({"ordinals": {"start": 5}, "replicas": 1}, {}, "old", ["+5 old"]),
         ({"ordinals": {"start": 1}, "replicas": 2}, READY3, "old", ["-0"]),
         (PARALLEL, {}, "old", ["+0 old", "+1 old", "+2 old"]),
@@ -80,7 +82,10 @@ PARALLEL = {"podManagementPolicy": "Parallel"}
         ({}, READY3, "new", ["-2"]),
         ({}, {0: "ready", 1: "ready"}, "new", ["+2 new"]),
         ({}, {0: "ready", 1: "ready", 2: "unready"}, "new", []),
-        ({**PARALLEL}, {0: "ready", 1: "unready", 2: "ready"}, "new", ["-1"]),
+        ({**PARALLEL}, {0: "ready", 1: "unready", 2: "ready"}, "new", ["-2"]),
+        ({**PARALLEL}, {0: "ready", 1: "ready", 2: "unready"}, "new", ["-2"]),
+        ({**PARALLEL}, {0: "ready", 1: "ready", 2: "ending"}, "new", []),
+        ({**PARALLEL, "updateStrategy": {"rollingUpdate": {"maxUnavailable": 1}}}, {**READY3, 1: "unready"}, "new", ["-1"]),
         ({"updateStrategy": {"type": "OnDelete"}}, READY3, "new", []),
         ({"updateStrategy": {"type": "OnDelete"}}, {0: "ready"}, "new", ["+1 new"]),
         ({"updateStrategy": {"rollingUpdate": {"partition": 2}}}, READY3, "new", ["-2"]),
@@ -230,6 +235,33 @@ async def test_claims_are_made_once_and_stay_or_go_as_the_policy_says(world: Wor
     assert (owned, names) == (["StatefulSet", "StatefulSet"], ["data-db-0", "data-db-1"])
     assert left == {"data-db-0": "StatefulSet", "data-db-1": "Pod"}
     assert labels_of(world.api.all(PERSISTENTVOLUMECLAIMS)[0]) == {"app": "db"}
+
+
+@virtually
+async def test_a_pod_waits_for_a_claim_that_is_being_deleted_and_gets_another(world: World) -> None:
+    cluster = Cluster(world)
+    claims = [{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}]
+    world.api.seed(STATEFULSETS, a_set(1, volumeClaimTemplates=claims))
+
+    async with cluster.running():
+        await asyncio.sleep(5)
+        await world.api.patch(PERSISTENTVOLUMECLAIMS, SPACE, "data-db-0", {"metadata": {"finalizers": ["kubernetes.io/pvc-protection"]}})
+        first = metadata(world.api.all(PERSISTENTVOLUMECLAIMS)[0])["uid"]
+        await world.api.delete(PERSISTENTVOLUMECLAIMS, SPACE, "data-db-0")
+        await world.api.delete(PODS, SPACE, "db-0")
+        await asyncio.sleep(5)
+        meanwhile = world.names(PODS)
+        await world.api.patch(PERSISTENTVOLUMECLAIMS, SPACE, "data-db-0", {"metadata": {"finalizers": None}})
+        await asyncio.sleep(30)
+
+    assert (meanwhile, world.names(PODS)) == ([], ["db-0"])
+    assert [metadata(c)["uid"] for c in world.api.all(PERSISTENTVOLUMECLAIMS)] != [first]
+    said = {(e["reason"], e["message"]) for e in world.api.all(EVENTS)}
+    assert said == {
+        ("SuccessfulCreate", "create Claim data-db-0 Pod db-0 in StatefulSet db success"),
+        ("SuccessfulCreate", "create Pod db-0 in StatefulSet db successful"),
+        ("FailedCreate", "create Pod db-0 in StatefulSet db failed error: pvc data-db-0 is being deleted"),
+    }
 
 
 CHANGES = st.lists(

@@ -79,7 +79,7 @@ class ReplicaSets:
                 case rules.Create(count):
                     await self._create(replicaset, count)
                 case rules.Delete(pod):
-                    await self._delete(replicaset, pod)
+                    await self._control.delete(replicaset, pod)
 
     async def _patch(self, pod: Object, patch: Object) -> None:
         self._pods.learn(await self._api.patch(PODS, *name_of(pod), patch))
@@ -89,13 +89,6 @@ class ReplicaSets:
         draft = pod_from_template(replicaset, replicaset["spec"]["template"])
         for _ in range(count):
             await self._control.create(replicaset, draft)
-
-    async def _delete(self, replicaset: Object, pod: Object) -> None:
-        try:
-            await self._control.delete(replicaset, pod)
-        except ApiError as error:
-            await self._events.warning(replicaset, "FailedDelete", f"Error deleting: {error.message}")
-            raise
 
     async def _write_status(self, replicaset: Object, failure: str) -> float | None:
         status, again_s = rules.status(replicaset, self._candidates(replicaset), now=self._now(), failure=failure)

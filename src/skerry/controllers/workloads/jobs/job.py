@@ -21,7 +21,6 @@ from skerry.kube import Api, Change, Controller
 from skerry.model.errors import ApiError
 from skerry.model.objects import Name, Object, controller_of, dig, metadata, name_of, uid_of
 from skerry.model.resources import JOBS, NODES, PODS
-from skerry.model.times import rfc3339
 
 
 class Jobs:
@@ -105,14 +104,8 @@ class Jobs:
         return look.again_s
 
     def _look(self, job: Object) -> rules.Look:
-        pods = [self._as_known(p) for p in self._pods.indexed(BY_CONTROLLER, uid_of(job))]
+        pods = self._control.known(self._pods.indexed(BY_CONTROLLER, uid_of(job)), self._now)
         return rules.look(job, pods, self._facts(job, pods))
-
-    def _as_known(self, pod: Object) -> Object:
-        """Return the Pod as it will be known once the event of our deletion has come."""
-        if uid_of(pod) not in self._control.deleted:
-            return pod
-        return {**pod, "metadata": {**metadata(pod), "deletionTimestamp": rfc3339(self._now()), "deletionGracePeriodSeconds": 30}}
 
     def _facts(self, job: Object, pods: list[Object]) -> Facts:
         uid, at = uid_of(job), asyncio.get_running_loop().time()

@@ -81,6 +81,13 @@ def claims_for(statefulset: Object, ordinal: int) -> list[Object]:
     return found
 
 
+def is_going(claim: Object, pod: Object) -> bool:
+    """Say whether the claim goes, so that *pod*, which is still to be made, has to wait: with an earlier Pod of its name, too."""
+    owners = metadata(claim).get("ownerReferences") or ()
+    earlier = any(o.get("kind") == "Pod" and o.get("name") == name_of(pod).name for o in owners)
+    return bool(metadata(claim).get("deletionTimestamp")) or earlier
+
+
 def claim_owners(statefulset: Object, claim: Object, condemned: Object | None) -> list[Object]:
     """Return the owners that a claim shall have by the retention policy; *condemned* is its Pod, if that is to go for good."""
     policy = dig(statefulset, "spec", "persistentVolumeClaimRetentionPolicy", default={})

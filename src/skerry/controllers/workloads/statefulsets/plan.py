@@ -54,7 +54,7 @@ def plan(statefulset: Object, pods: Sequence[Object], revisions: Revisions, *, n
     steps, waiting = _fill(statefulset, have, wanted, revisions, now)
     if waiting:
         return steps
-    going, waiting = _scale_down(statefulset, condemned)
+    going, waiting = _scale_down(statefulset, condemned, now)
     steps += going
     if waiting or steps:
         return steps
@@ -117,12 +117,16 @@ def _partition(statefulset: Object) -> int:
     return int(dig(statefulset, "spec", "updateStrategy", "rollingUpdate", "partition", default=0))
 
 
-def _scale_down(statefulset: Object, condemned: Sequence[Object]) -> tuple[list[Step], bool]:
-    """Return the deletion of Pods whose ordinal goes, highest first; in order one after the other has gone."""
+def _scale_down(statefulset: Object, condemned: Sequence[Object], now: datetime) -> tuple[list[Step], bool]:
+    """Return the deletion of Pods whose ordinal goes, highest first; in order one after the other has gone.
+
+    In order a Pod that is not available waits for those below it that are not, as in Kubernetes.
+    """
     going = [Delete(p, condemned=True) for p in condemned if not metadata(p).get("deletionTimestamp")]
     if not in_order(statefulset):
         return list(going), bool(going)
-    if len(going) < len(condemned):
+    away = [p for p in condemned if not is_available(statefulset, p, now)]
+    if len(going) < len(condemned) or (len(away) > 1 and away[0] is condemned[0]):
         return [], True
     return list(going[:1]), bool(going)
 
@@ -132,16 +136,14 @@ def _roll(statefulset: Object, have: Mapping[int, Object], wanted: range, revisi
     if _strategy(statefulset) != "RollingUpdate":
         return []
     lowest = first_ordinal(statefulset) + _partition(statefulset)
+    most = dig(statefulset, "spec", "updateStrategy", "rollingUpdate", "maxUnavailable")
     living = [o for o in reversed(wanted) if o in have and not metadata(have[o]).get("deletionTimestamp")]
     outdated = [o for o in living if o >= lowest and labels_of(have[o]).get(REVISION) != revisions.update]
     away = {o for o in wanted if o not in have or not is_available(statefulset, have[o], now)}
+    if most is None:
+        # One after the other: each waits for those above it and for no other.
+        return [Delete(have[o]) for o in outdated[:1] if not any(a > o for a in away)]
     # One that is away already is missed by nobody: it goes first, and the others wait for it.
     broken = [o for o in outdated if o in away]
-    if broken:
-        return [Delete(have[broken[0]])]
-    return [Delete(have[o]) for o in outdated[: max(0, _room(statefulset) - len(away))]]
-
-
-def _room(statefulset: Object) -> int:
-    most = dig(statefulset, "spec", "updateStrategy", "rollingUpdate", "maxUnavailable")
-    return 1 if most is None else max(1, limits(replicas(statefulset), 0, most).unavailable)
+    room = max(1, limits(replicas(statefulset), 0, most).unavailable) - len(away)
+    return [Delete(have[o]) for o in broken[:1] or outdated[: max(0, room)]]

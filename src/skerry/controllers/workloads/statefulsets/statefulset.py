@@ -8,17 +8,26 @@ from datetime import datetime
 from skerry.controllers.informers import BY_CONTROLLER, BY_NAMESPACE, Informers
 from skerry.controllers.recorder import Recorder
 from skerry.controllers.workloads import history
+from skerry.controllers.workloads.pod_control import PodControl, Words
 from skerry.controllers.workloads.pods import selection
 from skerry.controllers.workloads.replicaset_plan import adoption_patch, release_patch
 from skerry.controllers.workloads.revisions import Revisions as Kept
 from skerry.controllers.workloads.statefulsets import plan as rules
-from skerry.controllers.workloads.statefulsets.identity import REVISION, claim_owners, claims_for, ordinal_of, pod_for
+from skerry.controllers.workloads.statefulsets.identity import REVISION, claim_owners, claims_for, is_going, ordinal_of, pod_for
 from skerry.controllers.workloads.statefulsets.status import status as status_of
 from skerry.kube import Api, Change, Controller
 from skerry.model.errors import ApiError
 from skerry.model.objects import Name, Object, controller_of, dig, labels_of, metadata, name_of, uid_of
 from skerry.model.resources import CONTROLLERREVISIONS, PERSISTENTVOLUMECLAIMS, PODS, STATEFULSETS
-from skerry.model.times import rfc3339
+
+WORDS = Words(
+    *(
+        f"{verb} Pod {{pod}} in StatefulSet {{owner}} {how}"
+        for verb in ("create", "delete")
+        for how in ("successful", "failed error: {error}")
+    )
+)
+"""Kubernetes words the Events of StatefulSets otherwise than those of others."""
 
 
 class StatefulSets:
@@ -29,10 +38,11 @@ class StatefulSets:
         self._sets, self._pods, self._claims = (informers.of(r) for r in (STATEFULSETS, PODS, PERSISTENTVOLUMECLAIMS))
         self._history = Kept(api, informers, history.STATEFULSET_HASH)
         self._events = Recorder(api, "statefulset-controller", now)
-        self._deleted: set[str] = set()  # UIDs we deleted whose event has not come
+        self._control = PodControl(api, self._pods, self._events, WORDS)
         self.controller = Controller[Name]("statefulset", self.reconcile)
         self._sets.subscribe(lambda change: self.controller.queue.add(change.name))
         self._pods.subscribe(self._on_pod)
+        self._claims.subscribe(self._on_claim)
         informers.of(CONTROLLERREVISIONS).subscribe(self._on_owned)
 
     def _on_owned(self, change: Change) -> None:
@@ -41,9 +51,14 @@ class StatefulSets:
             if owner is not None and owner.get("kind") == "StatefulSet":
                 self.controller.queue.add(Name(change.name.namespace, owner["name"]))
 
+    def _on_claim(self, change: Change) -> None:
+        if change.new is None:  # a Pod that is still to be made, or that waits, may want it anew
+            for statefulset in self._sets.indexed(BY_NAMESPACE, change.name.namespace):
+                if dig(statefulset, "spec", "volumeClaimTemplates"):
+                    self.controller.queue.add(name_of(statefulset))
+
     def _on_pod(self, change: Change) -> None:
-        if change.new is None or metadata(change.new).get("deletionTimestamp"):
-            self._deleted.discard(uid_of(change.object))
+        self._control.seen(change)
         self._on_owned(change)
         if change.new is not None and controller_of(change.new) is None:
             for statefulset in self._sets.indexed(BY_NAMESPACE, change.name.namespace):
@@ -65,7 +80,7 @@ class StatefulSets:
         try:
             for step in rules.plan(statefulset, pods, revisions, now=self._now()):
                 await self._carry_out(statefulset, step)
-            await self._keep_claim_owners(statefulset)
+            await self._keep_claims(statefulset)
         finally:
             again_s = await self._write_status(statefulset, revisions, collisions)
         return again_s
@@ -80,13 +95,7 @@ class StatefulSets:
         return rules.Revisions(current if current in names else name_of(update).name, name_of(update).name)
 
     def _owned(self, statefulset: Object) -> list[Object]:
-        return [self._as_known(p) for p in self._pods.indexed(BY_CONTROLLER, uid_of(statefulset))]
-
-    def _as_known(self, pod: Object) -> Object:
-        """Return the Pod as it will be known once the event of our deletion has come."""
-        if uid_of(pod) not in self._deleted or metadata(pod).get("deletionTimestamp"):
-            return pod
-        return {**pod, "metadata": {**metadata(pod), "deletionTimestamp": rfc3339(self._now())}}
+        return self._control.known(self._pods.indexed(BY_CONTROLLER, uid_of(statefulset)), self._now)
 
     async def _own(self, statefulset: Object) -> list[Object]:
         """Adopt the Pods that are ours by label and name, let go of those that are not; returns ours."""
@@ -113,41 +122,43 @@ class StatefulSets:
                 if condemned:
                     await self._hand_over(statefulset, pod)
                 if ended:
-                    state = f"StatefulSet {name_of(statefulset)} is recreating {dig(pod, 'status', 'phase')} Pod {name_of(pod).name}"
-                    await self._events.warning(statefulset, "RecreatingTerminatedPod", state)
-                await self._delete(statefulset, pod)
+                    await self._say_ended(statefulset, pod)
+                await self._control.delete(statefulset, pod)
+
+    async def _say_ended(self, statefulset: Object, pod: Object) -> None:
+        what = f"StatefulSet {name_of(statefulset)} is recreating"
+        if dig(pod, "status", "phase") == "Failed":
+            await self._events.warning(statefulset, "RecreatingFailedPod", f"{what} failed Pod {name_of(pod).name}")
+        else:
+            await self._events.normal(statefulset, "RecreatingTerminatedPod", f"{what} terminated Pod {name_of(pod).name}")
 
     async def _create(self, statefulset: Object, ordinal: int, revision: str) -> None:
         kept = {name_of(r).name: r for r in self._history.owned(statefulset)}
         template = history.template_of(kept[revision]) if revision in kept else statefulset["spec"]["template"]
         pod = pod_for(statefulset, ordinal, template, revision)
-        name = name_of(pod).name
-        try:
-            for claim in claims_for(statefulset, ordinal):
-                await self._claim(statefulset, claim, name)
-            created = await self._api.create(PODS, pod)
-        except ApiError as error:
-            if "being terminated" not in error.message and error.reason != "AlreadyExists":
-                why = f"create Pod {name} in StatefulSet {name_of(statefulset).name} failed error: {error.message}"
-                await self._events.warning(statefulset, "FailedCreate", why)
-            raise
-        self._pods.learn(created)
-        await self._say(statefulset, "create", f"Pod {name}")
+        for claim in claims_for(statefulset, ordinal):
+            present = self._claims.get(*name_of(claim))
+            if present is not None and is_going(present, pod):
+                why = f"pvc {name_of(claim).name} is being deleted"
+                await self._control.refused(statefulset, pod, why)
+                raise ApiError(409, "Conflict", why)
+            await self._claim(statefulset, claim, name_of(pod).name)
+        await self._control.create(statefulset, pod)
 
     async def _claim(self, statefulset: Object, claim: Object, pod: str) -> None:
         if self._claims.get(*name_of(claim)) is not None:
             return
+        what = f"Claim {name_of(claim).name}"
         try:
             self._claims.learn(await self._api.create(PERSISTENTVOLUMECLAIMS, claim))
         except ApiError as error:
             if error.reason != "AlreadyExists":
+                why = f"create {what} for Pod {pod} in StatefulSet {name_of(statefulset).name} failed error: {error.message}"
+                await self._events.warning(statefulset, "FailedCreate", why)
                 raise
             return
-        await self._say(statefulset, "create", f"Claim {name_of(claim).name} Pod {pod}")
-
-    async def _say(self, statefulset: Object, verb: str, what: str) -> None:
-        message = f"{verb} {what} in StatefulSet {name_of(statefulset).name} successful"
-        await self._events.normal(statefulset, f"Successful{verb.capitalize()}", message)
+        said = f"create {what} Pod {pod} in StatefulSet {name_of(statefulset).name} success"
+        await self._events.normal(statefulset, "SuccessfulCreate", said)
 
     async def _hand_over(self, statefulset: Object, pod: Object) -> None:
         """Make the claims of a Pod that goes for good its own, when the retention policy lets them go with it."""
@@ -155,11 +166,16 @@ class StatefulSets:
         for claim in claims_for(statefulset, ordinal) if ordinal is not None else ():
             await self._set_owners(statefulset, self._claims.get(*name_of(claim)), pod)
 
-    async def _keep_claim_owners(self, statefulset: Object) -> None:
+    async def _keep_claims(self, statefulset: Object) -> None:
+        """See that the claims of the Pods that are there exist (as long as a Pod waits for them) and have their owners."""
         if not dig(statefulset, "spec", "volumeClaimTemplates") or metadata(statefulset).get("deletionTimestamp"):
             return
-        for ordinal in rules.ordinals(statefulset):
+        for ordinal, pod in rules.by_ordinal(statefulset, self._owned(statefulset)).items():
+            if ordinal not in rules.ordinals(statefulset):
+                continue
             for claim in claims_for(statefulset, ordinal):
+                if dig(pod, "status", "phase", default="Pending") == "Pending":
+                    await self._claim(statefulset, claim, name_of(pod).name)
                 await self._set_owners(statefulset, self._claims.get(*name_of(claim)), None)
 
     async def _set_owners(self, statefulset: Object, claim: Object | None, condemned: Object | None) -> None:
@@ -169,17 +185,6 @@ class StatefulSets:
         if owners != (metadata(claim).get("ownerReferences") or []):
             meta = {"uid": uid_of(claim), "resourceVersion": metadata(claim)["resourceVersion"], "ownerReferences": owners or None}
             self._claims.learn(await self._api.patch(PERSISTENTVOLUMECLAIMS, *name_of(claim), {"metadata": meta}))
-
-    async def _delete(self, statefulset: Object, pod: Object) -> None:
-        self._deleted.add(uid_of(pod))
-        try:
-            await self._api.delete(PODS, *name_of(pod), uid=uid_of(pod))
-        except ApiError as error:
-            self._deleted.discard(uid_of(pod))
-            if error.code != 404:
-                raise
-            return
-        await self._say(statefulset, "delete", f"Pod {name_of(pod).name}")
 
     async def _write_status(self, statefulset: Object, revisions: rules.Revisions, collisions: int) -> float | None:
         status, again_s = status_of(statefulset, self._owned(statefulset), revisions, now=self._now(), collisions=collisions)
