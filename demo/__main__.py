@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import signal
+import subprocess
 import sys
 import time
 
-from demo.stage import NODES, Stage, StageError
-from demo.tour import stop_on_signals, walk
+from demo.invitation import Host, invitation
+from demo.stage import Stage, StageError
+from demo.tour import walk
+
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, `kill`, and a terminal that is closed: all of them end everything."""
 
 
 def main() -> int:
@@ -28,60 +35,48 @@ def main() -> int:
         if args.check:
             failed = walk(stage)
         else:
-            invite(stage)
-            signal.pause()
+            say(invitation(stage))
+            Host(stage, say).stay()
     except KeyboardInterrupt:
         say("\nending everything ...")
-    except StageError as error:
+        failed += args.check
+    except (StageError, OSError, subprocess.TimeoutExpired) as error:
         failed += 1
         print(f"FAIL {error}", file=sys.stderr)
     finally:
+        no_more_signals()
         left = stage.down()
     if left:
         failed += 1
         print("FAIL still running after the end:\n  " + "\n  ".join(left), file=sys.stderr)
     if args.check:
-        print(
-            f"{'FAILED' if failed else 'all steps passed'} in {time.monotonic() - began:.0f} s; nothing is left running"
-            if not left
-            else "FAILED"
-        )
+        passed = "FAILED" if failed else "all steps passed"
+        say(f"{passed} in {time.monotonic() - began:.0f} s; {'something is still' if left else 'nothing is left'} running")
+    else:
+        say("ended: nothing is left running" if not left else "ended")
     return 1 if failed else 0
 
 
-def invite(stage: Stage) -> None:
-    """Print what runs where, and six commands worth typing."""
-    login = stage.skerry("hub", "login").strip()
-    ports = stage.ports
-    print(
-        f"""
-  hub         {stage.hub_url}
-  nodes       {NODES[0].name} at site {NODES[0].site} ({NODES[0].address}), {NODES[1].name} at site {NODES[1].site} ({NODES[1].address})
-  apps        greeter on both nodes: http://{NODES[0].address}:{ports["greeter"]}/  http://{NODES[1].address}:{ports["greeter"]}/
-              alarm-hook at {NODES[0].site}: called by the Trigger when the flow is above 100 m3/h
-  devices     meter-1 (Modbus, 127.0.0.1:{ports["modbus"]}), sensor-1 (MicroPython with 64 kB of heap, MQTT)
-  kubeconfig  {stage.kubeconfig}
-  console     {stage.hub_url}/console/
-              {login}
+def stop_on_signals() -> None:
+    """Turn each of ENDS into a clean end, also where a shell that started this in the background had them ignored."""
 
-Six commands worth typing in another terminal:
+    def raise_interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
 
-  export KUBECONFIG={stage.kubeconfig} PATH=$PWD/.venv/bin:$PATH
-  kubectl get nodes,devices,pods -o wide
-  kubectl get devicetwin meter-1 -o yaml
-  kubectl patch device meter-1 --type merge -p '{{"spec":{{"desired":{{"setpoint":42}}}}}}'
-  kubectl wait device/meter-1 --for=condition=InSync
-  kubectl logs -f deployment/greeter
-  skerry events tail --follow
-  kill -9 {stage.processes["hub"].pid}    # the hub: apps, devices and alarms go on without it
+    for each in ENDS:
+        signal.signal(each, raise_interrupt)
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
 
-Ctrl-C ends everything.""",
-        flush=True,
-    )
+
+def no_more_signals() -> None:
+    """An impatient second Ctrl-C does not leave half of it running; ending takes seconds."""
+    for each in ENDS:
+        signal.signal(each, signal.SIG_IGN)
 
 
 def say(text: str) -> None:
-    print(text, flush=True)
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        print(text, flush=True)
 
 
 if __name__ == "__main__":

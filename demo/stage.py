@@ -6,6 +6,7 @@ one folder that is removed at the end; ports are free ones, chosen at the start.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -24,6 +25,8 @@ from string import Template
 HERE = Path(__file__).resolve().parent
 BIN = Path(sys.executable).parent
 SKERRY = [sys.executable, "-m", "skerry"]
+RUNS = ("skerry hub run", "skerry node run", "skerry.node ")
+"""What the command line of a hub or a node holds."""
 
 
 class StageError(Exception):
@@ -50,6 +53,7 @@ class Stage:
     say: Callable[[str], None]
     ports: dict[str, int] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    commands: dict[str, tuple[list[str], dict[str, str]]] = field(default_factory=dict)
     password: str = field(default_factory=lambda: secrets.token_hex(12))
 
     @classmethod
@@ -116,20 +120,8 @@ class Stage:
         self.wait(f"node {place.name} to register", there, of=place.name)
 
     def start_hub(self) -> None:
-        self.start(
-            "hub",
-            [
-                *SKERRY,
-                "hub",
-                "run",
-                "--data",
-                str(self.folder / "hub"),
-                "--listen",
-                f"127.0.0.1:{self.ports['hub']}",
-                "--node-grace",
-                "15s",
-            ],
-        )
+        listen = f"127.0.0.1:{self.ports['hub']}"
+        self.start("hub", [*SKERRY, "hub", "run", "--data", str(self.folder / "hub"), "--listen", listen, "--node-grace", "15s"])
         self.wait(
             "the hub", lambda: self.kubeconfig.exists() and self.kubectl("get", "--raw", "/readyz", check=False).stdout == "ok", of="hub"
         )
@@ -139,19 +131,8 @@ class Stage:
         state = self.folder / place.name
         python = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
         self.skerry(
-            *(
-                "node",
-                "join",
-                self.hub_url,
-                "--token",
-                made["token"],
-                "--state",
-                str(state),
-                "--name",
-                place.name,
-                "--address",
-                place.address,
-            ),
+            *("node", "join", self.hub_url, "--token", made["token"], "--state", str(state)),
+            *("--name", place.name, "--address", place.address),
             *("--mqtt-listen", f"{place.address}:{self.ports['mqtt-' + place.name]}"),
             *("--allow-program", f"python={python}", "--allow-host-path", str(self.folder / "alarms"), "--allow-unenforced-limits"),
         )
@@ -161,20 +142,9 @@ class Stage:
 
     def start_meter(self) -> None:
         listen = f"127.0.0.1:{self.ports['modbus']}"
-        self.start(
-            "meter",
-            [
-                *SKERRY,
-                "sim",
-                str(HERE / "profiles" / "flow-meter.yaml"),
-                "--protocol",
-                "modbus",
-                "--listen",
-                listen,
-                "--set",
-                "setpoint=20",
-            ],
-        )
+        profile = HERE / "profiles" / "flow-meter.yaml"
+        self.start("meter", [*SKERRY, "sim", str(profile), "--protocol", "modbus", "--listen", listen, "--set", "setpoint=20"])
+        self.wait("the meter to listen", lambda: listen in self.log_of("meter").read_text(), of="meter")
 
     def start_sensor(self) -> None:
         address, port = NODES[1].address, self.ports["mqtt-pump-house-gw"]
@@ -196,6 +166,7 @@ class Stage:
     # ------------------------------------------------------------ processes
 
     def start(self, name: str, command: Sequence[str], environment: dict[str, str] | None = None) -> None:
+        self.commands[name] = (list(command), environment or {})
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **(environment or {})}, start_new_session=True
@@ -205,6 +176,15 @@ class Stage:
         process = self.processes.pop(name)
         process.send_signal(sign)
         process.wait(timeout=20)
+
+    def ended(self) -> list[str]:
+        """Return the names of the processes that have ended without being asked to."""
+        return [name for name, process in self.processes.items() if process.poll() is not None]
+
+    def start_again(self, name: str) -> None:
+        """Start a process that has ended as it was started before."""
+        command, environment = self.commands[name]
+        self.start(name, command, environment)
 
     def log_of(self, name: str) -> Path:
         return self.folder / f"{name}.log"
@@ -225,28 +205,31 @@ class Stage:
             if name in self.processes:
                 self.processes[name].terminate()
         for name, process in self.processes.items():
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                self.say(f"{name} did not end within 10 s: killed")
-                process.kill()
-                process.wait()
+            end(process, name, self.say)
         self.processes.clear()
+        self.end_strays()
         pods = [pod.name for place in NODES for pod in (self.folder / place.name / "pods").glob("*")]
         for place in NODES:  # Pods outlive the node's software on purpose, so ending a demo takes this step
             if (self.folder / place.name).exists():
-                subprocess.run(
-                    [*SKERRY, "node", "reset", "--state", str(self.folder / place.name), "--yes"],
-                    capture_output=True,
-                    timeout=60,
-                    check=False,
-                )
-        left = self.leftovers(str(self.folder), *(f"skerry:{uid}" for uid in pods))
+                reset = [*SKERRY, "node", "reset", "--state", str(self.folder / place.name), "--yes"]
+                subprocess.run(reset, capture_output=True, timeout=60, check=False)
+        left = [line for _, line in self.leftovers(str(self.folder), *(f"skerry:{uid}" for uid in pods))]
         shutil.rmtree(self.folder, ignore_errors=True)
         return left
 
-    def leftovers(self, *marks: str) -> list[str]:
-        """Return the command lines of processes that carry one of the marks: the stage's folder, a Pod's UID."""
+    def end_strays(self, timeout_s: float = 10) -> None:
+        """End what a visitor started by hand with this stage's folder, such as the hub that they had killed."""
+        deadline = time.monotonic() + timeout_s
+        while strays := [pid for pid, line in self.leftovers(str(self.folder)) if any(run in line for run in RUNS)]:
+            for pid in strays:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGTERM if time.monotonic() < deadline else signal.SIGKILL)
+            if time.monotonic() > deadline + timeout_s:
+                return
+            time.sleep(0.2)
+
+    def leftovers(self, *marks: str) -> list[tuple[int, str]]:
+        """Return pid and command line of processes that carry one of the marks: the stage's folder, a Pod's UID."""
         found = []
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             try:
@@ -254,8 +237,18 @@ class Stage:
             except OSError:
                 continue
             if int(path.parent.name) != os.getpid() and any(mark in line for mark in marks):
-                found.append(line.strip())
+                found.append((int(path.parent.name), line.strip()))
         return found
+
+
+def end(process: subprocess.Popen[bytes], name: str, say: Callable[[str], None], *, grace_s: float = 10) -> None:
+    """Wait for a process that was asked to end, and kill it after *grace_s*."""
+    try:
+        process.wait(timeout=grace_s)
+    except subprocess.TimeoutExpired:
+        say(f"{name} did not end within {grace_s:.0f} s: killed")
+        process.kill()
+        process.wait()
 
 
 def free_ports(names: Sequence[str]) -> dict[str, int]:

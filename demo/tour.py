@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -224,13 +222,3 @@ def walk(stage: Stage) -> int:
             failed += 1
         print(f"{mark} {number:2}. {step.title} ({time.monotonic() - began:.1f} s)\n         {seen}", flush=True)
     return failed
-
-
-def stop_on_signals() -> None:
-    """Turn SIGTERM into the same clean end as Ctrl-C."""
-
-    def raise_interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, raise_interrupt)
-    os.environ.setdefault("PYTHONUNBUFFERED", "1")
