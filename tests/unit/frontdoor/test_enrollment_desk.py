@@ -14,7 +14,7 @@ import pytest
 from skerry.apiserver.http.message import ANONYMOUS, Request
 from skerry.hub.enrollment import EnrollmentDesk
 from skerry.hub.enrollment.desk import MAX_PENDING
-from skerry.hub.enrollment.rate import Allowance
+from skerry.hub.enrollment.rate import MAX_NETWORKS, Allowance, Shares
 from skerry.hub.enrollment.tokens import new_token, to_secret
 from skerry.hub.frontdoor import Roster
 from skerry.model.errors import ApiError
@@ -37,7 +37,7 @@ class Desk:
     api: FakeApi = field(default_factory=FakeApi)
     roster: Roster = field(default_factory=Roster)
     now: datetime = NOW
-    allowance: Allowance = field(default_factory=lambda: Allowance(per_second=1000, burst=1000))
+    allowance: Shares = field(default_factory=lambda: Shares(per_second=1000, burst=1000))
 
     def __post_init__(self) -> None:
         (self.folder / "ca.key").write_text(the_ca()[0])
@@ -226,7 +226,7 @@ async def test_pending_enrollments_are_bounded(desk: Desk) -> None:
 
 
 async def test_too_many_questions_are_put_off(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, allowance=Allowance(per_second=0.1, burst=1))
+    desk = Desk(tmp_path, allowance=Shares(per_second=0.1, burst=1))
     await desk.post(b"{}")
 
     code, answer = await desk.post(b"{}")
@@ -253,3 +253,21 @@ def test_the_allowance_fills_up_again() -> None:
     assert [allowance.take(0.0), allowance.take(0.0)] == [0.0, 0.0]
     assert allowance.take(0.0) == pytest.approx(0.5)
     assert allowance.take(0.6) == 0.0
+
+
+def test_one_network_that_asks_without_end_leaves_half_to_the_others() -> None:
+    shares = Shares(per_second=2, burst=4)
+
+    taken = [shares.take("192.0.2.1", 0.0) for _ in range(50)]
+
+    assert taken.count(0.0) == 2
+    assert shares.take("192.0.2.2", 0.0) == 0.0
+
+
+def test_the_networks_that_are_remembered_are_bounded() -> None:
+    shares = Shares(per_second=10_000, burst=10_000)
+
+    for i in range(3 * MAX_NETWORKS):
+        shares.take(str(i), 0.0)
+
+    assert len(shares._of) == MAX_NETWORKS

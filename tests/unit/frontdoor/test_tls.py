@@ -15,6 +15,7 @@ import trustme
 
 from skerry.hub.frontdoor import Roster, user_by_certificate
 from skerry.hub.frontdoor.door import PROTOCOLS
+from skerry.hub.frontdoor.strangers import network_of
 from skerry.link import ALPN, CLOSED_UNHEARD
 from skerry.link.control import EXPIRED
 from skerry.node.connection import HubLink
@@ -308,6 +309,55 @@ async def test_strangers_who_say_nothing_crowd_out_each_other_only(tmp_path: Pat
             assert [await reader.read() for reader, _ in silent[:5]] == [b""] * 5  # the oldest were closed
         for _, writer in silent:
             writer.transport.abort()
+
+
+async def test_who_takes_every_place_and_speaks_crowds_out_himself_only(tmp_path: Path) -> None:
+    """1,024 connections of one address that each had said a word kept everybody out of the console, and nodes from joining (T17)."""
+    async with a_stage(tmp_path, max_strangers=4, http=_Deaf) as stage:
+        tls = _client(tmp_path)
+        crowd = [await _hello(stage.port, tls, "127.0.0.9") for _ in range(4)]
+
+        honest = [await _hello(stage.port, tls, f"127.0.0.{n}") for n in (1, 2)]
+        crowd += [await _hello(stage.port, tls, "127.0.0.9") for _ in range(4)]
+
+        async with asyncio.timeout(30):
+            assert [await reader.read() for reader, _ in crowd[:6]] == [b""] * 6  # the crowd's own oldest were closed
+        assert not any(reader.at_eof() for reader, _ in honest)
+        for _, writer in (*crowd, *honest):
+            writer.transport.abort()
+
+
+class _Deaf(asyncio.Protocol):
+    """Answers, and keeps the connection."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        assert isinstance(self.transport, asyncio.Transport)
+        self.transport.write(b"heard")
+
+
+async def _hello(port: int, tls: ssl.SSLContext, address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls, server_hostname="localhost", local_addr=(address, 0))
+    writer.write(b"hello")
+    await writer.drain()
+    assert await reader.readexactly(5) == b"heard"
+    return reader, writer
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:0:1:2:3:4:5", "2001:db8:0:1::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+    ],
+)
+def test_who_counts_as_one(address: str, network: str) -> None:
+    assert network_of(address) == network
 
 
 async def test_handshakes_that_are_never_done_crowd_out_each_other_only(tmp_path: Path) -> None:

@@ -18,10 +18,11 @@ from typing import Any
 import msgspec
 
 from skerry.apiserver.http.message import Request, Response
-from skerry.hub.enrollment.rate import Allowance
+from skerry.hub.enrollment.rate import Shares
 from skerry.hub.enrollment.tokens import Accepted, Refused, consumed, from_secret, judge, secret_name, split_credential
 from skerry.hub.frontdoor.requests import error_response
 from skerry.hub.frontdoor.roster import Roster
+from skerry.hub.frontdoor.strangers import network_of
 from skerry.kube import Api
 from skerry.model.errors import ApiError, bad_request, too_large, too_many_requests
 from skerry.model.kinds.enrollment import APPROVED, DENIED, PENDING, node_name_error, object_name
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 
 MAX_PENDING = 100
 """Enrollments that wait for a person: who has no token cannot fill the store."""
+MAX_ASKING = 32
+"""Questions that are looked at at once: of the 50 places that strangers have, the console's visitors need some."""
 HARDWARE = ("architecture", "hostname", "kernel", "machineID", "operatingSystem", "product", "serial")
 _JSON = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 
@@ -54,7 +57,7 @@ class EnrollmentDesk:
         *,
         now: Callable[[], datetime],
         randomness: random.Random | None = None,
-        allowance: Allowance | None = None,
+        allowance: Shares | None = None,
     ) -> None:
         self._api = api
         self._roster = roster
@@ -62,7 +65,8 @@ class EnrollmentDesk:
         self._pki = pki
         self._now = now
         self._random = randomness or random.Random()  # noqa: S311 - spreads retries, keeps no secret
-        self._allowance = allowance or Allowance(per_second=50, burst=400)
+        self._allowance = allowance or Shares(per_second=50, burst=400)
+        self._asking = 0
         self._ca = (pki / "ca.crt").read_text()
 
     async def ca(self, request: Request) -> Response:
@@ -71,10 +75,11 @@ class EnrollmentDesk:
 
     async def enroll(self, request: Request) -> Response:
         """`POST /enroll`: 200 with the certificate, 202 while nobody has decided, 403 with the reason."""
-        wait_s = self._allowance.take(asyncio.get_running_loop().time())
-        if wait_s:
+        wait_s = self._allowance.take(network_of(request.peer), asyncio.get_running_loop().time())
+        if wait_s or self._asking >= MAX_ASKING:
             spread_s = math.ceil(wait_s + self._random.random() * 10)
             return error_response(too_many_requests("too many nodes ask to join at once; ask again later", retry_after_s=spread_s))
+        self._asking += 1
         try:
             answer = await self._answer(_read(request.body))
         except WorkshopError as error:
@@ -82,6 +87,8 @@ class EnrollmentDesk:
             return error_response(
                 ApiError(503, "ServiceUnavailable", "the hub cannot issue certificates now", details={"retryAfterSeconds": 5})
             )
+        finally:
+            self._asking -= 1
         return Response(200 if answer.certificate else 202, _JSON, msgspec.json.encode(answer))
 
     async def _answer(self, question: Question) -> Answer:

@@ -22,6 +22,7 @@ from skerry.hub.frontdoor.requests import Handle
 from skerry.hub.frontdoor.roster import Roster
 from skerry.hub.frontdoor.session import EventSink, NodeSession, node_user
 from skerry.hub.frontdoor.sessions import Sessions
+from skerry.hub.frontdoor.strangers import Strangers, network_of
 from skerry.link import ALPN, LinkConnection
 from skerry.link.control import DENIED, EXPIRED, NOT_ENROLLED
 from skerry.trust import TrustError, facts_of
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 NODES_GROUP = "system:nodes"
 PROTOCOLS = (ALPN, "http/1.1")
 MAX_STRANGERS = 1024
-"""Connections without a client's certificate (browsers, nodes that ask to join): whoever has one always finds room."""
+"""Connections without a client's certificate (browsers, tokens, nodes that ask to join): whoever has one always finds room."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ class Door:
         self._handle = handle
         self._events = events
         self._handshakes = Handshakes(context, lambda: _Chooser(self), limit=settings.max_handshakes)
-        self._strangers = 0
-        self._silent: dict[_Stranger, None] = {}  # have sent nothing since their handshake; oldest first
+        self._strangers: Strangers[_Stranger] = Strangers(settings.max_strangers)
+        self._refused = 0
         self._guarded: set[_Guarded] = set()
         self._open = 0
 
@@ -104,7 +105,7 @@ class Door:
         if tls is not None and tls.selected_alpn_protocol() == ALPN:
             return _Refusing(EXPIRED) if _has_expired(tls) else self._link(_key_hash(tls))
         if tls is None or not tls.getpeercert(binary_form=True):
-            return self._stranger()
+            return self._stranger(network_of(str((transport.get_extra_info("peername") or ("",))[0])))
         key_hash = _node_key(tls)
         if key_hash is None:
             return _Counted(self, self._http())
@@ -128,23 +129,29 @@ class Door:
         self.sessions.add(session)
         return session.link
 
-    def _stranger(self) -> _Stranger | None:
-        """Let somebody without a certificate in, in place of one who has said nothing for longest if need be."""
-        if self._strangers >= self.settings.max_strangers:
-            if not self._silent:
-                return None
-            next(iter(self._silent)).close()
+    def _stranger(self, network: str) -> _Stranger | None:
+        """Let somebody without a certificate in, if need be in the place of another."""
+        victim = self._strangers.victim(network)
+        if victim is not None:
+            victim.close()
+        elif self._strangers.full:
+            return None
         stranger = _Stranger(self, self._http())
-        self._strangers += 1
-        self._silent[stranger] = None
+        self._strangers.add(stranger, network)
         return stranger
 
     def heard(self, stranger: _Stranger) -> None:
-        self._silent.pop(stranger, None)
+        self._strangers.heard(stranger)
 
     def part_with(self, stranger: _Stranger) -> None:
-        self._silent.pop(stranger, None)
-        self._strangers -= 1
+        self._strangers.remove(stranger)
+
+    def turn_away(self) -> None:
+        """Say that somebody was turned away, of many one: who comes in vain must not fill the log."""
+        self._refused += 1
+        if self._refused.bit_count() == 1:
+            facts = {"limit": self.settings.max_connections, "strangers": self.settings.max_strangers, "so_far": self._refused}
+            log.warning("connection refused: too many", extra=facts)
 
     def count(self) -> None:
         self._open += 1
@@ -166,7 +173,7 @@ class _Chooser(asyncio.Protocol):
         stream = cast("asyncio.Transport", transport)
         protocol = self._door.take(stream)
         if protocol is None:
-            log.warning("connection refused: too many", extra={"limit": self._door.settings.max_connections})
+            self._door.turn_away()
             stream.abort()
             return
         stream.set_protocol(protocol)
@@ -213,7 +220,6 @@ class _Stranger(_Counted):
     def __init__(self, door: Door, inner: asyncio.BaseProtocol) -> None:
         super().__init__(door, inner)
         self.data_received = self._first  # type: ignore[method-assign]
-        self._gone = False
 
     def _first(self, data: bytes) -> None:
         self._door.heard(self)
@@ -222,18 +228,13 @@ class _Stranger(_Counted):
 
     def close(self) -> None:
         """Make room at once; the rest follows with `connection_lost`."""
-        self._leave()
+        self._door.part_with(self)
         if self.transport is not None:
             self.transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._leave()
+        self._door.part_with(self)
         super().connection_lost(error)
-
-    def _leave(self) -> None:
-        if not self._gone:
-            self._gone = True
-            self._door.part_with(self)
 
 
 class _Guarded(_Counted):
