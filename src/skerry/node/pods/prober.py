@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import ssl
 from collections.abc import Mapping
 from typing import Any
@@ -30,7 +31,24 @@ async def ask(
     except TimeoutError:
         return False, f"no answer within {timeout_s:g} s"
     except (OSError, RuntimeFailedError, ValueError) as error:
-        return False, str(error) or type(error).__name__
+        return False, _words(action, error, address, ports)
+
+
+def _words(action: Mapping[str, Any], error: Exception, address: str, ports: Mapping[str, int]) -> str:
+    """Return what was asked and why it failed, as the kubelet says it: `Get "http://10.0.0.7:80/": connection refused`."""
+    number = (error.errno or 0) if isinstance(error, OSError) else 0
+    why = os.strerror(number).lower() if number > 0 else str(error) or type(error).__name__
+    asked = action.get("httpGet") or action.get("tcpSocket")
+    if not asked or not isinstance(error, OSError):
+        return why
+    place = _place(asked.get("host") or address, port_of(asked.get("port"), ports))
+    if action.get("httpGet"):
+        return f'Get "{(asked.get("scheme") or "HTTP").lower()}://{place}/{(asked.get("path") or "").removeprefix("/")}": {why}'
+    return f"dial tcp {place}: {why}"
+
+
+def _place(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def port_of(text: Any, ports: Mapping[str, int]) -> int:
@@ -78,7 +96,7 @@ async def _http(spec: Mapping[str, Any], address: str, ports: Mapping[str, int])
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     reader, writer = await asyncio.open_connection(host, port, ssl=context, limit=MAX_ANSWER_BYTES)
     try:
-        status = await get_status(reader, writer, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", spec)
+        status = await get_status(reader, writer, _place(host, port), spec)
     finally:
         writer.close()
         with contextlib.suppress(OSError):
