@@ -189,7 +189,7 @@ async def test_a_kind_that_nobody_can_convert_is_refused(ask: Asker, hook: Serve
     status, answer = await ask("POST", CRDS, body)
 
     assert status == 422
-    assert "spec.conversion.webhook.clientConfig: Required value" in answer["message"]
+    assert "spec.conversion.webhookClientConfig: Required value" in answer["message"]
 
 
 @pytest.mark.parametrize(("policy", "seen"), [("Equivalent", ["example.com/v1"]), ("Exact", [])])

@@ -98,7 +98,7 @@ def unique_elements(schema: Schema) -> Validate | None:
     if kind == "map" and keys:
         properties = schema.get("items", {}).get("properties", {})
         defaults = {k: properties.get(k, {}).get("default") for k in keys}
-        return _unique(lambda v: {k: v.get(k, defaults[k]) for k in keys} if isinstance(v, dict) else v, _go_map)
+        return _unique(lambda v: {k: v.get(k, defaults[k]) for k in keys} if isinstance(v, dict) else v, go_value)
     return None
 
 
@@ -117,7 +117,8 @@ def _unique(identity: Callable[[Any], Any], show: Callable[[Any], str]) -> Valid
     return validate
 
 
-def _go_map(value: Any) -> str:
+def go_value(value: Any) -> str:
+    """Return *value* as Go prints a map of anything; what is no map as text."""
     if not isinstance(value, dict):
         return str(value)
     inner = ", ".join(f'"{k}":' + msgspec.json.encode(v).decode() for k, v in sorted(value.items()))

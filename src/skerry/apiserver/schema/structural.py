@@ -71,6 +71,14 @@ def has_rules(schema: Any) -> bool:
     return False
 
 
+def prune_default(schema: Schema, value: Any) -> bool:
+    """Prune *value* as a field of this schema, and return whether there was anything to prune."""
+    prune, unknown = _prune(schema, lambda *_: None), list[Path]()
+    if prune is not None:
+        prune(value, None, unknown)
+    return bool(unknown)
+
+
 def _prune(schema: Schema, metadata: Normalise, *, root: bool = False) -> Prune | None:
     embedded = root or bool(schema.get("x-kubernetes-embedded-resource"))
     preserve = bool(schema.get("x-kubernetes-preserve-unknown-fields"))

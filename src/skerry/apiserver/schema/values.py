@@ -25,6 +25,7 @@ from skerry.apiserver.schema.constraints import (
     type_name,
     unique_elements,
 )
+from skerry.apiserver.schema.embedded import embedded_causes
 from skerry.apiserver.schema.paths import Path, dotted
 from skerry.model.errors import Cause, required
 
@@ -119,7 +120,7 @@ def _embedded(schema: Schema) -> Validate | None:
 
     def validate(value: Any, path: Path, causes: list[Cause]) -> None:
         if value.__class__ is dict:
-            causes.extend(required(f"{dotted(path)}.{f}", "must not be empty") for f in ("apiVersion", "kind") if not value.get(f))
+            embedded_causes(value, dotted(path), causes)
 
     return validate
 
