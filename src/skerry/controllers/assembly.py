@@ -112,7 +112,7 @@ def _workloads(api: ClusterApi, informers: Informers, settings: Settings, now: C
         "namespaces": NamespacePurge(api, informers, now).controller.run,
         "namespace-defaults": NamespaceDefaults(api, informers, ca_pem=settings.ca_pem).run,
         "nodes": NodeLifecycle(api, informers, now, grace_s=settings.node_grace_s).run,
-        "orphaned-pods": OrphanedPods(api, informers).controller.run,
+        "orphaned-pods": OrphanedPods(api, informers, now).controller.run,
         "events": EventExpiry(api, now, ttl_s=settings.events_ttl_s).run,
     }
 

@@ -146,9 +146,15 @@ async def test_a_broken_version_stops_the_rollout_and_says_so_after_its_deadline
         before = cluster.condition("Progressing")["status"]
         await asyncio.sleep(30)
         after = cluster.condition("Progressing")
+        await cluster.patch({"spec": {"paused": True}})
+        await asyncio.sleep(5)
+        paused = cluster.condition("Progressing")
+        await cluster.patch({"spec": {"paused": None, "progressDeadlineSeconds": 2**31 - 1}})
+        await asyncio.sleep(5)
 
     assert before == "True"
-    assert (after["status"], after["reason"]) == ("False", "ProgressDeadlineExceeded")
+    assert (after["status"], after["reason"]) == (paused["status"], paused["reason"]) == ("False", "ProgressDeadlineExceeded")
+    assert cluster.condition("Progressing") == {}
     assert cluster.images() == ["1", "1", "1", "2"]
     assert cluster.condition("Available")["status"] == "True"
 
@@ -182,7 +188,11 @@ async def test_old_replicasets_beyond_the_history_limit_are_deleted(world: World
             await cluster.patch({"spec": {"template": {"spec": {"containers": containers}}}})
             await asyncio.sleep(20)
 
-    assert cluster.sizes() == {"3": 0, "4": 1}
+        before = cluster.sizes()
+        await cluster.patch({"spec": {"paused": True, "revisionHistoryLimit": 0}})
+        await asyncio.sleep(20)
+
+    assert (before, cluster.sizes()) == ({"3": 0, "4": 1}, {"4": 1})
 
 
 def test_the_hash_does_not_depend_on_key_order_or_on_itself() -> None:

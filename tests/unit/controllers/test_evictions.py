@@ -9,7 +9,7 @@ import pytest
 
 from skerry.controllers.evictions import plan as rules
 from skerry.controllers.evictions.evictions import Evictions
-from skerry.model.objects import Object, annotations_of
+from skerry.model.objects import Object, annotations_of, dig
 from skerry.model.resources import NODES, PODS, SITES
 from tests.unit.controllers.world import World, a_node, a_pod, virtually
 
@@ -24,6 +24,7 @@ OPTED_IN = {rules.WHEN_CUT_OFF: rules.REPLACE}
         ([{"key": "k", "operator": "Exists"}], None),
         ([{"key": "k", "operator": "Exists", "tolerationSeconds": 30}], 20.0),
         ([{"key": "k", "operator": "Exists", "tolerationSeconds": 5}], 0.0),
+        ([{"operator": "Exists"}, {"key": "k", "operator": "Exists", "tolerationSeconds": 5}], None),
         ([{"key": "other", "operator": "Exists"}], 0.0),
         ([{"key": "k", "operator": "Exists", "effect": "NoSchedule"}], 0.0),
     ],
@@ -70,7 +71,8 @@ async def test_a_taint_drives_away_who_does_not_tolerate_it(world: World) -> Non
     stays = {"key": "k", "operator": "Exists", "tolerationSeconds": 100}
     world.api.seed(NODES, a_node("a"))
     world.api.seed(PODS, a_pod("goes", node="a"), a_pod("later", node="a", tolerations=[stays]))
-    seen = []
+    seen, told = [], list[Object]()
+    world.informers.of(PODS).subscribe(lambda c: told.extend(dig(c.new, "status", "conditions", default=[])) if c.new else None)
     async with world.running(evictions.run, world.kubelet):
         await asyncio.sleep(5)
         seen.append(world.names(PODS))
@@ -81,6 +83,9 @@ async def test_a_taint_drives_away_who_does_not_tolerate_it(world: World) -> Non
             seen.append(world.names(PODS))
 
     assert seen == [["goes", "later"], ["later"], []]
+    assert {(c["reason"], c["message"]) for c in told if c["type"] == "DisruptionTarget"} == {
+        ("DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint")
+    }
 
 
 SILENT = {"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"}

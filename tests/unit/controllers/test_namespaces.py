@@ -52,6 +52,8 @@ async def test_what_holds_a_namespace_is_named_until_it_lets_go(world: World) ->
         await asyncio.sleep(20)
 
     condition = get_condition(dig(held, "status", "conditions"), "NamespaceFinalizersRemaining") or {}
+    contents = get_condition(dig(held, "status", "conditions"), "NamespaceContentRemaining") or {}
+    assert contents["message"] == "Some resources are remaining: configmaps. has 1 resource instances"
     assert condition["message"] == "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances"
     assert world.names(NAMESPACES) == []
 

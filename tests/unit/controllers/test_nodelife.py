@@ -168,7 +168,9 @@ async def test_a_cordoned_node_is_tainted_and_untainted(world: World) -> None:
 async def test_pods_of_a_deleted_node_are_removed_after_a_while_unless_it_comes_back(world: World) -> None:
     world.api.seed(NODES, a_node("a"), a_node("b"))
     world.api.seed(PODS, running_pod("p", "a"), running_pod("q", "b"))
-    controller = OrphanedPods(world.api, world.informers)
+    controller = OrphanedPods(world.api, world.informers, world.now)
+    last: dict[str, Object] = {}
+    world.informers.of(PODS).subscribe(lambda change: last.update({change.name.name: change.object}))
 
     async with world.running(controller.controller.run):
         await asyncio.sleep(1)
@@ -181,6 +183,9 @@ async def test_pods_of_a_deleted_node_are_removed_after_a_while_unless_it_comes_
 
     assert kept == ["p", "q"]
     assert world.names(PODS) == ["q"]
+    assert {n: (p["status"]["phase"], p["status"]["conditions"][-1]["reason"]) for n, p in last.items() if n == "p"} == {
+        "p": ("Failed", "DeletionByPodGC")
+    }
 
 
 @given(

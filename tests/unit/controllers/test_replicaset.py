@@ -138,6 +138,24 @@ async def test_the_controller_makes_pods_ready_and_scales_them_down(world: World
 
 
 @virtually
+async def test_a_pod_that_may_not_be_deleted_is_told(world: World) -> None:
+    controller = ReplicaSets(world.api, world.informers, world.now)
+    world.api.seed(REPLICASETS, a_replicaset(replicas=1))
+
+    async with world.running(controller.controller.run):
+        await asyncio.sleep(1)
+        for _ in range(3):
+            world.api.fail_next(forbidden("pods", "", "", "hands off"), "delete")
+        await world.api.patch(REPLICASETS, SPACE, "web", {"spec": {"replicas": 0}})
+        await asyncio.sleep(0.01)
+        failing = world.api.peek(REPLICASETS, SPACE, "web")
+        await asyncio.sleep(10)
+
+    assert dig(failing, "status", "conditions", 0, "reason") == "FailedDelete"
+    assert world.api.all(PODS) == []
+
+
+@virtually
 async def test_a_refused_template_is_tried_with_back_off_and_says_why(world: World) -> None:
     controller = ReplicaSets(world.api, world.informers, world.now)
     world.api.seed(REPLICASETS, a_replicaset(replicas=5))

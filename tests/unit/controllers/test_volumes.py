@@ -162,7 +162,9 @@ async def test_a_claim_stays_while_a_pod_uses_it(world: World) -> None:
     claim["metadata"]["finalizers"] = ["kubernetes.io/pvc-protection"]
     async with world.running(binder.controller.run):
         await world.api.create(PERSISTENTVOLUMECLAIMS, claim)
-        await world.api.create(PODS, a_pod("p", volumes=[{"name": "data", "persistentVolumeClaim": {"claimName": "c"}}]))
+        volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "c"}}]
+        await world.api.create(PODS, a_pod("waits", volumes=volumes))  # without a node it holds nothing
+        await world.api.create(PODS, a_pod("p", node="a", volumes=volumes))
         await world.api.delete(PERSISTENTVOLUMECLAIMS, SPACE, "c")
         await asyncio.sleep(5)
         held = world.names(PERSISTENTVOLUMECLAIMS)

@@ -16,6 +16,7 @@ from skerry.controllers.evictions import plan as rules
 from skerry.controllers.informers import BY_NODE, Informers
 from skerry.controllers.recorder import Recorder
 from skerry.controllers.workloads.nodelife_plan import is_marked
+from skerry.controllers.workloads.pods import disruption
 from skerry.kube import Api, Change, Controller
 from skerry.model.errors import ApiError
 from skerry.model.kinds.site import DEFAULT_LONGEST_OUTAGE
@@ -35,7 +36,7 @@ class Evictions:
     """The controller of NoExecute taints, and of what is given up with a Site."""
 
     def __init__(self, api: Api, informers: Informers, now: Callable[[], datetime]) -> None:
-        self._api = api
+        self._api, self._now = api, now
         self._nodes, self._pods, self._sites = (informers.of(r) for r in (NODES, PODS, SITES))
         self._claims, self._volumes = informers.of(PERSISTENTVOLUMECLAIMS), informers.of(PERSISTENTVOLUMES)
         self._events = Recorder(api, "taint-eviction-controller", now)
@@ -107,7 +108,7 @@ class Evictions:
         for pod in self._pods.indexed(BY_NODE, name_of(node).name):
             if rules.is_replaced(pod, silent_s, longest_s, self._is_local):
                 why = f"Node {name_of(node).name} was not heard for longer than its Site is built for: the Pod is replaced"
-                await self._delete(pod, "CutOffTooLong", why)
+                await self._delete(pod, "CutOffTooLong", why, disruption(pod, "CutOffTooLong", why, self._now()))
 
     async def _drive_away(self, node: Object) -> float | None:
         taints, soonest = self._aged(node), None
@@ -121,7 +122,8 @@ class Evictions:
                 soonest = left_s if soonest is None else min(soonest, left_s)
             else:
                 namespace, name = name_of(pod)
-                await self._delete(pod, "TaintManagerEviction", f"Marking for deletion Pod {namespace}/{name}")
+                target = disruption(pod, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint", self._now())
+                await self._delete(pod, "TaintManagerEviction", f"Marking for deletion Pod {namespace}/{name}", target)
         return soonest
 
     def _aged(self, node: Object) -> list[tuple[Mapping[str, Any], float]]:
@@ -135,10 +137,11 @@ class Evictions:
             self._since.pop(name, None)
         return [(t, at - since[t.get("key"), t.get("value")]) for t in found]
 
-    async def _delete(self, pod: Object, reason: str, message: str) -> None:
+    async def _delete(self, pod: Object, reason: str, message: str, target: Object) -> None:
         log.info("pod evicted", extra={"pod": str(name_of(pod)), "reason": reason})
         await self._events.normal(pod, reason, message)
         try:
+            await self._api.patch(PODS, *name_of(pod), target, subresource="status")
             await self._api.delete(PODS, *name_of(pod), uid=uid_of(pod))
         except ApiError as error:
             if error.code not in (404, 409):

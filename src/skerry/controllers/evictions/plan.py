@@ -34,12 +34,11 @@ def leaves_in_s(pod: Object, taints: Sequence[tuple[Mapping[str, Any], float]]) 
     tolerations = dig(pod, "spec", "tolerations", default=[])
     found: list[float] = []
     for taint, age_s in taints:
-        matching = [t for t in tolerations if tolerates(t, taint)]
-        if not matching:
+        first = next((t for t in tolerations if tolerates(t, taint)), None)
+        if first is None:
             return 0.0
-        bounded = [float(t["tolerationSeconds"]) for t in matching if t.get("tolerationSeconds") is not None]
-        if bounded:
-            found.append(max(0.0, min(bounded) - age_s))
+        if first.get("tolerationSeconds") is not None:
+            found.append(max(0.0, float(first["tolerationSeconds"]) - age_s))
     return min(found, default=None)
 
 

@@ -144,7 +144,10 @@ class VolumeBinder:
 
     def _is_used(self, claim: Object) -> bool:
         namespace, name = name_of(claim)
-        return any(name in claims_of(p) and not is_finished(p) for p in self._pods.indexed(BY_NAMESPACE, namespace))
+        # As in Kubernetes a Pod that has no node yet holds nothing: it will not be bound to one.
+        return any(
+            dig(p, "spec", "nodeName") and name in claims_of(p) and not is_finished(p) for p in self._pods.indexed(BY_NAMESPACE, namespace)
+        )
 
     async def _release(self, resource: Any, obj: Object, finalizer: str) -> None:
         left = [f for f in metadata(obj).get("finalizers") or () if f != finalizer]

@@ -85,14 +85,16 @@ def plan(deployment: Object, replicasets: Sequence[Object], *, old_pods_remain: 
         return [_roll_back(deployment, replicasets)]
     new, old = split(deployment, replicasets)
     scaled = _rescale(deployment, new, old)
-    if scaled or dig(deployment, "spec", "paused", default=False):
+    if scaled:
         return scaled
+    paused = dig(deployment, "spec", "paused", default=False)
     if new is None:
-        return [CreateReplicaSet(new_replicaset(deployment, replicasets, collisions))]
+        return _too_old(deployment, old) if paused else [CreateReplicaSet(new_replicaset(deployment, replicasets, collisions))]
     named: list[Step] = [*_revision(deployment, new, old)]
     if named:
         return named
-    return [*_sizes(deployment, new, old, old_pods_remain=old_pods_remain), *_too_old(deployment, old)]
+    sizes = [] if paused else _sizes(deployment, new, old, old_pods_remain=old_pods_remain)
+    return [*sizes, *_too_old(deployment, old)]
 
 
 def _roll_back(deployment: Object, replicasets: Sequence[Object]) -> RollBack:

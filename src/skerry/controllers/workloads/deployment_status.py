@@ -11,6 +11,9 @@ from skerry.model.conditions import get_condition, with_condition
 from skerry.model.objects import Object, annotations_of, dig, metadata, name_of
 from skerry.model.times import parse_time, rfc3339
 
+NO_DEADLINE = 2**31 - 1
+"""The `progressDeadlineSeconds` that stands for none: progress is not judged then."""
+
 
 def status(deployment: Object, replicasets: Sequence[Object], *, now: datetime, collisions: int = 0) -> tuple[Object, float | None]:
     """Return the status, and the seconds until the progress deadline when that is the next thing to happen."""
@@ -59,7 +62,11 @@ def _progressing(
 ) -> tuple[list[dict[str, Any]], float | None]:
     present = get_condition(conditions, "Progressing") or {}
     deadline_s = dig(deployment, "spec", "progressDeadlineSeconds", default=600)
+    if deadline_s == NO_DEADLINE:
+        return [c for c in conditions if c.get("type") != "Progressing"], None
     if dig(deployment, "spec", "paused", default=False):
+        if present.get("reason") == "ProgressDeadlineExceeded":
+            return conditions, None
         return _set(conditions, "Progressing", None, "DeploymentPaused", "Deployment is paused", now), None
     if present.get("reason") == "DeploymentPaused":
         return _set(conditions, "Progressing", None, "DeploymentResumed", "Deployment is resumed", now), 0.0

@@ -41,15 +41,21 @@ def next_look_s(looks: int, remaining: Remaining) -> float:
     return LATER_LOOK_S if looks or remaining.finalizers or remaining.failures or "pods" in remaining.objects else FIRST_LOOK_S
 
 
+def _written(key: str) -> str:
+    """Return a resource as Kubernetes writes it here: with a dot for the core group."""
+    return key if "." in key else f"{key}."
+
+
 def conditions(old: Sequence[Mapping[str, Any]], remaining: Remaining, now: datetime) -> list[dict[str, Any]]:
     """Return the conditions that tell why the namespace is still there, in Kubernetes' words."""
-    contents = ", ".join(f"{key} has {n} resource instances" for key, n in sorted(remaining.objects.items()))
+    contents = ", ".join(f"{_written(key)} has {n} resource instances" for key, n in sorted(remaining.objects.items()))
     holders = ", ".join(f"{name} in {n} resource instances" for name, n in sorted(remaining.finalizers.items()))
-    failures = ", ".join(f"{key}: {message}" for key, message in sorted(remaining.failures.items()))
+    failures = ", ".join(sorted(remaining.failures.values()))
+    undeleted = f"Failed to delete all resource types, {len(remaining.failures)} remaining: {failures}"
     said = (
         ("NamespaceDeletionDiscoveryFailure", False, "", ""),  # resources are known here, not discovered
         ("NamespaceDeletionGroupVersionParsingFailure", False, "", ""),
-        ("NamespaceDeletionContentFailure", bool(failures), "ContentDeletionFailed", f"Some resources could not be deleted: {failures}"),
+        ("NamespaceDeletionContentFailure", bool(failures), "ContentDeletionFailed", undeleted),
         ("NamespaceContentRemaining", bool(contents), "SomeResourcesRemain", f"Some resources are remaining: {contents}"),
         (
             "NamespaceFinalizersRemaining",

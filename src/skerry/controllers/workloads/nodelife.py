@@ -11,6 +11,7 @@ from typing import Any
 from skerry.controllers.informers import BY_NODE, Informers
 from skerry.controllers.recorder import Recorder
 from skerry.controllers.workloads import nodelife_plan as rules
+from skerry.controllers.workloads.pods import disruption, is_finished
 from skerry.controllers.workloads.silence import Silence
 from skerry.kube import Api, Change, Controller, Informer
 from skerry.model.conditions import get_condition
@@ -143,8 +144,8 @@ class OrphanedPods:
     QUARANTINE_S = 60.0
     """A Node that was deleted by mistake is back by then, and its Pods are still its own."""
 
-    def __init__(self, api: Api, informers: Informers) -> None:
-        self._api = api
+    def __init__(self, api: Api, informers: Informers, now: Callable[[], datetime]) -> None:
+        self._api, self._now = api, now
         self._nodes, self._pods = informers.of(NODES), informers.of(PODS)
         self._missing_since: dict[str, float] = {}
         self.controller = Controller[str]("orphaned-pods", self.reconcile)
@@ -170,6 +171,10 @@ class OrphanedPods:
         if left_s > 0:
             return left_s
         for pod in self._pods.indexed(BY_NODE, node):
+            if not is_finished(pod):
+                patch = disruption(pod, "DeletionByPodGC", "PodGC: node no longer exists", self._now())
+                patch["status"]["phase"] = "Failed"
+                await self._api.patch(PODS, *name_of(pod), patch, subresource="status")
             log.info("pod of a deleted node removed", extra={"pod": str(name_of(pod)), "node": node})
             await self._api.delete(PODS, *name_of(pod), uid=uid_of(pod), grace_s=0)
         return None

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from skerry.model.conditions import get_condition, is_true
-from skerry.model.objects import Object, annotations_of, dig, labels_of, metadata, owner_reference
+from skerry.model.conditions import get_condition, is_true, with_condition
+from skerry.model.objects import Object, annotations_of, dig, labels_of, metadata, owner_reference, uid_of
 from skerry.model.selectors import from_label_selector
 from skerry.model.times import parse_time
 
@@ -82,6 +82,12 @@ def _cost(pod: Object) -> int:
         return int(annotations_of(pod).get(DELETION_COST, "0"))
     except ValueError:
         return 0
+
+
+def disruption(pod: Object, reason: str, message: str, now: datetime) -> Object:
+    """Return the merge patch of the status that says why the Pod is about to end; a Job's podFailurePolicy reads it."""
+    conditions = with_condition(dig(pod, "status", "conditions"), "DisruptionTarget", True, reason=reason, message=message, now=now)
+    return {"metadata": {"uid": uid_of(pod)}, "status": {"conditions": conditions}}
 
 
 def pod_from_template(owner: Object, template: Mapping[str, Any]) -> Object:

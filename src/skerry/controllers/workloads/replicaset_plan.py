@@ -87,7 +87,7 @@ def _is_owned(replicaset: Object, pod: Object) -> bool:
 def status(replicaset: Object, pods: Sequence[Object], *, now: datetime, failure: str = "") -> tuple[Object, float | None]:
     """Return the status, and the seconds after which it changes by time alone (minReadySeconds), or None.
 
-    *failure* says why Pods could not be created in this round.
+    *failure* says why Pods could not be created or deleted in this round.
     """
     ours = [p for p in claimed(replicaset, pods) if is_active(p)]
     min_ready_s = int(dig(replicaset, "spec", "minReadySeconds", default=0))
@@ -100,16 +100,17 @@ def status(replicaset: Object, pods: Sequence[Object], *, now: datetime, failure
     }
     found: Object = {"replicas": len(ours), **{k: v for k, v in counts.items() if v}}
     found["observedGeneration"] = metadata(replicaset).get("generation", 0)
-    conditions = _failure_condition(replicaset, failure, now)
+    reason = "FailedDelete" if len(ours) > int(dig(replicaset, "spec", "replicas", default=1)) else "FailedCreate"
+    conditions = _failure_condition(replicaset, reason, failure, now)
     if conditions:
         found["conditions"] = conditions
     return found, min((w for w in waits if w > 0), default=None)
 
 
-def _failure_condition(replicaset: Object, failure: str, now: datetime) -> list[Object]:
+def _failure_condition(replicaset: Object, reason: str, failure: str, now: datetime) -> list[Object]:
     old = dig(replicaset, "status", "conditions", default=[])
     if failure:
-        return with_condition(old, "ReplicaFailure", True, reason="FailedCreate", message=failure, now=now)
+        return with_condition(old, "ReplicaFailure", True, reason=reason, message=failure, now=now)
     return [c for c in old if c.get("type") != "ReplicaFailure"]
 
 

@@ -13,6 +13,7 @@ from typing import Protocol
 from skerry.controllers.informers import BY_NODE, Informers
 from skerry.controllers.recorder import Recorder
 from skerry.controllers.workloads.nodestate import NodeState, node_state
+from skerry.controllers.workloads.pods import disruption
 from skerry.controllers.workloads.preemption import Preemption, may_preempt, preempt, priority_of
 from skerry.controllers.workloads.scheduling import DEFAULT_SCHEDULER, ENOUGH, PROCESS_HANDLER, Placed, Unschedulable, Volumes, schedule
 from skerry.controllers.workloads.waiting import Waiting
@@ -203,12 +204,8 @@ class Scheduler:
     async def _remove(self, pod: Object, found: Preemption) -> None:
         message = f"{DEFAULT_SCHEDULER}: preempting to accommodate a higher priority pod"
         for victim in found.victims:
-            conditions = with_condition(
-                dig(victim, "status", "conditions"), "DisruptionTarget", True, reason=PREEMPTION, message=message, now=self._now()
-            )
-            patch = {"metadata": {"uid": uid_of(victim)}, "status": {"conditions": conditions}}
             try:
-                await self._api.patch(PODS, *name_of(victim), patch, subresource="status")
+                await self._api.patch(PODS, *name_of(victim), disruption(victim, PREEMPTION, message, self._now()), subresource="status")
                 await self._api.delete(PODS, *name_of(victim), uid=uid_of(victim))
             except ApiError as error:
                 if error.code not in (404, 409):
