@@ -65,6 +65,27 @@ async def test_a_wrong_token_is_unauthorized_even_beside_a_good_certificate(serv
     assert (status, answer["reason"]) == (401, "Unauthorized")
 
 
+async def test_a_watch_ends_with_the_account_whose_token_opened_it(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SWEEP_S", 0.02)
+    admin, nobody = trust(server, user="root", group="system:masters"), trust(server)
+    accounts = "/api/v1/namespaces/default/serviceaccounts"
+    await ask(server, admin, "POST", accounts, json={"metadata": {"name": "bob"}})
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"}
+    subjects = [{"kind": "ServiceAccount", "name": "bob", "namespace": "default"}]
+    binding = {"metadata": {"name": "bob"}, "roleRef": role, "subjects": subjects}
+    await ask(server, admin, "POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", json=binding)
+    token = (await ask(server, admin, "POST", f"{accounts}/bob/token", json={"spec": {}}))[1]["status"]["token"]
+    url = f"{server.url}/api/v1/configmaps?watch=1&timeoutSeconds=3600"
+    connector = aiohttp.TCPConnector(ssl=nobody)
+
+    async with aiohttp.ClientSession(connector=connector) as session, asyncio.timeout(30):
+        response = await session.get(url, headers={"Authorization": f"Bearer {token}"})
+        assert response.status == 200
+        await ask(server, admin, "DELETE", f"{accounts}/bob")
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.content.read()
+
+
 async def test_too_large_a_body_is_refused_before_it_is_read(server: Running) -> None:
     admin, nobody = trust(server, user="root", group="system:masters"), trust(server)
 

@@ -84,14 +84,17 @@ async def test_one_user_cannot_open_all_streams(monkeypatch: pytest.MonkeyPatch)
     assert len(streams) == 3
 
 
+class Transport:
+    """A connection that remembers that it was cut."""
+
+    def __init__(self) -> None:
+        self.aborted = asyncio.Event()
+
+    def abort(self) -> None:
+        self.aborted.set()
+
+
 async def test_a_stream_that_nobody_reads_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Transport:
-        def __init__(self) -> None:
-            self.aborted = asyncio.Event()
-
-        def abort(self) -> None:
-            self.aborted.set()
-
     monkeypatch.setattr(limits, "STALLED_S", 0.01)
     monkeypatch.setattr(limits, "SWEEP_S", 0.01)
     streams, stalled, read = OpenStreams(), Transport(), Transport()
@@ -103,6 +106,25 @@ async def test_a_stream_that_nobody_reads_is_ended(monkeypatch: pytest.MonkeyPat
     streams.stop()
 
     assert not read.aborted.is_set()
+
+
+async def test_a_stream_ends_with_the_token_that_opened_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watch that a stolen node's Pod had opened went on after the denial, for as long as the thief liked (F32)."""
+    monkeypatch.setattr(limits, "SWEEP_S", 0.01)
+    good = {"a", "b"}
+    streams, lapsed, others = OpenStreams(good.__contains__), Transport(), [Transport() for _ in range(2)]
+    streams.open("alice", lapsed, "a")
+    streams.open("alice", others[0], "b")
+    streams.open("admin", others[1])
+
+    await asyncio.sleep(0.05)
+    assert not lapsed.aborted.is_set()
+    good.remove("a")
+
+    async with asyncio.timeout(30):
+        await lapsed.aborted.wait()
+    streams.stop()
+    assert not any(t.aborted.is_set() for t in others)
 
 
 @pytest.mark.parametrize("size", [MIN_BYTES, 3 * MIN_BYTES])

@@ -222,6 +222,22 @@ async def test_a_pods_token_is_worth_nothing_once_its_node_is_denied(tmp_path: P
     await server.close()
 
 
+async def test_a_pods_token_ends_with_its_nodes_denial_also_when_it_was_made_without_the_node(tmp_path: Path) -> None:
+    trusted = {"n1"}
+    server = await ApiServer.open(tmp_path / "hub.sqlite", token_keys=put_keys(tmp_path), trusts=trusted.__contains__)
+    ask = Asker(server)
+    await ask("POST", ACCOUNTS, {"metadata": {"name": "bob"}})
+    await ask("POST", "/api/v1/namespaces/default/pods", pod("it", node="n1", serviceAccountName="bob"))
+    bound = await _token(ask, boundObjectRef={"apiVersion": "v1", "kind": "Pod", "name": "it"})
+    assert "node" not in _claims(bound)["kubernetes.io"]
+    assert server.tokens.authenticator.user_of(bound) is not None
+
+    trusted.clear()
+
+    assert server.tokens.authenticator.user_of(bound) is None
+    await server.close()
+
+
 def _forged(token: str) -> list[str]:
     head, body, signature = token.split(".")
 

@@ -1,11 +1,13 @@
 """How much is taken on at once: requests that are answered, bodies that arrive, streams that stand open.
 
-Every count is kept for the server and for each user: nobody takes all places. What stands still too long is closed.
+Every count is kept for the server and for each user: nobody takes all places. What stands still too long is closed, and so is what
+a token opened that is worth nothing any more: a watch would otherwise outlive the account, the Pod or the node that it was given for.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from skerry.apiserver.http.message import ANONYMOUS, User
@@ -84,16 +86,17 @@ class Receiving:
 class OpenStream:
     """One answer without an end; `since` is when the write began that has not ended, 0 between writes."""
 
-    __slots__ = ("since", "transport", "user")
+    __slots__ = ("since", "token", "transport", "user")
 
-    def __init__(self, user: str, transport: Any) -> None:
-        self.user, self.transport, self.since = user, transport, 0.0
+    def __init__(self, user: str, transport: Any, token: str) -> None:
+        self.user, self.transport, self.token, self.since = user, transport, token, 0.0
 
 
 class OpenStreams:
-    """The streams that stand open; those whose clients read nothing are ended."""
+    """The streams that stand open; ended are those whose clients read nothing, or whose token is not *good* any more."""
 
-    def __init__(self) -> None:
+    def __init__(self, good: Callable[[str], bool] = lambda token: True) -> None:
+        self._good = good
         self._open: set[OpenStream] = set()
         self._of: dict[str, int] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -101,13 +104,13 @@ class OpenStreams:
     def __len__(self) -> int:
         return len(self._open)
 
-    def open(self, user: str, transport: Any) -> OpenStream:
-        """Count a stream; ApiError 429 when there are too many, of all or of this user."""
+    def open(self, user: str, transport: Any, token: str = "") -> OpenStream:
+        """Count a stream that *token* (or else a certificate) opened; ApiError 429 when there are too many, of all or of this user."""
         mine = self._of.get(user, 0)
         if len(self._open) >= MAX_STREAMS or mine >= MAX_STREAMS_OF_ONE:
             limit = f"{MAX_STREAMS} streams, {MAX_STREAMS_OF_ONE} of one user,"
             raise too_many_requests(f"{limit} may be open: close some and try again", retry_after_s=5)
-        stream = OpenStream(user, transport)
+        stream = OpenStream(user, transport, token)
         self._open.add(stream)
         self._of[user] = mine + 1
         if self._timer is None:
@@ -131,7 +134,8 @@ class OpenStreams:
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
         before = loop.time() - STALLED_S
+        lapsed = {t for t in {stream.token for stream in self._open if stream.token} if not self._good(t)}
         for stream in self._open:
-            if 0 < stream.since < before and stream.transport is not None:
+            if stream.transport is not None and (stream.token in lapsed or 0 < stream.since < before):
                 stream.transport.abort()
         self._timer = loop.call_later(SWEEP_S, self._sweep) if self._open else None

@@ -75,7 +75,7 @@ class ApiHttp:
         self._handle, self._tokens, self._unknown = handle, tokens, unknown
         self._certificate = certificate or user_of_certificate
         self._server: web.Server | None = None
-        self.in_flight, self.streams = InFlight(), OpenStreams()
+        self.in_flight, self.streams = InFlight(), OpenStreams(good=lambda token: tokens is not None and tokens.user_of(token) is not None)
         self._receiving, self._compressor = Receiving(), Compressor()
 
     def protocol_factory(self) -> asyncio.Protocol:
@@ -119,7 +119,7 @@ class ApiHttp:
 
     async def _upgrade(self, raw: web.BaseRequest, upgrade: Upgrade, user: User) -> web.StreamResponse:
         try:
-            stream = self.streams.open(user.name, raw.transport)
+            stream = self.streams.open(user.name, raw.transport, _token(raw.headers.get("Authorization", "")))
         except ApiError:
             upgrade.abandon()
             raise
@@ -130,7 +130,7 @@ class ApiHttp:
 
     async def _open(self, body: AsyncIterator[bytes], user: User, raw: web.BaseRequest) -> OpenStream:
         try:
-            return self.streams.open(user.name, raw.transport)
+            return self.streams.open(user.name, raw.transport, _token(raw.headers.get("Authorization", "")))
         except ApiError:
             await _closed(body)
             raise
@@ -198,8 +198,8 @@ class ApiHttp:
     def _user(self, raw: web.BaseRequest, headers: Mapping[str, str]) -> User:
         authorization = headers.get("authorization")
         if authorization:
-            scheme, _, token = authorization.partition(" ")
-            user = self._tokens.user_of(token.strip()) if self._tokens is not None and scheme.lower() == "bearer" else None
+            token = _token(authorization)
+            user = self._tokens.user_of(token) if self._tokens is not None and token else None
             if user is None:
                 if self._unknown is not None:
                     self._unknown(raw._message.method, raw._message.path.partition("?")[0], headers, raw.remote or "")
@@ -209,6 +209,12 @@ class ApiHttp:
         ssl_object = transport.get_extra_info("ssl_object") if transport is not None else None
         found = self._certificate(ssl_object) if ssl_object is not None else None
         return found or ANONYMOUS
+
+
+def _token(authorization: str) -> str:
+    """Return the bearer token of a header, "" without one."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def _headers(raw: web.BaseRequest) -> dict[str, str]:

@@ -16,7 +16,7 @@ from skerry.apiserver.access.tokens.jwt import TokenError, decode, looks_like_on
 from skerry.apiserver.access.tokens.keys import TokenKeys
 from skerry.apiserver.access.tokens.legacy import LEGACY_ISSUER, read_legacy, same_token
 from skerry.apiserver.http.message import User
-from skerry.model.objects import Object
+from skerry.model.objects import Object, dig
 
 MAX_KNOWN = 4096
 """Tokens whose signature is remembered as good: one a Pod, for four times the Pods of the largest hub."""
@@ -40,12 +40,13 @@ class Others(Protocol):
 
 
 class _Known:
-    """One good token, with the records that it was last found to hold for."""
+    """One good token, with the records that it was last found to hold for, and the node that holds it."""
 
-    __slots__ = ("bound", "records")
+    __slots__ = ("bound", "node", "records")
 
     def __init__(self, bound: Bound) -> None:
         self.bound = bound
+        self.node = bound.node
         self.records: list[Any] = [None] * len(bound.bonds)
 
 
@@ -120,9 +121,9 @@ class Tokens:
         now = self._now().timestamp()
         if not known.bound.not_before - LEEWAY_S <= now < known.bound.expires + LEEWAY_S:
             return False
-        if known.bound.node and self._trusts is not None and not self._trusts(known.bound.node):
-            return False  # a token in the hands of whoever has a denied node's disk
-        return all(self._still(known, i, bond, now) for i, bond in enumerate(known.bound.bonds))
+        if not all(self._still(known, i, bond, now) for i, bond in enumerate(known.bound.bonds)):
+            return False
+        return not known.node or self._trusts is None or self._trusts(known.node)  # else it may be a denied node's
 
     def _still(self, known: _Known, i: int, bond: Bond, now: float) -> bool:
         """Say whether the object is there as it must be; unchanged since the last look costs one look-up."""
@@ -136,6 +137,8 @@ class Tokens:
         obj = self._objects.get(bond.key, bond.namespace, bond.name)
         if not holds(obj, bond.uid, now):
             return False
+        if bond.key == "pods":  # where it is, also when its token was made before the Node was
+            known.node = str(dig(obj, "spec", "nodeName", default=""))
         if obj is not None and not obj["metadata"].get("deletionTimestamp"):  # one that is going is looked at each time
             known.records[i] = record
         return True
