@@ -34,7 +34,10 @@ class _Lazy(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+_NAMES = {name: click.Command(name) for name in COMMANDS}  # what a mistyped command is compared with
+
+
+@click.group(cls=_Lazy, commands=_NAMES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="skerry")
 def main() -> None:
     """Computers and devices at the edge, managed through the Kubernetes API.

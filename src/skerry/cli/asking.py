@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,16 @@ KUBECONFIG = click.option(
 )
 
 
+def words(error: Exception) -> str:
+    """Return what went wrong without Python's numbers: `/root/x: permission denied`."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error) or type(error).__name__
+    text = error.strerror if error.filename is None else f"{error.filename}: {error.strerror.lower()}"
+    if error.errno == errno.EADDRINUSE:
+        return f"{text}; end what listens there, or take another address or port"
+    return text
+
+
 def cluster_of(kubeconfig: Path) -> Cluster:
     from skerry.kube.kubeconfig import KubeconfigError, read_kubeconfig
 
@@ -27,7 +38,7 @@ def cluster_of(kubeconfig: Path) -> Cluster:
     try:
         return read_kubeconfig(path)
     except (OSError, KubeconfigError) as error:
-        raise click.ClickException(f"{error}; name the hub's admin.kubeconfig with --kubeconfig or KUBECONFIG") from error
+        raise click.ClickException(f"{words(error)}; name the hub's admin.kubeconfig with --kubeconfig or KUBECONFIG") from error
 
 
 def call(run_: Any, work: Any) -> Any:
@@ -37,7 +48,7 @@ def call(run_: Any, work: Any) -> Any:
     try:
         return run_(work)
     except (ApiError, ConnectionError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(words(error)) from error
 
 
 async def post(cluster: Cluster, path: str, *, method: str = "POST") -> dict[str, Any]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from skerry.cli.asking import cluster_of, words
+
 if TYPE_CHECKING:
     from skerry.kube.kubeconfig import Cluster
 
@@ -16,7 +18,7 @@ def events() -> None:
     """Read the events that reached the hub."""
 
 
-@events.command()
+@events.command(short_help="Print events of nodes and devices.")
 @click.option("--after", type=click.IntRange(0), default=None, metavar="N", help="Only what came after the hub's sequence N.")
 @click.option("--tail", type=click.IntRange(0, 1000), default=None, metavar="COUNT", help="Only the last COUNT.  [default: 20]")
 @click.option("-f", "--follow", is_flag=True, help="Go on with new ones until Ctrl-C, also after the hub was away.")
@@ -43,24 +45,20 @@ def tail(after: int | None, tail: int | None, follow: bool, node: str, source: s
     import asyncio
     import contextlib
 
-    from skerry.kube.kubeconfig import KubeconfigError, read_kubeconfig
     from skerry.model.errors import ApiError
 
     if after is not None and tail is not None:
         raise click.UsageError("--after and --tail exclude each other")
     if after is None and tail is None:
         tail = 20
-    try:
-        cluster = read_kubeconfig(kubeconfig.expanduser())
-    except (OSError, KubeconfigError) as error:
-        raise click.ClickException(f"{error}; name the hub's admin.kubeconfig with --kubeconfig or KUBECONFIG") from error
+    cluster = cluster_of(kubeconfig)
     try:
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(_tail(cluster, after=after, tail=tail, follow=follow, node=node, source=source, json=output == "json"))
     except BrokenPipeError:
         raise  # whoever read this has enough, such as `| head`: click ends quietly
     except (ApiError, ConnectionError) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(words(error)) from error
 
 
 async def _tail(cluster: Cluster, *, after: int | None, tail: int | None, follow: bool, node: str, source: str, json: bool) -> None:

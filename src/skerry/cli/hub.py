@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from skerry.cli.asking import KUBECONFIG, OUTPUT, call, cluster_of, post, print_json
+from skerry.cli.asking import KUBECONFIG, OUTPUT, call, cluster_of, post, print_json, words
 from skerry.cli.hub_audit import audit, rotate_token_key
 from skerry.cli.hub_backup import backup, restore
 from skerry.cli.hub_keys import keys
@@ -64,7 +64,7 @@ def run(data: Path, listen: str, names: Sequence[str], node_grace: str, audit_re
     try:
         server.run(settings, lambda text: click.echo(text))
     except (server.HubError, PkiError, WorkshopError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(words(error)) from error
 
 
 @hub.group()
@@ -118,7 +118,7 @@ def create(site: str, node: str, labels: Sequence[str], ttl: str, kubeconfig: Pa
         click.echo(f"  skerry node join {cluster.server} --token {text} --state /var/lib/skerry", err=True)
 
 
-@hub.command()
+@hub.command(short_help="Print a one-use code for the console.")
 @KUBECONFIG
 @OUTPUT
 def login(kubeconfig: Path, output: str) -> None:
@@ -139,7 +139,7 @@ def login(kubeconfig: Path, output: str) -> None:
         click.echo(f"open {address} and sign in with the code {made['code']} within {made['expiresInSeconds'] // 60} minutes")
 
 
-@hub.command()
+@hub.command(short_help="Print the hash of the hub's CA.")
 @KUBECONFIG
 @OUTPUT
 def ca(kubeconfig: Path, output: str) -> None:

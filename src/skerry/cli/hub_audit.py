@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from skerry.cli.asking import OUTPUT, print_json
+from skerry.cli.asking import OUTPUT, print_json, words
 
 DATA = click.option(
     "--data", type=click.Path(path_type=Path, file_okay=False, exists=True), required=True, help="Folder of everything the hub keeps."
@@ -19,7 +19,7 @@ def audit() -> None:
     """The audit log: who did what."""
 
 
-@audit.command()
+@audit.command(short_help="Check that the log is whole.")
 @DATA
 @click.option("--expect", default="", metavar="NUMBER:HASH", help="A line that was noted elsewhere, and must still be there.")
 @OUTPUT
@@ -51,7 +51,7 @@ def verify(data: Path, expect: str, output: str) -> None:
         raise SystemExit(1)
 
 
-@click.command("rotate-token-key")
+@click.command("rotate-token-key", short_help="Sign ServiceAccount tokens with a new key.")
 @DATA
 @OUTPUT
 def rotate_token_key(data: Path, output: str) -> None:
@@ -68,7 +68,7 @@ def rotate_token_key(data: Path, output: str) -> None:
     try:
         kid = token_keys.rotate(data / "pki" / token_keys.FILE, datetime.now(UTC))
     except (OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(words(error)) from error
     if output == "json":
         print_json({"kid": kid})
     else:

@@ -34,7 +34,7 @@ class _Backup(click.Group):
         return super().parse_args(ctx, args)
 
 
-@click.group(cls=_Backup)
+@click.group(cls=_Backup, short_help="Back up a hub, also while it runs.")
 def backup() -> None:
     """Make a backup of a hub, also while it runs: skerry hub backup FILE; or look into one."""
 
@@ -71,7 +71,7 @@ def create(file: Path, data: Path, key_file: Path, events: bool, output: str) ->
     _tell(made, output, f"{file}: {file.stat().st_size} bytes, verified")
 
 
-@backup.command("inspect")
+@backup.command("inspect", short_help="Verify a backup, and say what is in it.")
 @FILE
 @KEY_FILE
 @OUTPUT

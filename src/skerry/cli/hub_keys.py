@@ -22,7 +22,7 @@ def keys() -> None:
     """The keys that seal Secrets on the hub's disk."""
 
 
-@keys.command("list")
+@keys.command("list", short_help="Say which keys there are.")
 @KUBECONFIG
 @OUTPUT
 def list_(kubeconfig: Path, output: str) -> None:
@@ -35,7 +35,7 @@ def list_(kubeconfig: Path, output: str) -> None:
     _tell(call(asyncio.run, post(cluster_of(kubeconfig), PATH, method="GET")), output)
 
 
-@keys.command()
+@keys.command(short_help="Seal every Secret anew with a new key.")
 @KUBECONFIG
 @OUTPUT
 def rotate(kubeconfig: Path, output: str) -> None:

@@ -10,7 +10,7 @@ import click
 from skerry.cli.asking import KUBECONFIG, OUTPUT, call, cluster_of, post, print_json
 
 
-@click.command()
+@click.command(short_help="Compare the hub's disk with its memory.")
 @KUBECONFIG
 @OUTPUT
 def scrub(kubeconfig: Path, output: str) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from skerry.cli.asking import OUTPUT, print_json, words
+
 if TYPE_CHECKING:
     from skerry.node.identity import NodeSettings
     from skerry.trust.joining import JoinToken
@@ -19,7 +21,6 @@ STATE = click.option(
     show_default=True,
     help="Folder of everything the node keeps.",
 )
-OUTPUT = click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="What is printed.")
 
 
 @click.group()
@@ -155,11 +156,9 @@ def _join(
     try:
         told = asyncio.run(_ask_to_join(settings, state, token, ca_hash, ca_file, wait_s))
     except (RefusedError, IdentityError, ConnectionError, TimeoutError, TrustError, WorkshopError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(words(error)) from error
     if output == "json":
-        import msgspec
-
-        click.echo(msgspec.json.format(msgspec.json.encode(told), indent=2).decode())
+        print_json(told)
     else:
         place = f" at site {told['site']}" if told["site"] else ""
         click.echo(f"node {told['node']} has joined {told['hub']}{place}; run it with: skerry node run --state {state}")
@@ -226,10 +225,10 @@ def reset(state: Path, keep_identity: bool, yes: bool) -> None:
     try:
         asyncio.run(reset_node(StateFolder(state.absolute()), keep_identity=keep_identity, say=click.echo))
     except (IdentityError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(words(error)) from error
 
 
-@node.command("accept-epoch")
+@node.command("accept-epoch", short_help="Believe a hub that was restored from a backup.")
 @click.argument("epoch")
 @STATE
 def accept_epoch(epoch: str, state: Path) -> None:

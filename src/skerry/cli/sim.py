@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from skerry.cli.asking import words
 from skerry.model.objects import Object, metadata
 from skerry.model.profiles import ProfileError, load_profile
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 LIMIT_BYTES = 1 << 20
 
 
-@click.command()
+@click.command(short_help="Serve a DeviceProfile as a real device.")
 @click.argument("profile", metavar="PROFILE")
 @click.option("--name", default="", help="Which DeviceProfile of the file; the last one when not set.")
 @click.option("--kubeconfig", type=click.Path(path_type=Path), help="Take PROFILE as [NAMESPACE/]NAME from this cluster, not from a file.")
@@ -65,12 +66,13 @@ def sim(
 ) -> None:
     """Serve the DeviceProfile PROFILE as a device that really speaks its protocol.
 
-    \b
-    skerry sim meter.yaml --listen 127.0.0.1:5020 --set setpoint=20
-    skerry sim sensor.yaml --connect 127.0.0.3:1883 --device default/sensor-1
-
     It prints where it listens, then follows orders on standard input: silent, slow SECONDS, garble, none,
     set NAME=VALUE, signal NAME=SHAPE.
+
+    \b
+    Try it:
+      skerry sim meter.yaml --listen 127.0.0.1:5020 --set setpoint=20
+      skerry sim sensor.yaml --connect 127.0.0.3:1883 --device default/sensor-1
     """
     from skerry.sim import ControlError, SignalError, SimulatedDevice
 
@@ -97,7 +99,7 @@ async def _modbus(device: SimulatedDevice, how: dict[str, Any]) -> None:
     try:
         await server.open(host, port)
     except (OSError, RuntimeError) as error:
-        raise click.ClickException(f"cannot listen on {host}:{port}: {error}") from error
+        raise click.ClickException(f"cannot listen on {host}:{port}: {words(error)}") from error
     click.echo(f"{device.profile.name}: Modbus unit {how['unit']} on {host}:{server.port}")
     await _until_told(device)
     await server.close()
@@ -174,7 +176,9 @@ def _from_file(path: Path, name: str) -> tuple[Object, Callable[[str], Object | 
             raise click.ClickException(f"{path} has {len(text)} bytes, the limit is {LIMIT_BYTES}")
         documents = list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
     except (OSError, yaml.YAMLError) as error:
-        raise click.ClickException(f"cannot read {path}: {error}") from error
+        raise click.ClickException(
+            f"cannot read {words(error)}" if isinstance(error, OSError) else f"{path} is not YAML: {error}"
+        ) from error
     profiles = {metadata(d).get("name"): d for d in documents if isinstance(d, dict) and d.get("kind") == "DeviceProfile"}
     if not profiles or (name and name not in profiles):
         raise click.ClickException(f"{path} holds no DeviceProfile{' ' + name if name else ''}")
@@ -188,7 +192,7 @@ def _from_cluster(kubeconfig: Path, reference: str) -> tuple[Object, Callable[[s
     try:
         cluster = read_kubeconfig(kubeconfig)
     except (KubeconfigError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(words(error)) from error
     namespace, _, name = reference.rpartition("/")
     found = asyncio.run(_profiles(cluster, namespace or cluster.namespace))
     if name not in found:

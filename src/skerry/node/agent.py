@@ -71,7 +71,9 @@ async def _until_signal(folder: StateFolder) -> None:
 
 
 async def serve(folder: StateFolder) -> None:
-    """Run the node until cancelled."""
+    """Run the node until cancelled; IdentityError when it has not joined, or another process runs it."""
+    if not folder.settings.exists():
+        folder.load()  # says how to join, and makes no folder
     folder.prepare()
     lock = folder.lock()
     try:

@@ -6,14 +6,19 @@ import asyncio
 import shutil
 from collections.abc import Callable
 
-from skerry.node.identity import NodeSettings, StateFolder
+from skerry.node.identity import IdentityError, NodeSettings, StateFolder
 from skerry.node.pods.volumes import memory_folder
 
 
 async def reset(folder: StateFolder, *, keep_identity: bool, say: Callable[[str], None]) -> None:
-    """End all Pods and remove the state; with *keep_identity* the node stays joined. IdentityError while the node runs."""
+    """End all Pods and remove the state; with *keep_identity* the node stays joined.
+
+    IdentityError while the node runs, and for a folder that is no node's: it could be somebody's home.
+    """
     from skerry.node.agent import process_runtime
 
+    if not (folder.key.exists() or folder.settings.exists()):
+        raise IdentityError(f"{folder.path} is not the state of a node: it has neither node.key nor node.json; nothing was removed")
     lock = folder.lock()
     assert lock >= 0
     try:

@@ -7,6 +7,7 @@ allow is answered with `illegal data value` and changes nothing.
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -52,6 +53,8 @@ class ModbusServer:
 
     async def open(self, host: str, port: int) -> None:
         """Listen; raises OSError when the address is taken."""
+        with socket.create_server((host, port)):
+            pass  # pymodbus would say that it failed, not why
         simulated = SimDevice(self._unit, self._layout(), action=self._act)
         self._server = ModbusTcpServer(simulated, address=(host, port), trace_packet=self._spoil, ignore_missing_devices=True)
         await self._server.serve_forever(background=True)
