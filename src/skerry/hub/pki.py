@@ -1,13 +1,15 @@
 """The hub's keys and certificates on disk: made at the first start, renewed in time, never made twice.
 
 What stays true: every file is 0600 in a folder that is 0700; the CA's key is made once, and a hub whose CA is damaged does not
-start with a new one, because every node has pinned the old one.
+start with a new one, because every node has pinned the old one. What is damaged of the rest is made anew, or named.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +17,7 @@ from pathlib import Path
 
 from skerry.trust import TrustError, Workshop, facts_of_pem, pem_to_der, token_keys
 from skerry.trust.joining import ca_hash
+from skerry.trust.tls import client_context, hub_context, rehearse, require_sound
 
 ADMIN_USER, ADMIN_GROUP = "skerry-admin", "system:masters"
 
@@ -50,7 +53,7 @@ class Pki:
         return self.folder / token_keys.FILE
 
     def ca_pem(self) -> str:
-        return self.ca.read_text()
+        return self.ca.read_text("ascii", errors="replace")
 
     def ca_hash(self) -> str:
         """Return the hash that tokens carry."""
@@ -63,14 +66,37 @@ class Pki:
         if not self.ca_key.exists():
             self._require_new()
             await workshop.make_ca(self.folder)
-        try:
-            facts_of_pem(self.ca_pem())
-        except (TrustError, OSError) as error:
-            raise PkiError(f"{self.ca} cannot be read ({error}); put it back from a backup: every node has pinned it") from error
+        self._require_sound_ca()
         await self.renew_server(names, workshop, now)
         await self._prepare_token_keys(workshop)
         if is_due(self.admin, now):
-            await workshop.issue_admin(self.folder, self.admin, user=ADMIN_USER, group=ADMIN_GROUP)
+            await self._issue_admin(workshop)
+        if not self._holds():  # one of the two is damaged
+            await workshop.issue_server(self.folder, self.server, sorted({*issued_names(self.server), *names})[:MAX_NAMES])
+            await self._issue_admin(workshop)
+            if not self._holds():
+                raise self._damaged("nothing that it signs can be verified")
+
+    async def _issue_admin(self, workshop: Workshop) -> None:
+        await workshop.issue_admin(self.folder, self.admin, user=ADMIN_USER, group=ADMIN_GROUP)
+
+    def _holds(self) -> bool:
+        """Whether the hub's and the admin's keys and certificates are whole: each convinces the other."""
+        try:
+            rehearse(hub_context(self.ca, self.server, ()), client_context(self.ca_pem(), certificate=self.admin))
+        except (ssl.SSLError, ValueError):
+            return False
+        return True
+
+    def _require_sound_ca(self) -> None:
+        try:
+            facts_of_pem(self.ca_pem())
+            require_sound(self.ca, self.ca_key)
+        except (TrustError, OSError, ValueError) as error:
+            raise self._damaged(str(error)) from error
+
+    def _damaged(self, why: str) -> PkiError:
+        return PkiError(f"{self.ca} or {self.ca_key} cannot be read ({why}); put them back from a backup: every node has pinned this CA")
 
     async def _prepare_token_keys(self, workshop: Workshop) -> None:
         """Make the key of tokens at the first start; a damaged file is never replaced, since every Pod's token hangs on it."""
@@ -99,13 +125,14 @@ class Pki:
 
 
 MAX_NAMES = 64
+_NAME = re.compile(r"[A-Za-z0-9*.:_-]{1,253}")
 
 
 def is_due(file: Path, now: datetime) -> bool:
     """Whether the certificate in *file* is missing, damaged, or has a third of its life left or less."""
     try:
         facts = facts_of_pem(file.read_text())
-    except (OSError, TrustError):
+    except (OSError, TrustError, UnicodeDecodeError):
         return True
     return now < facts.not_before or now >= facts.not_before + (facts.not_after - facts.not_before) * 2 / 3
 
@@ -113,11 +140,11 @@ def is_due(file: Path, now: datetime) -> bool:
 def issued_names(file: Path) -> list[str]:
     """Return the names for which the certificate in *file* was issued: the first line says them."""
     try:
-        with file.open() as text:
+        with file.open(encoding="ascii", errors="replace") as text:
             head, _, names = text.readline(8192).partition(": ")
     except OSError:
         return []
-    return names.split() if head == "names" else []
+    return [name for name in names.split() if _NAME.fullmatch(name)] if head == "names" else []
 
 
 def server_names(host: str, names: Sequence[str]) -> list[str]:

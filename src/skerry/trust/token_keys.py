@@ -32,9 +32,10 @@ class TokenKey(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class TokenKeyFile(msgspec.Struct, frozen=True):
-    """The active key first."""
+    """The active key first; `digest` is the SHA-256 of them all, "" in a file of an earlier version."""
 
     keys: tuple[TokenKey, ...]
+    digest: str = ""
 
 
 def make(path: Path, now: datetime) -> None:
@@ -55,8 +56,12 @@ def read(path: Path) -> TokenKeyFile:
     """Read the file; raises OSError or ValueError that names it."""
     try:
         found = msgspec.json.decode(path.read_bytes(), type=TokenKeyFile)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is damaged ({error}); put it back from a backup: tokens that it signed are refused without it") from error
+    if found.digest and found.digest != _digest(found.keys):
+        raise ValueError(
+            f"{path} is damaged (its digest is another); put it back from a backup: tokens that it signed are refused without it"
+        )
     if not found.keys or not found.keys[0].private:
         raise ValueError(f"{path} has no key that signs; put it back from a backup")
     return found
@@ -81,7 +86,11 @@ def _new_key(now: datetime) -> TokenKey:
 
 
 def _encode(file: TokenKeyFile) -> bytes:
-    return msgspec.json.encode(file)
+    return msgspec.json.encode(msgspec.structs.replace(file, digest=_digest(file.keys)))
+
+
+def _digest(keys: tuple[TokenKey, ...]) -> str:
+    return hashlib.sha256(msgspec.json.encode(keys)).hexdigest()
 
 
 def _url64(data: bytes) -> str:

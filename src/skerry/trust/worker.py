@@ -113,8 +113,8 @@ def answer(line: bytes) -> dict[str, Any]:
         return {"error": str(error), "refused": True}
     except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
         return {"error": f"not a request that this worker knows: {error!r}"}
-    except OSError as error:
-        return {"error": str(error)}
+    except Exception as error:  # a damaged certificate can be wrong in ways that no library lists
+        return {"error": f"{type(error).__name__}: {error}"}
 
 
 def serve(source: BinaryIO, sink: BinaryIO) -> None:

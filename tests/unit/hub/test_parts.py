@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ import pytest
 from aiohttp.http_exceptions import BadStatusLine
 from cryptography import x509
 
+from skerry.apiserver.access.tokens.keys import TokenKeys
 from skerry.apiserver.http.message import User
 from skerry.hub.kubeconfig import kubeconfig, write_kubeconfig
 from skerry.hub.login_codes import LIFETIME_S, MAX_CODES, LoginCodes
@@ -19,7 +21,8 @@ from skerry.hub.logs import is_ours, printable
 from skerry.hub.pki import Pki, PkiError, is_due, issued_names, server_names
 from skerry.hub.settings import parse_listen
 from skerry.kube.kubeconfig import read_kubeconfig
-from skerry.trust import facts_of_pem
+from skerry.trust import authority, facts_of_pem
+from skerry.trust.tls import client_context, hub_context, rehearse
 from tests.unit.frontdoor.stage import InProcessWorkshop
 
 
@@ -138,6 +141,46 @@ async def test_a_hub_that_lost_its_key_does_not_make_another(tmp_path: Path) -> 
 
     with pytest.raises(PkiError, match="from a backup"):
         await a_pki(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ca.key", "ca.crt", "server.pem", "admin.pem", "token-keys.json"])
+async def test_a_bit_that_flips_in_a_key_or_certificate_is_named_or_mended_at_the_start(tmp_path: Path, name: str) -> None:
+    """A hub with a damaged key started, and could then issue nothing, or was trusted by nobody (F13)."""
+    pki = await a_pki(tmp_path)
+    whole = {p: p.read_bytes() for p in pki.folder.iterdir()}
+    file, chance = pki.folder / name, random.Random(11)
+    for _ in range(12):
+        for path, content in whole.items():
+            path.write_bytes(content)
+        damaged = bytearray(whole[file])
+        damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
+        file.write_bytes(damaged)
+
+        refused = await refusal_of(tmp_path)
+        if refused:
+            assert name in refused
+            assert name in ("ca.key", "ca.crt", "token-keys.json")  # which are never made anew
+            continue
+
+        issued = authority.issue_node(pki.ca_key.read_text(), pki.ca_pem(), a_request(), "n1", now())
+        assert facts_of_pem(issued).not_after > now()
+        rehearse(hub_context(pki.ca, pki.server, ()), client_context(pki.ca_pem(), certificate=pki.admin))
+        data = b"claims"
+        keys = TokenKeys(pki.token_keys, lambda: 0.0)
+        assert keys.verify(keys.active, data, keys.sign(data))
+
+
+async def refusal_of(folder: Path) -> str:
+    try:
+        await a_pki(folder)
+    except PkiError as error:
+        return str(error)
+    return ""
+
+
+def a_request() -> str:
+    return authority.make_request(authority.make_key(), "n1")
 
 
 async def test_a_damaged_ca_stops_the_hub_and_a_damaged_server_certificate_is_made_anew(tmp_path: Path) -> None:

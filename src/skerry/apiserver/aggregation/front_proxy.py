@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -57,7 +58,11 @@ def _good(certificate: Path, key: Path) -> bool:
         return False
     from cryptography import x509
 
-    ends = x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key)
+        ends = x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
+    except (ValueError, ssl.SSLError):
+        return False
     return ends - datetime.now(UTC) > RENEW_BEFORE
 
 
