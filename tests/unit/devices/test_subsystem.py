@@ -15,7 +15,7 @@ from skerry.drivers import Plugin, RefusedError
 from skerry.events.log import Outbox
 from skerry.model.conditions import get_condition
 from skerry.model.objects import Name, Object
-from skerry.model.resources import DEVICEPROFILES, DEVICES
+from skerry.model.resources import DEVICEPROFILES, DEVICES, SECRETS
 from skerry.node.devices import DeviceSettings, DeviceSubsystem
 from skerry.node.memory import Memory
 from skerry.testing.drivers import FakeDevice, FakePlugin
@@ -312,3 +312,25 @@ async def test_nothing_that_happens_per_sample_writes_the_api(site: Site) -> Non
         await asyncio.sleep(0.1)
 
     assert len(site.api.writes()) == before
+
+
+def credentialed() -> Object:
+    return ours(connection={"modbus": {"url": "fake"}, "credentials": {"secretRef": {"name": "meter-key"}}})
+
+
+async def test_a_secret_that_was_made_with_its_device_is_waited_for_without_a_warning(site: Site) -> None:
+    await site.api.delete(DEVICES, "default", "meter-1")
+    site.api.seed(SECRETS, {"metadata": {"name": "meter-key", "namespace": "default"}, "data": {"password": "b3Blbg=="}})
+    site.told.clear()
+    site.api.seed(DEVICES, credentialed())
+
+    await until(lambda: site.told)
+
+    assert site.told == [("Device/meter-1", "Answers", "the device answers node gw-1", False)]
+
+
+async def test_credentials_that_the_hub_calls_missing_do_not_hold_up_a_driver_that_may_do_without(site: Site) -> None:
+    await site.api.delete(DEVICES, "default", "meter-1")
+    site.api.seed(DEVICES, credentialed())
+
+    await until(lambda: site.condition("Connected")[:2] == ("True", "Answers"))

@@ -258,11 +258,17 @@ class DeviceSubsystem:
             profile = error
         if isinstance(profile, ProfileError) and profile.reason == "ProfileNotFound" and not self._missing(obj):
             profile = ProfileError("ProfileNotRead", f"the hub has not told DeviceProfile {wanted}, or one that it extends, yet")
-        secret = dig(obj, "spec", "connection", "credentials", "secretRef", "name")
-        values = secret_values(self._references.get(SECRETS, Name(namespace, secret)) if secret else None)
+        secret = _secret(obj)
+        values = secret_values(self._references.get(SECRETS, secret) if secret else None)
         protocol = profile.protocol if isinstance(profile, Profile) else ""
         target = Target(dig(obj, "spec", "connection", protocol, default={}), str(name_of(obj)), values)
-        return (_versions(own, find), str(profile) if isinstance(profile, ProfileError) else "", target), profile, target
+        why = str(profile) if isinstance(profile, ProfileError) else ""
+        return (_versions(own, find), why, target, self._untold(obj)), profile, target
+
+    def _untold(self, device: Object) -> bool:
+        """Say whether the device's credentials lie in a Secret that the hub has neither told nor called missing yet."""
+        secret = _secret(device)
+        return secret is not None and self._references.get(SECRETS, secret) is None and not self._references.is_missing(SECRETS, secret)
 
     def _missing(self, device: Object) -> bool:
         """Say whether the hub told that one of the device's profiles does not exist."""
@@ -274,6 +280,9 @@ class DeviceSubsystem:
             device.without_profile(None if profile.reason == "ProfileNotRead" else False, profile.reason, str(profile))
             return
         device.use_profile(profile)
+        if self._untold(device.object):
+            device.connection(None, "CredentialsNotRead", "the hub has not told the Secret of spec.connection.credentials yet")
+            return
         try:
             driven.runner = self._runner(device, profile, target)
         except RefusedError as error:
@@ -346,6 +355,11 @@ class DeviceSubsystem:
             except Exception:
                 log.exception("twins could not be saved")
                 self._unsaved |= uids
+
+
+def _secret(device: Object) -> Name | None:
+    name = dig(device, "spec", "connection", "credentials", "secretRef", "name")
+    return Name(name_of(device).namespace, name) if name else None
 
 
 def _versions(profile: Object | None, find: Callable[[str], Object | None]) -> list[object]:
