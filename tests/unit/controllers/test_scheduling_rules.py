@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -234,3 +235,88 @@ def test_likes_and_soft_spread_choose_among_nodes_that_fit() -> None:
     assert schedule(near, states) == Placed("b")
     assert schedule(far, states) == Placed("a")
     assert schedule(a_pod("p", labels={"app": "web"}, topologySpreadConstraints=soft), states) == Placed("b")
+
+
+def test_those_that_run_say_whom_they_would_like() -> None:
+    def wishing(kind: str) -> Object:
+        wish = {"weight": 10, "podAffinityTerm": {"labelSelector": {"matchLabels": {"app": "web"}}, "topologyKey": ZONE}}
+        return a_pod("old", affinity={kind: {"preferredDuringSchedulingIgnoredDuringExecution": [wish]}})
+
+    web, other = a_pod("p", labels={"app": "web"}), a_pod("p", labels={"app": "other"})
+    a, b = a_node("a", labels={ZONE: "x"}), a_node("b", labels={ZONE: "y"})
+
+    assert schedule(web, [node_state(a), node_state(b, [wishing("podAffinity")])]) == Placed("b")
+    assert schedule(web, [node_state(a, [wishing("podAntiAffinity")]), node_state(b, [a_pod("q"), a_pod("r")])]) == Placed("b")
+    assert schedule(other, [node_state(a), node_state(b, [wishing("podAffinity")])]) == Placed("a")
+
+
+@pytest.mark.parametrize(
+    ("where", "kept_apart"),
+    [
+        ({}, False),
+        ({"namespaces": ["prod"]}, True),
+        ({"namespaceSelector": {}}, True),
+        ({"namespaceSelector": {"matchLabels": {"team": "blue"}}}, True),
+        ({"namespaceSelector": {"matchLabels": {"team": "red"}}}, False),
+        ({"namespaceSelector": {"matchLabels": {"team": "red"}}, "namespaces": ["prod"]}, True),
+    ],
+)
+def test_a_term_speaks_of_the_namespaces_that_it_names_or_selects(where: dict[str, Any], kept_apart: bool) -> None:
+    there = a_pod("old", labels={"app": "web"})
+    there["metadata"]["namespace"] = "prod"
+    term = {"labelSelector": {"matchLabels": {"app": "web"}}, "topologyKey": HOST, **where}
+    pod = a_pod("p", affinity={"podAntiAffinity": {REQUIRED: [term]}})
+    spaces = {"prod": {"team": "blue"}}
+
+    found = schedule(pod, [node_state(a_node("a"), [there])], spaces=lambda name: spaces.get(name, {}))
+
+    assert isinstance(found, Unschedulable) is kept_apart
+
+
+def test_company_is_a_pod_that_all_terms_speak_of() -> None:
+    terms = [{"labelSelector": {"matchLabels": {k: "1"}}, "topologyKey": HOST} for k in ("x", "y")]
+    pod = a_pod("p", affinity={"podAffinity": {REQUIRED: terms}})
+    halves = [a_pod("q", labels={"x": "1"}), a_pod("r", labels={"y": "1"})]
+
+    assert isinstance(schedule(pod, [node_state(a_node("a"), halves)]), Unschedulable)
+    assert schedule(pod, [node_state(a_node("a"), halves), node_state(a_node("b"), [a_pod("s", labels={"x": "1", "y": "1"})])]) == Placed(
+        "b"
+    )
+
+
+@pytest.mark.parametrize(("policy", "placed"), [("Ignore", False), ("Honor", True)])
+def test_nodes_whose_taints_are_not_tolerated_count_for_a_spread_unless_it_says_otherwise(policy: str, placed: bool) -> None:
+    selector = {"matchLabels": {"app": "web"}}
+    constraint = {
+        "maxSkew": 1,
+        "topologyKey": ZONE,
+        "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": selector,
+        "nodeTaintsPolicy": policy,
+    }
+    pod = a_pod("p", labels={"app": "web"}, topologySpreadConstraints=[constraint])
+    full = node_state(a_node("a", labels={ZONE: "x"}), [a_pod("q", labels={"app": "web"})])
+    tainted = node_state(a_node("b", labels={ZONE: "y"}, taints=[{"key": "k", "effect": "NoSchedule"}]))
+
+    assert isinstance(schedule(pod, [full, tainted]), Placed) is placed
+
+
+def test_a_node_counts_its_pods_again_only_when_something_about_it_changed() -> None:
+    selector = {"matchLabels": {"app": "web"}}
+    constraint = {"maxSkew": 1, "topologyKey": ZONE, "whenUnsatisfiable": "DoNotSchedule", "labelSelector": selector}
+    pod = a_pod("p", labels={"app": "web"}, topologySpreadConstraints=[constraint])
+
+    class Counted(list[Object]):
+        times = 0
+
+        def __iter__(self) -> Any:
+            Counted.times += 1
+            return super().__iter__()
+
+    found = node_state(a_node("a", labels={ZONE: "x"}))
+    state = replace(found, pods=Counted([a_pod("q", labels={"app": "web"})]))
+
+    for _ in range(5):
+        schedule(pod, [state])
+
+    assert Counted.times == 1

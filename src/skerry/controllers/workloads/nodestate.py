@@ -6,11 +6,11 @@ Source: k8s.io/kubernetes/pkg/scheduler/framework (NodeInfo), /pkg/api/v1/resour
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from skerry.model import quantity
 from skerry.model.objects import Object, controller_of, dig, labels_of, metadata
@@ -20,6 +20,9 @@ ZERO = Decimal(0)
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 amount = lru_cache(maxsize=4096)(quantity.parse)
 """The same few quantities are asked for again and again."""
+REMEMBERED = 64
+"""Answers about its Pods that a node's state keeps: as many as there are kinds of Pods that ask the same."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +38,30 @@ class NodeState:
     have: Mapping[str, Decimal] = field(default_factory=dict)
     taints: Sequence[Mapping[str, Any]] = ()
     cordoned: bool = False
-    shy: Sequence[Object] = ()
-    """The Pods here that keep others away."""
+    social: Sequence[Object] = ()
+    """The Pods here that would have others near or away."""
     owners: Mapping[str, int] = field(default_factory=dict)
     """How many Pods each controller has here."""
     fullness: Decimal = ZERO
     """The larger of the shares of CPU and memory that are asked for."""
+    _known: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    def recall(self, key: str, work: Callable[[], T]) -> T:
+        """Return what *work* gives, worked out once: a node about which something changes gets a new state."""
+        if key in self._known:
+            found: T = self._known[key]
+            return found
+        if len(self._known) >= REMEMBERED:
+            self._known.clear()
+        self._known[key] = found = work()
+        return found
 
     @property
     def site(self) -> str:
         return self.labels.get(SITE_LABEL, "")
 
 
-def node_state(node: Object, pods: Iterable[Object], process_classes: frozenset[str] = frozenset()) -> NodeState:
+def node_state(node: Object, pods: Iterable[Object] = (), process_classes: frozenset[str] = frozenset()) -> NodeState:
     """Return *node* with the Pods on it counted, ended ones left out."""
     living = [p for p in pods if dig(p, "status", "phase") not in ("Succeeded", "Failed")]
     used: dict[str, Decimal] = {}
@@ -66,7 +80,7 @@ def node_state(node: Object, pods: Iterable[Object], process_classes: frozenset[
         have=have,
         taints=dig(node, "spec", "taints", default=[]),
         cordoned=bool(dig(node, "spec", "unschedulable", default=False)),
-        shy=[p for p in living if dig(p, "spec", "affinity", "podAntiAffinity", REQUIRED)],
+        social=[p for p in living if any(dig(p, "spec", "affinity", kind) for kind in ("podAffinity", "podAntiAffinity"))],
         owners=owners,
         fullness=max((used.get(r, ZERO) / have[r] for r in ("cpu", "memory") if have.get(r)), default=ZERO),
     )

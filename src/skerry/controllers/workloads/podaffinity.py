@@ -8,17 +8,43 @@ Source: k8s.io/kubernetes/pkg/scheduler/framework/plugins/interpodaffinity, podt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from skerry.controllers.workloads.nodestate import REQUIRED, NodeState
 from skerry.model.objects import Object, dig, labels_of, metadata, name_of
 from skerry.model.selectors import SelectorError, from_label_selector
 
 PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
-Matches = Callable[[Object], bool]
 Labels = Mapping[str, str]
+SpaceLabels = Callable[[str], Labels]
+"""Gives the labels of a namespace."""
+
+
+class Eligible(Protocol):
+    """Says which nodes count for spreading."""
+
+    def selected(self, state: NodeState) -> bool: ...
+
+    def tolerated(self, state: NodeState) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """Which Pods a term speaks of, and `mark`, which is the same for terms that speak of the same Pods."""
+
+    mark: str
+    matches: Callable[[Object], bool]
+
+    def here(self, state: NodeState) -> tuple[int, int]:
+        """Return how many such Pods are on the node, and how many of them are not ending. Counted once while nothing changes there."""
+        return state.recall(self.mark, lambda: _count(self.matches, state.pods))
+
+
+def _count(matches: Callable[[Object], bool], pods: Iterable[Object]) -> tuple[int, int]:
+    found = [p for p in pods if matches(p)]
+    return len(found), sum(not metadata(p).get("deletionTimestamp") for p in found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,24 +111,28 @@ class Neighbours:
 
 
 _ALONE = Neighbours()
+Place = tuple[str, str]
+"""A domain: the topology key and its value."""
 
 
-def neighbours(pod: Object, states: Sequence[NodeState], eligible: Callable[[NodeState], bool]) -> Neighbours:
-    """Count for *pod* who is where. *eligible* says which nodes its own node affinity leaves: only they count for spreading."""
-    unwelcome = frozenset(_unwelcome(pod, states))
+def neighbours(pod: Object, states: Sequence[NodeState], eligible: Eligible, spaces: SpaceLabels) -> Neighbours:
+    """Count for *pod* who is where, and what those who are there would have of it."""
+    unwelcome, wishes = _of_others(pod, states, spaces)
     affinity, constraints = dig(pod, "spec", "affinity", default={}), dig(pod, "spec", "topologySpreadConstraints", default=[])
     if not (affinity.get("podAffinity") or affinity.get("podAntiAffinity") or constraints):
-        return Neighbours(unwelcome=unwelcome) if unwelcome else _ALONE
+        return Neighbours(unwelcome=unwelcome, wishes=wishes) if unwelcome or wishes else _ALONE
     hard = [c for c in constraints if c.get("whenUnsatisfiable", "DoNotSchedule") == "DoNotSchedule"]
     soft = [c for c in constraints if c not in hard]
-    apart = [pair for t in _terms(affinity, "podAntiAffinity") for pair in _domains(t, pod, states)]
+    apart = (_domains(_key(t), term_of(t, pod, spaces), states) for t in _terms(affinity, "podAntiAffinity"))
+    for place, weight in _own_wishes(affinity, pod, states, spaces):
+        wishes[place] = wishes.get(place, 0) + weight
     return Neighbours(
-        near=[_near(t, pod, states) for t in _terms(affinity, "podAffinity")],
-        apart=frozenset(apart),
+        near=_near(_terms(affinity, "podAffinity"), pod, states, spaces),
+        apart=frozenset().union(*apart),
         unwelcome=unwelcome,
-        even=[_spread(c, pod, states, eligible) for c in hard],
-        wishes=_wishes(affinity, pod, states),
-        soft=[_spread(c, pod, states, eligible) for c in soft],
+        even=_spreads(hard, pod, states, eligible),
+        wishes=wishes,
+        soft=_spreads(soft, pod, states, eligible),
     )
 
 
@@ -111,50 +141,95 @@ def _terms(affinity: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
     return found
 
 
-def _domains(term: Mapping[str, Any], pod: Object, states: Iterable[NodeState]) -> set[tuple[str, str]]:
+def _key(term: Mapping[str, Any]) -> str:
+    return str(term.get("topologyKey"))
+
+
+def _domains(key: str, term: Term, states: Iterable[NodeState]) -> frozenset[Place]:
     """Return the key and value of each domain in which a Pod is that the term speaks of."""
-    key, matches = str(term.get("topologyKey")), matcher(term, pod)
-    return {(key, s.labels[key]) for s in states if key in s.labels and any(map(matches, s.pods))}
+    return frozenset((key, s.labels[key]) for s in states if key in s.labels and term.here(s)[0])
 
 
-def _near(term: Mapping[str, Any], pod: Object, states: Sequence[NodeState]) -> _Near:
-    found = _domains(term, pod, states)
-    matches = matcher(term, pod)
-    first = matches(pod) and not found and not any(matches(other) for s in states for other in s.pods)
-    return _Near(str(term.get("topologyKey")), frozenset(value for _, value in found), first)
+def _near(terms: Sequence[Mapping[str, Any]], pod: Object, states: Sequence[NodeState], spaces: SpaceLabels) -> list[_Near]:
+    """Return the company that is asked for: Pods that all of the *terms* speak of, as in Kubernetes."""
+    if not terms:
+        return []
+    each = [term_of(t, pod, spaces) for t in terms]
+    company = Term(str([t.mark for t in each]), lambda other: all(t.matches(other) for t in each))
+    first = company.matches(pod) and not any(company.here(s)[0] for s in states)
+    return [_Near(_key(t), frozenset(value for _, value in _domains(_key(t), company, states)), first) for t in terms]
 
 
-def _unwelcome(pod: Object, states: Iterable[NodeState]) -> Iterable[tuple[str, str]]:
-    """Yield the domains from which Pods that are there keep *pod* away."""
+def _of_others(pod: Object, states: Iterable[NodeState], spaces: SpaceLabels) -> tuple[frozenset[Place], dict[Place, int]]:
+    """Return the domains from which Pods that are there keep *pod* away, and how much those there would like to have it."""
+    unwelcome: set[Place] = set()
+    wishes: dict[Place, int] = {}
+    like = f"{name_of(pod).namespace} {sorted(labels_of(pod).items())}"
     for state in states:
-        for other in state.shy:
-            for term in _terms(dig(other, "spec", "affinity", default={}), "podAntiAffinity"):
-                value = state.labels.get(str(term.get("topologyKey")))
-                if value is not None and matcher(term, other)(pod):
-                    yield str(term.get("topologyKey")), value
+        if state.social:
+            away, liked = state.recall(like, lambda state=state: _of_those(pod, state, spaces))  # type: ignore[misc]
+            unwelcome |= away
+            for place, weight in liked.items():
+                wishes[place] = wishes.get(place, 0) + weight
+    return frozenset(unwelcome), wishes
 
 
-def _wishes(affinity: Mapping[str, Any], pod: Object, states: Sequence[NodeState]) -> dict[tuple[str, str], int]:
-    found: dict[tuple[str, str], int] = {}
+def _of_those(pod: Object, state: NodeState, spaces: SpaceLabels) -> tuple[set[Place], dict[Place, int]]:
+    away: set[Place] = set()
+    liked: dict[Place, int] = {}
+    for other in state.social:
+        affinity = dig(other, "spec", "affinity", default={})
+        for weight, term in _stances(affinity):
+            value = state.labels.get(_key(term))
+            if value is None or not term_of(term, other, spaces).matches(pod):
+                continue
+            if weight is None:
+                away.add((_key(term), value))
+            else:
+                liked[_key(term), value] = liked.get((_key(term), value), 0) + weight
+    return away, liked
+
+
+def _stances(affinity: Mapping[str, Any]) -> Iterator[tuple[int | None, Mapping[str, Any]]]:
+    """Yield each term of a Pod that runs with what it weighs for one that comes; None keeps it away."""
+    for term in _terms(affinity, "podAntiAffinity"):
+        yield None, term
+    for term in _terms(affinity, "podAffinity"):
+        yield 1, term
+    yield from _preferred(affinity)
+
+
+def _preferred(affinity: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
     for kind, sign in (("podAffinity", 1), ("podAntiAffinity", -1)):
         for wish in dig(affinity, kind, PREFERRED, default=[]):
-            for place in _domains(wish.get("podAffinityTerm") or {}, pod, states):
-                found[place] = found.get(place, 0) + sign * int(wish.get("weight") or 0)
-    return found
+            yield sign * int(wish.get("weight") or 0), wish.get("podAffinityTerm") or {}
 
 
-def _spread(constraint: Mapping[str, Any], pod: Object, states: Iterable[NodeState], eligible: Callable[[NodeState], bool]) -> _Spread:
-    key, matches = str(constraint.get("topologyKey")), matcher(_with_keys(constraint, pod), pod)
-    honour = constraint.get("nodeAffinityPolicy", "Honor") == "Honor"
+def _own_wishes(affinity: Mapping[str, Any], pod: Object, states: Sequence[NodeState], spaces: SpaceLabels) -> Iterator[tuple[Place, int]]:
+    for weight, term in _preferred(affinity):
+        for place in _domains(_key(term), term_of(term, pod, spaces), states):
+            yield place, weight
+
+
+def _spreads(constraints: Sequence[Mapping[str, Any]], pod: Object, states: Iterable[NodeState], eligible: Eligible) -> list[_Spread]:
+    """Return the constraints, counted; only nodes that have the label of each of them count."""
+    keys = {_key(c) for c in constraints}
+    complete = [s for s in states if keys <= s.labels.keys()] if keys else []
+    return [_spread(c, pod, complete, eligible) for c in constraints]
+
+
+def _spread(constraint: Mapping[str, Any], pod: Object, states: Iterable[NodeState], eligible: Eligible) -> _Spread:
+    key, term = _key(constraint), term_of(_with_keys(constraint, pod), pod, _no_labels)
+    if constraint.get("nodeAffinityPolicy", "Honor") == "Honor":
+        states = filter(eligible.selected, states)
+    if constraint.get("nodeTaintsPolicy") == "Honor":
+        states = filter(eligible.tolerated, states)
     counts: dict[str, int] = {}
     for state in states:
-        value = state.labels.get(key)
-        if value is not None and (not honour or eligible(state)):
-            here = sum(1 for other in state.pods if matches(other) and not metadata(other).get("deletionTimestamp"))
-            counts[value] = counts.get(value, 0) + here
+        counts[state.labels[key]] = counts.get(state.labels[key], 0) + term.here(state)[1]
     few = len(counts) < int(constraint.get("minDomains") or 1)
     least = 0 if few else min(counts.values(), default=0)
-    return _Spread(key, counts, int(matches(pod)), int(constraint.get("maxSkew", 1)), least)
+    return _Spread(key, counts, int(term.matches(pod)), int(constraint.get("maxSkew", 1)), least)
 
 
 def _with_keys(constraint: Mapping[str, Any], pod: Object) -> Mapping[str, Any]:
@@ -167,19 +242,24 @@ def _with_keys(constraint: Mapping[str, Any], pod: Object) -> Mapping[str, Any]:
     return {**constraint, "labelSelector": {**selector, "matchLabels": labels}}
 
 
-def matcher(term: Mapping[str, Any], owner: Object) -> Matches:
-    """Return what says whether a Pod is one that the term of *owner* speaks of."""
-    spaces = term.get("namespaces") or ([] if "namespaceSelector" in term else [name_of(owner).namespace])
-    everywhere = term.get("namespaceSelector") == {}
+def _no_labels(namespace: str) -> Labels:
+    return {}
+
+
+def term_of(term: Mapping[str, Any], owner: Object, spaces: SpaceLabels) -> Term:
+    """Return which Pods the term of *owner* speaks of: in the namespaces that it names or selects, else in its owner's."""
     try:
-        selector = from_label_selector(term.get("labelSelector"))
+        wanted, selected = from_label_selector(term.get("labelSelector")), from_label_selector(term.get("namespaceSelector"))
     except SelectorError:
-        selector = None
-    if selector is None:
-        return lambda _: False
-    wanted = selector
+        wanted = selected = None
+    if wanted is None:
+        return Term("", lambda _: False)
+    named = frozenset(term.get("namespaces") or (() if selected is not None else (name_of(owner).namespace,)))
+    chosen = wanted
 
     def matches(other: Object) -> bool:
-        return (everywhere or name_of(other).namespace in spaces) and wanted.matches(labels_of(other))
+        namespace = name_of(other).namespace
+        here = namespace in named or (selected is not None and selected.matches(spaces(namespace)))
+        return here and chosen.matches(labels_of(other))
 
-    return matches
+    return Term(str((wanted, selected, sorted(named))), matches)

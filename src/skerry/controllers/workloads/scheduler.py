@@ -6,11 +6,11 @@ node is counted anew only when something about it changed. The queue's keys are 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Protocol
 
-from skerry.controllers.informers import BY_NODE, Informers
+from skerry.controllers.informers import BY_NAMESPACE, BY_NODE, Informers
 from skerry.controllers.recorder import Recorder
 from skerry.controllers.workloads.nodestate import NodeState, node_state
 from skerry.controllers.workloads.pods import disruption
@@ -20,8 +20,8 @@ from skerry.controllers.workloads.waiting import Waiting
 from skerry.kube import Api, Change, Controller
 from skerry.model.conditions import get_condition, with_condition
 from skerry.model.errors import ApiError
-from skerry.model.objects import Name, Object, dig, metadata, name_of, uid_of
-from skerry.model.resources import NODES, PODDISRUPTIONBUDGETS, PODS, RUNTIMECLASSES
+from skerry.model.objects import Name, Object, dig, labels_of, metadata, name_of, uid_of
+from skerry.model.resources import NAMESPACES, NODES, PODDISRUPTIONBUDGETS, PODS, RUNTIMECLASSES
 
 MAX_NODES_FOR_VICTIMS = 100
 """Full nodes that are looked at for Pods that could make room."""
@@ -46,7 +46,7 @@ class Scheduler:
     def __init__(self, api: Api, informers: Informers, now: Callable[[], datetime], volumes: VolumeRules | None = None) -> None:
         self._api, self._now = api, now
         self._pods, self._nodes, self._classes = (informers.of(r) for r in (PODS, NODES, RUNTIMECLASSES))
-        self._budgets = informers.of(PODDISRUPTIONBUDGETS)
+        self._budgets, self._spaces = informers.of(PODDISRUPTIONBUDGETS), informers.of(NAMESPACES)
         self._volumes = volumes
         self._events = Recorder(api, DEFAULT_SCHEDULER, now)
         self._assumed: dict[str, tuple[str, Object]] = {}  # UID -> node and Pod, bound but not yet seen so
@@ -60,6 +60,7 @@ class Scheduler:
         self._pods.subscribe(self._on_pod)
         self._nodes.subscribe(self._on_node)
         self._classes.subscribe(self._on_class)
+        self._spaces.subscribe(self._on_space)
         if volumes is not None:
             volumes.subscribe(self._look_at_those_with_volumes)
 
@@ -81,6 +82,13 @@ class Scheduler:
             self._process = found
             self._stale.update(self._states)
         self.look_at_all()
+
+    def _on_space(self, change: Change) -> None:
+        if change.new is None or (change.old is not None and labels_of(change.old) == labels_of(change.new)):
+            return
+        if self._pods.indexed(BY_NAMESPACE, change.name.name):
+            self._stale.update(self._states)  # who is whose neighbour may depend on it
+            self.look_at_all()
 
     def _on_node(self, change: Change) -> None:
         if change.old is None or change.new is None or _matters(change.old) != _matters(change.new):
@@ -149,7 +157,12 @@ class Scheduler:
             return Unschedulable(f"0/{len(states)} nodes are available: {volumes}.")
         if len(states) > ENOUGH:
             self._start = (self._start + ENOUGH) % len(states)
-        return schedule(pod, states, runtime_class, process_classes=self._process, volumes=volumes, start=self._start)
+        return schedule(
+            pod, states, runtime_class, process_classes=self._process, volumes=volumes, start=self._start, spaces=self._labels_of_space
+        )
+
+    def _labels_of_space(self, namespace: str) -> Mapping[str, str]:
+        return labels_of(self._spaces.get("", namespace) or {})
 
     def _seen_by(self, pod: Object) -> list[NodeState]:
         """Return all nodes, with the room taken that is kept for Pods that matter more."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from skerry.controllers.workloads.affinity import matches_term, preference
 from skerry.controllers.workloads.nodestate import ZERO, NodeState, host_ports, node_state, requests
-from skerry.controllers.workloads.podaffinity import Neighbours, neighbours
+from skerry.controllers.workloads.podaffinity import Neighbours, SpaceLabels, neighbours
 from skerry.model.objects import Object, controller_of, dig, uid_of
 
 __all__ = ["NodeState", "Placed", "Unschedulable", "node_state", "requests", "schedule", "tolerates", "untolerated"]
@@ -93,6 +93,10 @@ class Asked:
             return False
         return self.terms is None or any(matches_term(term, state.node) for term in self.terms)
 
+    def tolerated(self, state: NodeState) -> bool:
+        """Say whether the Pod tolerates the node's taints."""
+        return not state.taints or next(_untolerated(state.taints, self.tolerations), None) is None
+
     def obstacle(self, state: NodeState) -> str:
         """Return the first reason for which fewer Pods on the node would not help, "" when there is none."""
         if state.cordoned and not any(tolerates(t, _CORDON) for t in self.tolerations):
@@ -138,10 +142,11 @@ def schedule(
     process_classes: frozenset[str] = frozenset(),
     volumes: Volumes | None = None,
     start: int = 0,
+    spaces: SpaceLabels = lambda _: {},
 ) -> Placed | Unschedulable:
     """Return the node for *pod*. *runtime_class* is the object that `spec.runtimeClassName` names, None when it names none.
 
-    *start* is where among many nodes the search begins.
+    *start* is where among many nodes the search begins; *spaces* gives the labels of namespaces.
     """
     if not nodes:
         return Unschedulable("no nodes available to schedule pods")
@@ -149,7 +154,7 @@ def schedule(
     if asked.offers and not any(asked.offered(n) for n in nodes):
         name = dig(pod, "spec", "runtimeClassName")
         return Unschedulable(f"0/{len(nodes)} nodes are available: no node offers runtime class {name}.")
-    around = neighbours(pod, nodes, asked.selected)
+    around = neighbours(pod, nodes, asked, spaces)
     start %= len(nodes)
     fitting, reasons, full = _search(asked, around, [*nodes[start:], *nodes[:start]] if start else nodes)
     if not fitting:
