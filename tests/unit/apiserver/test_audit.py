@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from skerry.apiserver.access.audit import AuditLog, Auditor, verify
+from skerry.apiserver.access.audit import AuditLog, Auditor, notes, verify
 from skerry.apiserver.access.audit.files import files_in
 from skerry.apiserver.http.message import ANONYMOUS, User
 from skerry.apiserver.server import ApiServer
@@ -152,3 +152,58 @@ async def test_a_hub_that_must_log_refuses_writes_that_it_cannot_and_still_answe
     assert (await ask("POST", CONFIGMAPS, configmap("a")))[0] == 201
     await server.close()
     log.close()
+
+
+async def test_extra_fields_alone_ask_to_be_somebody_else_too(ask: Asker) -> None:
+    status, answer = await ask("GET", CONFIGMAPS, impersonate_extra_project="x")
+
+    assert status == 400
+    assert "without a user" in answer["message"]
+
+
+async def test_what_admission_says_of_a_write_stands_on_its_line(log: AuditLog, ask: Asker, tmp_path: Path) -> None:
+    labels = {"pod-security.kubernetes.io/audit": "baseline"}
+    await ask("PATCH", "/api/v1/namespaces/default", {"metadata": {"labels": labels}}, content_type=MERGE)
+    rules = [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}]
+    said = [{"key": "who", "valueExpression": "object.metadata.name"}, {"key": "none", "valueExpression": "null"}]
+    policy = {
+        "matchConstraints": {"resourceRules": rules},
+        "validations": [{"expression": "false", "message": "hm"}],
+        "auditAnnotations": said,
+    }
+    group = "/apis/admissionregistration.k8s.io/v1"
+    assert (await ask("POST", f"{group}/validatingadmissionpolicies", {"metadata": {"name": "p"}, "spec": policy}))[0] == 201
+    binding = {"metadata": {"name": "b"}, "spec": {"policyName": "p", "validationActions": ["Audit"]}}
+    assert (await ask("POST", f"{group}/validatingadmissionpolicybindings", binding))[0] == 201
+    privileged = pod("p")
+    privileged["spec"]["hostNetwork"] = True
+
+    assert (await ask("POST", "/api/v1/namespaces/default/pods", privileged))[0] == 201
+    assert (await ask("POST", CONFIGMAPS, configmap("a")))[0] == 201
+    await ask("DELETE", f"{CONFIGMAPS}/a")
+
+    lines = {(e["verb"], e["objectRef"]["resource"]): e["annotations"] for e in _lines(log, tmp_path)}
+    of_pod, of_map = lines["create", "pods"], lines["create", "configmaps"]
+    assert of_pod["pod-security.kubernetes.io/enforce-policy"] == "privileged:latest"
+    assert of_pod["pod-security.kubernetes.io/audit-violations"] == (
+        'would violate PodSecurity "baseline:latest": host namespaces (hostNetwork=true)'
+    )
+    assert of_map["p/who"] == "a"
+    assert "p/none" not in of_map
+    assert json.loads(of_map["validation.policy.admission.k8s.io/validation_failure"]) == [
+        {"message": "hm", "policy": "p", "binding": "b", "expressionIndex": 0, "validationActions": ["Audit"]}
+    ]
+    assert not any("/" in k and k.split("/")[0] in ("p", "validation.policy.admission.k8s.io") for k in lines["delete", "configmaps"])
+
+
+def test_annotations_of_one_request_are_bounded() -> None:
+    gathered = notes.begin()
+
+    for i in range(100):
+        notes.annotate(f"k{i}", "ä" * 1000)
+    notes.annotate("long", "x" * 20_000)
+    notes.annotate("k" * 1000, "x")
+
+    assert len(gathered) == 12
+    assert notes.annotated("k0") == "ä" * 1000
+    assert notes.annotated("k99") == ""

@@ -166,6 +166,10 @@ async def test_a_policy_without_a_binding_says_nothing(ask: Asker) -> None:
         ({"variables": [{"name": "a b", "expression": "1"}]}, "spec.variables[0].name", "name is not a valid CEL identifier"),
         ({"matchConstraints": None}, "spec.matchConstraints", "Required value"),
         ({"validations": [{"expression": "true", "reason": "Because"}]}, "spec.validations[0].reason", "Unsupported value"),
+        ({"auditAnnotations": [{"valueExpression": "'a'"}]}, "spec.auditAnnotations[0].key", "Required value"),
+        ({"auditAnnotations": [{"key": "a b", "valueExpression": "'a'"}]}, "spec.auditAnnotations[0].key", "must be a qualified name"),
+        ({"auditAnnotations": [{"key": "a", "valueExpression": "1"}]}, "spec.auditAnnotations[0].valueExpression", "must evaluate to"),
+        ({"auditAnnotations": [{"key": "a"}]}, "spec.auditAnnotations[0].valueExpression", "valueExpression is not specified"),
     ],
 )
 async def test_what_cannot_be_a_policy_is_refused(ask: Asker, spec: dict[str, Any], field: str, why: str) -> None:

@@ -13,8 +13,10 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from skerry.apiserver.access.attributes import Attributes
-from skerry.apiserver.access.audit import Auditor
-from skerry.apiserver.access.impersonate import impersonated
+from skerry.apiserver.access.audit import Auditor, notes
+from skerry.apiserver.access.audit.events import NONE
+from skerry.apiserver.access.audit.recorder import READS
+from skerry.apiserver.access.impersonate import impersonated, impersonates
 from skerry.apiserver.http.answers import JSON_HEADERS, TEXT_HEADERS, error_answer, no_such_method, page_not_found
 from skerry.apiserver.http.message import Request, Response
 from skerry.apiserver.http.metrics import Metrics
@@ -26,7 +28,6 @@ log = logging.getLogger(__name__)
 
 GONE = 499
 """The status in the audit log of a request whose client went away before its answer: it may have been carried out."""
-_IMPERSONATION = frozenset(("impersonate-user", "impersonate-group", "impersonate-uid"))
 
 
 class Authoriser(Protocol):
@@ -60,21 +61,22 @@ class Dispatcher:
     async def handle(self, request: Request) -> Response:
         """Return the answer; never raises but for cancellation."""
         audit_id, received, acts_as = self._auditor.number(), time.time(), None
+        said = NONE if request.method in READS else notes.begin()
         try:
             self._auditor.require(request.method)
             acting = request
-            if not _IMPERSONATION.isdisjoint(request.headers):
+            if impersonates(request.headers):
                 acts_as = impersonated(request.user, request.headers, self._authoriser)
                 acting = Request(*_parts(request), acts_as, request.peer)
             response = await self._route(acting)
         except ApiError as error:
             response = error_answer(error)
         except asyncio.CancelledError:
-            self._auditor.note(audit_id, request, acts_as, GONE, received)
+            self._auditor.note(audit_id, request, acts_as, GONE, received, said)
             raise
         except Exception as error:
             response = error_answer(self._unexpected(error, request))
-        self._auditor.note(audit_id, request, acts_as, response.status, received)
+        self._auditor.note(audit_id, request, acts_as, response.status, received, said)
         if self._metrics is not None:
             self._metrics.count(request.method, request.path, response.status, time.time() - received)
         return self._signed(response, audit_id)

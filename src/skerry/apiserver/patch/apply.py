@@ -45,6 +45,7 @@ _UNOWNED = from_paths(
         )
     ]
 )  # fmt: skip
+_REDACTED = "<secret contents redacted>"
 _Conflicts = list[tuple[Entry, Fields]]
 
 
@@ -73,6 +74,8 @@ def configured(config: Object, type_: Type) -> Configuration:
         raise bad_request("metadata.managedFields must be nil")
     wrong = errors(type_, config)
     if wrong:
+        if config.get("kind") == "Secret":
+            wrong = [_without_value(w) for w in wrong]
         text = wrong[0] if len(wrong) == 1 else "\n".join(["errors:", *(f"  {w}" for w in wrong)])
         raise ApiError(500, "", f"failed to create typed patch object ({_told(config)}): {text}")
     return Configuration(config, type_, field_set(type_, config))
@@ -96,6 +99,12 @@ def apply(
         if conflicts:
             raise _refusal(conflicts)
     return attempt.outcome()
+
+
+def _without_value(error: str) -> str:
+    """Return what is wrong with a Secret without the value: it may be a secret at a wrong place, and errors end up in logs."""
+    what, got, _ = error.partition(", got ")
+    return f"{what}{got}{_REDACTED}" if got else error
 
 
 def _told(config: Object) -> str:

@@ -10,8 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import msgspec
+
 from skerry.apiserver.access.attributes import Attributes
-from skerry.apiserver.cel import CelSyntaxError, CostError, EvaluationError
+from skerry.apiserver.access.audit.notes import annotate, annotated
+from skerry.apiserver.cel import CelProgram, CelSyntaxError, CostError, EvaluationError
 from skerry.apiserver.cel.frame import PER_CALL
 from skerry.apiserver.cel.values import Authorizer, Check
 from skerry.apiserver.http.message import User
@@ -32,6 +35,9 @@ from skerry.model.selectors import from_label_selector
 log = logging.getLogger(__name__)
 
 _CODES = {"Unauthorized": 401, "Forbidden": 403, "RequestEntityTooLarge": 413, "Invalid": 422}
+FAILURES = "validation.policy.admission.k8s.io/validation_failure"
+MAX_FAILURES, MAX_MESSAGE = 16, 320
+"""Failures of one write that the audit log keeps, and characters of each: together they fit into one annotation."""
 MAX_PARAMS = 100
 """Parameters of one binding that are tried on one write."""
 
@@ -207,12 +213,21 @@ class Policies:
         for condition in policy.conditions:
             if self._evaluate(condition.program, case) is not True:
                 return
-        for validation in policy.validations:
+        for index, validation in enumerate(policy.validations):
             try:
                 if self._evaluate(validation.program, case) is not True:
                     raise _RefusalError(self._message(validation, case), validation.reason)
             except _RefusalError as failure:
-                self._refuse(policy, binding, case.asked, failure)
+                self._refuse(policy, binding, case.asked, failure, index=index)
+        for key, program in policy.annotations:
+            self._annotate(f"{policy.name}/{key}", program, case)
+
+    def _annotate(self, key: str, program: CelProgram, case: _Case) -> None:
+        value = self._evaluate(program, case)
+        if isinstance(value, str) and value.strip():
+            before = annotated(key)
+            said = [*(before.split(", ") if before else ()), value.strip()]
+            annotate(key, ", ".join(dict.fromkeys(said)))
 
     def _evaluate(self, program: Any, case: _Case) -> Any:
         try:
@@ -237,10 +252,12 @@ class Policies:
         return validation.message.strip() or f"failed expression: {validation.program.source.strip()}"
 
     @staticmethod
-    def _refuse(policy: Policy, binding: Binding, asked: Admission, failure: _RefusalError) -> None:
-        """Do with a failure what the binding asks for: deny, warn, or only note."""
+    def _refuse(policy: Policy, binding: Binding, asked: Admission, failure: _RefusalError, *, index: int = 0) -> None:
+        """Do with a failure what the binding asks for: deny, warn, or only note (in the audit log)."""
         if failure.broken and not policy.fails:
             return
+        if "Audit" in binding.actions:
+            _note_failure(policy, binding, failure, index)
         if "Deny" in binding.actions:
             text = f"ValidatingAdmissionPolicy '{policy.name}' with binding '{binding.name}' denied request: {failure}"
             resource = asked.kind.resource
@@ -250,5 +267,12 @@ class Policies:
         if "Warn" in binding.actions:
             found = f"Validation failed for ValidatingAdmissionPolicy '{policy.name}' with binding '{binding.name}': {failure}"
             asked.options.warnings.append(found)
-        if "Audit" in binding.actions:
-            log.warning("policy would refuse", extra={"policy": policy.name, "binding": binding.name, "user": asked.options.user.name})
+
+
+def _note_failure(policy: Policy, binding: Binding, failure: _RefusalError, index: int) -> None:
+    """Add to the list of failures that the audit log keeps of this request."""
+    failures = msgspec.json.decode(annotated(FAILURES) or b"[]", type=list[dict[str, Any]])
+    if len(failures) < MAX_FAILURES:
+        found = {"message": str(failure)[:MAX_MESSAGE], "policy": policy.name, "binding": binding.name, "expressionIndex": index}
+        found["validationActions"] = sorted(binding.actions)
+        annotate(FAILURES, msgspec.json.encode([*failures, found]).decode())

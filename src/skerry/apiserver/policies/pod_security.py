@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from skerry.apiserver.access.audit.notes import annotate
 from skerry.apiserver.policies.standards import LEVELS, PRIVILEGED, refusals, worded
 from skerry.apiserver.registry.admission import Admission, Chain
 from skerry.apiserver.registry.encoding import decode
@@ -90,7 +91,9 @@ def _judge_pod(asked: Admission) -> None:
         return
     metadata, spec = asked.new["metadata"], asked.new.get("spec") or {}
     enforced = standard(labels, "enforce")
+    annotate(f"{PREFIX}enforce-policy", str(enforced))
     found = refusals(enforced.level, metadata, spec)
+    _note(labels, metadata, spec)
     if found:
         raise forbidden("pods", "", asked.name, f'violates PodSecurity "{enforced}": {worded(found)}')
     _warn(asked, labels, metadata, spec)
@@ -108,7 +111,17 @@ def _judge_template(asked: Admission) -> None:
     labels = _labels(asked)
     template = dig(asked.new, *TEMPLATES[asked.kind.key])
     if _concerned(labels) and isinstance(template, dict):
-        _warn(asked, labels, template.get("metadata") or {}, template.get("spec") or {})
+        metadata, spec = template.get("metadata") or {}, template.get("spec") or {}
+        _note(labels, metadata, spec)
+        _warn(asked, labels, metadata, spec)
+
+
+def _note(labels: Mapping[str, str], metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
+    """Keep in the audit log what the standard of the mode `audit` says."""
+    wanted = standard(labels, "audit")
+    found = refusals(wanted.level, metadata, spec)
+    if found:
+        annotate(f"{PREFIX}audit-violations", f'would violate PodSecurity "{wanted}": {worded(found)}')
 
 
 def _warn(asked: Admission, labels: Mapping[str, str], metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ from skerry.apiserver.webhooks.hooks import Condition, condition_causes, express
 from skerry.apiserver.webhooks.matching import LATER, Selectors
 from skerry.apiserver.webhooks.variables import CONDITION_TYPES
 from skerry.model.errors import Cause, forbidden_field, invalid_value, not_supported, required
+from skerry.model.names import qualified_name_error
 from skerry.model.objects import Object
 from skerry.model.selectors import SelectorError
 
@@ -26,6 +27,8 @@ REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized")
 MAX_EXPRESSIONS = 256
 MAX_TEXT = 64 * 1024
 """Characters of all expressions of a policy: compiling so many takes some 100 ms."""
+MAX_VALUE_EXPRESSION = 5 * 1024
+_TOO_LONG = f"Too long: may not be more than {MAX_VALUE_EXPRESSION} bytes"
 _IDENTIFIER = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 
 
@@ -54,6 +57,8 @@ class Policy:
     conditions: tuple[Condition, ...]
     variables: tuple[tuple[str, CelProgram], ...]
     validations: tuple[Validation, ...]
+    annotations: tuple[tuple[str, CelProgram], ...]
+    """What is noted in the audit log of a write: keys, and what gives their values (a text, or null for none)."""
     fails: bool
     param_kind: tuple[str, str] | None
     """apiVersion and kind of the parameters."""
@@ -94,6 +99,7 @@ def policy_of(obj: Object) -> Policy:
         conditions=tuple(Condition(c["name"], CelProgram(c["expression"], types_of(spec))) for c in spec.get("matchConditions") or ()),
         variables=variables,
         validations=tuple(_validation(v, types) for v in spec.get("validations") or ()),
+        annotations=tuple((a["key"], CelProgram(a["valueExpression"], types)) for a in spec.get("auditAnnotations") or ()),
         fails=spec.get("failurePolicy") != "Ignore",
         param_kind=(kind.get("apiVersion", ""), kind.get("kind", "")) if kind else None,
     )
@@ -146,8 +152,8 @@ def policy_causes(obj: Object) -> list[Cause]:
     for field in ("validations", "variables", "auditAnnotations"):
         if len(spec.get(field) or ()) > MAX_EXPRESSIONS:
             return [Cause(f"spec.{field}", "FieldValueTooMany", f"Too many: must have at most {MAX_EXPRESSIONS} items")]
-    parts = [p for field in ("validations", "variables", "matchConditions") for p in spec.get(field) or ()]
-    length = sum(len(str(p.get("expression") or "")) + len(str(p.get("messageExpression") or "")) for p in parts)
+    parts = [p for field in ("validations", "variables", "matchConditions", "auditAnnotations") for p in spec.get(field) or ()]
+    length = sum(len(str(p.get(k) or "")) for p in parts for k in ("expression", "messageExpression", "valueExpression"))
     if length > MAX_TEXT:
         return [forbidden_field("spec", f"the expressions have {length} characters in all, the limit is {MAX_TEXT}")]
     constraints = spec.get("matchConstraints")
@@ -165,6 +171,7 @@ def policy_causes(obj: Object) -> list[Cause]:
     if not causes:
         _, types = _variables(spec)
         causes += _validation_causes(spec, types)
+        causes += _annotation_causes(obj["metadata"].get("name") or "", spec, types)
     return causes
 
 
@@ -210,8 +217,27 @@ def _validation_causes(spec: Mapping[str, Any], types: Mapping[str, Type]) -> li
             causes.append(required(f"{at}.message", "message must be specified if expression contains line breaks"))
         if validation.get("reason") and validation["reason"] not in REASONS:
             causes.append(not_supported(f"{at}.reason", validation["reason"], list(REASONS)))
-    if spec.get("auditAnnotations"):
-        causes.append(forbidden_field("spec.auditAnnotations", "audit annotations of policies are not supported by skerry"))
+    return causes
+
+
+def _annotation_causes(name: str, spec: Mapping[str, Any], types: Mapping[str, Type]) -> list[Cause]:
+    causes: list[Cause] = []
+    keys: set[str] = set()
+    for i, annotation in enumerate(spec.get("auditAnnotations") or ()):
+        at, key, source = f"spec.auditAnnotations[{i}]", annotation.get("key") or "", annotation.get("valueExpression") or ""
+        if not key:
+            causes.append(required(f"{at}.key"))
+        elif wrong := qualified_name_error(f"{name}/{key}"):
+            causes.append(invalid_value(f"{at}.key", key, f"Audit annotation key must be a qualified name: {wrong}"))
+        elif key in keys:
+            causes.append(Cause(f"{at}.key", "FieldValueDuplicate", f'Duplicate value: "{key}"'))
+        keys.add(key)
+        if not source.strip():
+            causes.append(required(f"{at}.valueExpression", "valueExpression is not specified"))
+        elif len(source.encode()) > MAX_VALUE_EXPRESSION:
+            causes.append(Cause(f"{at}.valueExpression", "FieldValueTooLong", _TOO_LONG))
+        elif found := expression_causes(source, f"{at}.valueExpression", types, "string"):
+            causes += [] if not expression_causes(source, "", types, "null") else found
     return causes
 
 

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from skerry.apiserver.access.audit.notes import annotate
 from skerry.apiserver.cel import CostError, EvaluationError
 from skerry.apiserver.patch import json_patch
 from skerry.apiserver.registry.admission import Admission
@@ -146,17 +147,17 @@ class Webhooks:
         again: list[Matched] = []
         changed_any = False
         for i, matched in enumerate(hooks):
-            if await self._mutated(asked, matched):
+            if await self._mutated(asked, matched, f"round_0_index_{i}"):
                 changed_any = True
                 again = [m for m in hooks[:i] if m.hook.again]
         if changed_any:
             self._registry.chain.mutate(asked)
-        for matched in again:
-            await self._mutated(asked, matched)
+        for i, matched in enumerate(again):
+            await self._mutated(asked, matched, f"round_1_index_{i}")
 
-    async def _mutated(self, asked: Admission, matched: Matched) -> bool:
+    async def _mutated(self, asked: Admission, matched: Matched, turn: str) -> bool:
         """Ask one hook; return whether it changed the object."""
-        answer = await self._ask(asked, matched, mutating=True)
+        answer = await self._ask(asked, matched, turn, mutating=True)
         if answer is None or not answer.patch or asked.new is None:
             return False
         try:
@@ -193,12 +194,14 @@ class Webhooks:
         asked.name = new["metadata"].get("name", asked.name)
 
     async def _validate(self, asked: Admission, hooks: Sequence[Matched]) -> None:
-        results = await asyncio.gather(*[self._ask(asked, m, mutating=False) for m in hooks], return_exceptions=True)
+        results = await asyncio.gather(
+            *[self._ask(asked, m, f"round_0_index_{i}", mutating=False) for i, m in enumerate(hooks)], return_exceptions=True
+        )
         for result in results:
             if isinstance(result, BaseException):
                 raise result
 
-    async def _ask(self, asked: Admission, matched: Matched, *, mutating: bool) -> Answer | None:
+    async def _ask(self, asked: Admission, matched: Matched, turn: str, *, mutating: bool) -> Answer | None:
         """Ask one hook about the object as it is now; None when it is not concerned, ApiError when it refuses."""
         hook = matched.hook
         new = await shown(self._conversions, asked, asked.new, matched.kind, first=mutating)
@@ -215,9 +218,12 @@ class Webhooks:
         except (CallError, AnswerError) as error:
             if hook.fails:
                 raise failed(hook.name, str(error)) from None
+            annotate(f"failed-open.{'mutation' if mutating else 'validating'}.webhook.admission.k8s.io/{turn}", hook.name)
             log.warning("webhook failed and is ignored", extra={"webhook": hook.name, "cause": str(error)})
             return None
         asked.options.warnings += answer.warnings
+        for key, value in answer.annotations.items():
+            annotate(f"{hook.name}/{key}", value)
         if not answer.allowed:
             raise denied(hook.name, answer.status)
         return answer

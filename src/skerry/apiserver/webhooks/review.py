@@ -124,8 +124,12 @@ def read_answer(body: bytes, uid: str, *, mutating: bool) -> Answer:
         status=response["status"] if isinstance(response.get("status"), dict) else {},
         patch=_patch(response, mutating=mutating),
         warnings=tuple(str(w)[:MAX_WARNING] for w in _list(response.get("warnings"))[:MAX_WARNINGS]),
-        annotations={str(k): str(v) for k, v in (response.get("auditAnnotations") or {}).items()},
+        annotations=_annotations(response.get("auditAnnotations")),
     )
+
+
+def _annotations(value: Any) -> dict[str, str]:
+    return {k: v for k, v in value.items() if isinstance(v, str)} if isinstance(value, dict) else {}
 
 
 def _list(value: Any) -> list[Any]:

@@ -21,6 +21,8 @@ DECISION = "authorization.k8s.io/decision"
 _HIDDEN = frozenset(("command",))
 """Query parameters that can hold anything, a password too."""
 
+NONE: Mapping[str, str] = {}
+
 
 class Entry(NamedTuple):
     """What the hot path hands over; all the rest is made in the writer's thread."""
@@ -38,6 +40,7 @@ class Entry(NamedTuple):
     target: Target | None
     status: int
     note: str = ""
+    annotations: Mapping[str, str] = NONE
 
 
 def encode(entry: Entry, sequence: int) -> bytes:
@@ -68,7 +71,7 @@ def _event(entry: Entry, sequence: int) -> dict[str, Any]:
         event["objectRef"] = _reference(entry.target)
     event["responseStatus"] = {"metadata": {}, "code": entry.status}
     event["requestReceivedTimestamp"], event["stageTimestamp"] = _time(entry.received), _time(entry.done)
-    notes = {DECISION: "forbid" if entry.status in (401, 403) else "allow", SEQUENCE: str(sequence)}
+    notes = {**entry.annotations, DECISION: "forbid" if entry.status in (401, 403) else "allow", SEQUENCE: str(sequence)}
     if entry.note:
         notes["audit.skerry.dev/note"] = entry.note
     event["annotations"] = notes

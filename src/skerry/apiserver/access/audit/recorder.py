@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 
-from skerry.apiserver.access.audit.events import Entry
+from skerry.apiserver.access.audit.events import NONE, Entry
 from skerry.apiserver.access.audit.log import AuditLog
 from skerry.apiserver.access.audit.policy import REFUSED, glance, wanted
 from skerry.apiserver.http.message import ANONYMOUS, Request, User
@@ -51,15 +51,17 @@ class Auditor:
             why = self.log.trouble or "too much waits to be written"
             raise ApiError(503, "ServiceUnavailable", f"writes are refused because they could not be logged: {why}")
 
-    def note(self, audit_id: str, request: Request, acts_as: User | None, status: int, received: float) -> None:
-        """Note one answered request when it is worth a line."""
+    def note(
+        self, audit_id: str, request: Request, acts_as: User | None, status: int, received: float, notes: Mapping[str, str] = NONE
+    ) -> None:
+        """Note one answered request when it is worth a line; *notes* are what admission said of it."""
         if self.log is None or not glance(request.method, request.path, status, impersonated=acts_as is not None):
             return
         target = parse(request.path)
         verb = _verb(request, target is not None and bool(target.name))
         if not wanted(verb, target, request.user, status):
             return
-        self._keep(audit_id, request, acts_as, status, received, verb)
+        self._keep(audit_id, request, acts_as, status, received, verb, notes)
 
     def note_unknown(self, method: str, path: str, headers: Mapping[str, str], peer: str) -> None:
         """Note a request whose credentials are nobody's (401)."""
@@ -67,7 +69,16 @@ class Auditor:
             request = Request(method, path, "", headers, b"", ANONYMOUS, peer)
             self._keep(self.number(), request, None, 401, self._clock(), method.lower())
 
-    def _keep(self, audit_id: str, request: Request, acts_as: User | None, status: int, received: float, verb: str) -> None:
+    def _keep(
+        self,
+        audit_id: str,
+        request: Request,
+        acts_as: User | None,
+        status: int,
+        received: float,
+        verb: str,
+        notes: Mapping[str, str] = NONE,
+    ) -> None:
         now = self._clock()
         if request.user is ANONYMOUS and status in REFUSED and not self._stranger(now):
             self.strangers += 1
@@ -75,9 +86,10 @@ class Auditor:
         assert self.log is not None
         agent = request.headers.get("user-agent", "")
         target = parse(request.path)
-        self.log.note(
-            Entry(audit_id, received, now, verb, request.path, request.query, request.user, acts_as, request.peer, agent, target, status)
+        entry = Entry(
+            audit_id, received, now, verb, request.path, request.query, request.user, acts_as, request.peer, agent, target, status
         )
+        self.log.note(entry._replace(annotations=notes) if notes else entry)
 
     def _stranger(self, now: float) -> bool:
         self._left = min(STRANGERS_BURST, self._left + max(0.0, now - self._at) * STRANGERS_PER_S)
