@@ -61,7 +61,7 @@ async def post(cluster: Cluster, path: str, *, method: str = "POST") -> dict[str
         response = await transport.request(method, path)
         try:
             told: dict[str, Any] = msgspec.json.decode(await response.read(limit_bytes=65536), type=dict[str, Any])
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ConnectionError(f"what answers at {cluster.server} is not a hub") from error
         finally:
             await response.close()

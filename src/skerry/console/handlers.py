@@ -219,5 +219,5 @@ def _body(request: Request, shape: type[Any]) -> Any:
         raise RefusedError(413, f"the body has {len(request.body)} bytes, the limit is {_BODY_LIMIT_BYTES}")
     try:
         return msgspec.json.decode(request.body, type=shape)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RefusedError(400, f"the body cannot be read: {error}") from None

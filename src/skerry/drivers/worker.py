@@ -104,7 +104,7 @@ class Worker:
             while data := await process.stdout.read(65536):
                 for payload in reader.feed(data):
                     self._settle(msgspec.json.decode(payload, type=Answer))
-        except (FrameError, msgspec.DecodeError):
+        except (FrameError, msgspec.DecodeError, UnicodeDecodeError):
             log.exception("worker garbled", extra={"module": self._module})
         self._process = None
         code = await self._ended(process)

@@ -61,7 +61,7 @@ def from_json(raw: bytes) -> Event:
     """Read the structured JSON form; raises EventError naming what is wrong."""
     try:
         doc = msgspec.json.decode(raw)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise EventError(f"not JSON: {error}") from error
     return from_mapping(doc)
 

@@ -45,7 +45,7 @@ class NodeTwins:
 def _twin(node: str, line: bytes) -> Object:
     try:
         return msgspec.json.decode(line, type=dict[str, object])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConnectionError(f"node {node} sent live values that make no sense") from error
 
 

@@ -164,7 +164,7 @@ def _complete(resource: Resource, item: Object) -> Object:
 def _decode(data: bytes, what: str) -> Object:
     try:
         found = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConnectionError(f"{what} was answered with {len(data)} bytes that are not JSON: {error}") from error
     if not isinstance(found, dict):
         raise ConnectionError(f"{what} was answered with JSON that is not an object")

@@ -66,5 +66,5 @@ def _read(line: bytes) -> Message:
         raise PeerError(f"a control message is longer than {MAX_LINE} bytes")
     try:
         return _decoder.decode(line)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise PeerError(f"not a control message: {error}") from error

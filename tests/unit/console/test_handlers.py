@@ -315,7 +315,9 @@ async def test_the_bare_address_leads_to_the_console(stage: Stage) -> None:
     assert (answer.status, answer.headers["Location"]) == (302, "/console/")
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b'{"code": 5}', b'{"code": "x", "more": 1}', b"{" * 10_000, b'"' + b"x" * 70_000 + b'"'])
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b'{"code": 5}', b'{"code": "\xb0"}', b'{"code": "x", "more": 1}', b"{" * 10_000, b'"' + b"x" * 70_000 + b'"']
+)
 async def test_a_body_that_cannot_be_read_is_refused_in_words(stage: Stage, body: bytes) -> None:
     answer = await stage.console.handle(Asked("POST", "/console/api/login", JSON, body))
 

@@ -199,6 +199,7 @@ async def test_numbers_go_on_without_a_gap_from_what_was_saved_and_what_came_aft
         b'{"flow": NaN}',
         b"[" * 5000,
         b'"text"',
+        b'{"flow": "\xb0"}',
         b'{"unknown": 1}',
         b'{"flow": null}',
         b'{"flow": [1]}',

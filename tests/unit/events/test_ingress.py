@@ -73,6 +73,8 @@ async def test_structured_and_batch_are_taken(ingress: BrokerIngress, outbox: Ou
         (post(headers=CE.replace("ce-id: 1", "ce-id: ")), 400),
         (post(headers=CE.replace("/app", "/a%0d%0ab")), 400),
         (post(headers="content-type: application/cloudevents+json\r\n", body=b"{"), 400),
+        (post(headers="content-type: application/cloudevents+json\r\n", body=b'{"id":"\xb0"}'), 400),
+        (post(headers="content-type: application/cloudevents+json\r\n", body=b"[" * 100_000), 400),
         (post(headers=CE + "content-type: text/plain\r\n", body=b"x" * 300_000), 413),
         (post(body=b"x" * (1024 * 1024 + 1)), 413),
         (b"nonsense\r\n\r\n", 400),

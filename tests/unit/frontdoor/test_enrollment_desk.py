@@ -206,7 +206,16 @@ async def test_a_token_for_any_node_does_not_take_over_a_name(desk: Desk) -> Non
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{}", b"[1]", b'{"csr":1,"node":"a"}', b'{"csr":"x","node":"node-a"}', b'{"csr":"x","node":"../a"}', b"x" * 17_000],
+    [
+        b"",
+        b"{}",
+        b"[1]",
+        b'{"csr":1,"node":"a"}',
+        b'{"csr":"x","node":"node-a"}',
+        b'{"csr":"x","node":"../a"}',
+        b'{"csr":"\xb0","node":"a"}',
+        b"x" * 17_000,
+    ],
 )
 async def test_a_question_that_makes_no_sense_is_refused(desk: Desk, body: bytes) -> None:
     code, _ = await desk.post(body)

@@ -112,7 +112,16 @@ async def test_a_stream_is_answered_once_and_by_the_node_that_was_asked(tmp_path
 
 @pytest.mark.parametrize(
     ("status", "body"),
-    [("302", b""), ("200 OK", b""), ("", b""), ("99999", b""), ("500", b"<html>"), ("403", b'{"message":1}'), ("404", b"x" * 200_000)],
+    [
+        ("302", b""),
+        ("200 OK", b""),
+        ("", b""),
+        ("99999", b""),
+        ("500", b"<html>"),
+        ("403", b'{"message":1}'),
+        ("403", b'{"message":"\xb0"}'),
+        ("404", b"x" * 200_000),
+    ],
 )
 async def test_a_refusal_that_makes_no_sense_is_502(tmp_path: Path, status: str, body: bytes) -> None:
     async with a_stage(tmp_path) as stage, a_raw_link(stage) as link:

@@ -55,7 +55,9 @@ def test_messages_are_the_json_that_was_agreed_on() -> None:
     assert control.encode(control.Open("1", "twin", {"name": "m"})) == b'{"type":"open","stream":"1","kind":"twin","params":{"name":"m"}}\n'
 
 
-@pytest.mark.parametrize("line", [b"{}\n", b'{"type":"reboot"}\n', b"<html>\n", b'{"type":"open"}\n', b"x" * (control.MAX_LINE + 1)])
+@pytest.mark.parametrize(
+    "line", [b"{}\n", b'{"type":"reboot"}\n', b"<html>\n", b'{"type":"open"}\n', b'{"type":"\xb0"}\n', b"x" * (control.MAX_LINE + 1)]
+)
 def test_what_is_no_message_is_a_peer_error(line: bytes) -> None:
     with pytest.raises(PeerError):
         list(control.Reader().feed(line))

@@ -49,6 +49,19 @@ async def test_pages_that_were_overwritten_are_noticed(tmp_path: Path) -> None:
     await memory.close()
 
 
+async def test_a_bit_that_flips_in_an_object_is_noticed_and_the_node_starts(tmp_path: Path) -> None:
+    await a_memory(tmp_path)
+    file = tmp_path / "memory.sqlite"
+    data = file.read_bytes()
+    assert data.count(b'"uid":"u"') == 1
+    file.write_bytes(data.replace(b'"uid":"u"', b'"uid":"\xf5"'))
+
+    memory = await Memory.open(tmp_path)
+
+    assert memory.damaged
+    await memory.close()
+
+
 async def test_a_file_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
     await a_memory(tmp_path)
     db = apsw.Connection(str(tmp_path / "memory.sqlite"))

@@ -114,7 +114,7 @@ def _entry(number: int, line: _Line) -> Entry:
     if line.seq is not None and line.dropped is None:
         try:
             _HEAD.decode(line.event)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise BatchError(f"line {number}, event {line.seq}: {error}") from error
         return Stored(line.seq, bytes(line.event))
     if line.dropped is None or line.seq is not None or line.dropped.last < line.dropped.first:

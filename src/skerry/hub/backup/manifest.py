@@ -45,7 +45,7 @@ def parse(text: bytes) -> Manifest:
     """Read a manifest; BackupError when it is of a later format, or names a file that no hub has."""
     try:
         found = msgspec.json.decode(text, type=Manifest)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BackupError(f"the backup's manifest cannot be read ({error}): a later version of skerry made it") from error
     if found.format != FORMAT:
         raise BackupError(f"the backup has format {found.format}, this version of skerry knows {FORMAT}: use the version that made it")

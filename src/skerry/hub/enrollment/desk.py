@@ -250,7 +250,7 @@ def _read(body: bytes) -> Question:
         raise too_large(MAX_QUESTION)
     try:
         question = msgspec.json.decode(body, type=Question)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise bad_request(f"not a question to join: {error}") from error
     wrong = node_name_error(question.node)
     if wrong:

@@ -18,7 +18,7 @@ def checked_refusal(node: str, status: str, body: bytes) -> ApiError:
     code = int(status) if status.isascii() and status.isdigit() and len(status) == 3 else 0
     try:
         said: dict[str, Any] = msgspec.json.decode(body, type=dict[str, Any])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         said = {}
     message, reason = said.get("message"), said.get("reason")
     if not 400 <= code <= 599 or not isinstance(message, str):

@@ -8,6 +8,7 @@ again because it missed the answer is recognised and not stored twice.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import zlib
 from collections import Counter
@@ -89,7 +90,8 @@ class Journal:
         seen = Counter[str]()
         while rows := await self._outbox.read(after, max_events=_PAGE_EVENTS, max_bytes=_PAGE_BYTES):
             for after, raw in rows:  # noqa: B007 - the last number is where the next page begins
-                self._read_back(msgspec.json.decode(raw), seen)
+                with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):  # damaged on the disk: it gives no number
+                    self._read_back(msgspec.json.decode(raw), seen)
 
     def _read_back(self, event: dict[str, Any], seen: Counter[str]) -> None:
         number, sequence = str(event.get("id")), str(event.get("sequence") or "")

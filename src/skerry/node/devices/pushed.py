@@ -200,7 +200,7 @@ class PushedDevice:
 def _document(payload: bytes) -> dict[str, Any] | None:
     try:
         doc = msgspec.json.decode(payload)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return doc if isinstance(doc, dict) else None
 

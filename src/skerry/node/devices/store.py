@@ -51,7 +51,7 @@ class TwinStore:
         for uid, data in rows:
             try:
                 found[uid] = msgspec.json.decode(data, type=Twin)
-            except (msgspec.DecodeError, TypeError):
+            except (msgspec.DecodeError, UnicodeDecodeError, TypeError):
                 continue
         return found
 

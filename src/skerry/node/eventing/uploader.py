@@ -195,7 +195,7 @@ class Uploader:
             raise ConnectionError(f"the hub answered {response.status} to events: {body[:200].decode(errors='replace')}")
         try:
             return msgspec.json.decode(body, type=_Answer)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ConnectionError(f"the hub's answer to events cannot be read: {error}") from error
 
     async def _acknowledge(self, under_way: asyncio.Queue[tuple[int, asyncio.Task[int]]], window: asyncio.Semaphore) -> None:

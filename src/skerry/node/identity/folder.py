@@ -86,7 +86,7 @@ class StateFolder:
         """Read `node.json`; raises FileNotFoundError, or IdentityError naming the field."""
         try:
             return msgspec.json.decode(self.settings.read_bytes(), type=NodeSettings)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise IdentityError(f"{self.settings}: {error}") from error
 
     def save_settings(self, settings: NodeSettings) -> None:

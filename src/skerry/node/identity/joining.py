@@ -80,7 +80,7 @@ def read_answer(reply: Reply) -> Answer:
             status = msgspec.json.decode(reply.body, type=dict[str, object])
             if status.get("kind") == "Status":
                 raise _refusal(reply, str(status.get("message") or "no reason given"))
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         pass
     raise ConnectionError(f"what answers is not our hub: status {reply.status}, {reply.headers.get('content-type', 'no content type')}")
 

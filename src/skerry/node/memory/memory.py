@@ -36,7 +36,7 @@ MIGRATIONS = (
 )
 
 
-DAMAGE = (apsw.NotADBError, apsw.CorruptError, msgspec.DecodeError)
+DAMAGE = (apsw.NotADBError, apsw.CorruptError, msgspec.DecodeError, UnicodeDecodeError)
 
 
 def _is_damage(error: Exception) -> bool:
@@ -70,7 +70,7 @@ class Memory:
         path = state / "memory.sqlite"
         try:
             return await cls._read(path, state)
-        except (StoreFormatError, StoreFullError, apsw.Error, StoreFailedError, msgspec.DecodeError, OSError) as error:
+        except (StoreFormatError, StoreFullError, apsw.Error, StoreFailedError, msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
             if isinstance(error, StoreFormatError) and not isinstance(error.__cause__, DAMAGE):
                 raise  # another program's, or a later version's: a person has to look
             if not _is_damage(error):

@@ -56,7 +56,7 @@ def read_head(folder: Path) -> Head | None:
         return msgspec.json.decode((folder / HEAD).read_bytes(), type=Head)
     except FileNotFoundError:
         return None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{folder / HEAD} cannot be read: {error}") from error
 
 

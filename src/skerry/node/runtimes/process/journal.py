@@ -84,7 +84,7 @@ class Attempt:
     def record(self) -> Record | None:
         try:
             return msgspec.json.decode((self.folder / "record").read_bytes(), type=Record)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return None
 
     def take_lock(self) -> int | None:
@@ -127,7 +127,7 @@ class Attempt:
     def exit(self) -> Exit | None:
         try:
             return msgspec.json.decode((self.folder / "exit").read_bytes(), type=Exit)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return None
 
     def write_exit(self, found: Exit) -> None:
@@ -145,7 +145,7 @@ def read_status(data: bytes, at: float) -> Status:
     for line in data.splitlines():
         try:
             doc = msgspec.json.decode(line)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             continue
         if isinstance(doc, dict):
             child = doc.get("child-pid", child)
