@@ -77,7 +77,7 @@ class Stage:
     def alarm_file(self) -> Path:
         return self.folder / "alarms" / "alarms.jsonl"
 
-    def kubectl(self, *args: str, stdin: str | None = None, check: bool = True, timeout_s: float = 40) -> subprocess.CompletedProcess[str]:
+    def kubectl(self, *args: str, stdin: str | None = None, check: bool = True, timeout_s: float = 90) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.folder), "TZ": "UTC"}
         done = subprocess.run(
             [str(BIN / "kubectl"), *args], input=stdin, capture_output=True, text=True, env=environment, timeout=timeout_s, check=False
@@ -88,7 +88,7 @@ class Stage:
 
     def skerry(self, *args: str) -> str:
         environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
-        done = subprocess.run([*SKERRY, *args], capture_output=True, text=True, env=environment, timeout=40, check=False)
+        done = subprocess.run([*SKERRY, *args], capture_output=True, text=True, env=environment, timeout=90, check=False)
         if done.returncode:
             raise StageError(f"skerry {' '.join(args)}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
@@ -189,7 +189,7 @@ class Stage:
     def log_of(self, name: str) -> Path:
         return self.folder / f"{name}.log"
 
-    def wait(self, what: str, holds: Callable[[], bool], *, of: str = "", timeout_s: float = 40) -> None:
+    def wait(self, what: str, holds: Callable[[], bool], *, of: str = "", timeout_s: float = 90) -> None:
         """Wait until *holds*; raises StageError with the end of the log of *of*."""
         end = time.monotonic() + timeout_s
         while not holds():
@@ -213,7 +213,10 @@ class Stage:
             if (self.folder / place.name).exists():
                 reset = [*SKERRY, "node", "reset", "--state", str(self.folder / place.name), "--yes"]
                 subprocess.run(reset, capture_output=True, timeout=60, check=False)
-        left = [line for _, line in self.leftovers(str(self.folder), *(f"skerry:{uid}" for uid in pods))]
+        marks = (str(self.folder), *(f"skerry:{uid}" for uid in pods))
+        given_s = time.monotonic() + 10  # a process that was killed is there until the kernel has taken it apart
+        while (left := [line for _, line in self.leftovers(*marks)]) and time.monotonic() < given_s:
+            time.sleep(0.05)
         shutil.rmtree(self.folder, ignore_errors=True)
         return left
 
@@ -252,15 +255,18 @@ def end(process: subprocess.Popen[bytes], name: str, say: Callable[[str], None],
 
 
 def free_ports(names: Sequence[str]) -> dict[str, int]:
-    """Return a free TCP port for each name, all different, on every loopback address."""
-    sockets = [socket.socket() for _ in names]
-    try:
-        for each in sockets:
-            each.bind(("0.0.0.0", 0))
-        return {name: each.getsockname()[1] for name, each in zip(names, sockets, strict=True)}
-    finally:
-        for each in sockets:
-            each.close()
+    """Return a free TCP port for each name, all different, on every loopback address.
+
+    They lie below those that the system gives to connections, so that nobody gets one while its process is not there.
+    """
+    found: dict[str, int] = {}
+    for port in secrets.SystemRandom().sample(range(15_000, 32_000), 2_000):
+        if len(found) == len(names):
+            return found
+        with contextlib.suppress(OSError), socket.socket() as tried:
+            tried.bind(("0.0.0.0", port))
+            found[names[len(found)]] = port
+    raise StageError(f"found no {len(names)} free ports between 15000 and 32000")
 
 
 def tail(path: Path, lines: int = 15) -> str:

@@ -66,7 +66,7 @@ class Client:
 
     def kubectl(self, *words: str, stdin: str | None = None) -> str:
         command = [str(BIN / "kubectl"), *words]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60, input=stdin, check=False)
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=120, input=stdin, check=False)
         assert done.returncode == 0, f"kubectl {' '.join(words)}: {done.stderr}"
         return done.stdout
 
@@ -78,7 +78,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     try:
         client = Client(hub)
         client.kubectl("apply", "-f", "-", stdin=json.dumps(WIDGETS))
-        client.kubectl("wait", "--for=condition=Established", "crd/widgets.tests.example.com", "--timeout=30s")
+        client.kubectl("wait", "--for=condition=Established", "crd/widgets.tests.example.com", "--timeout=90s")
         yield client
     finally:
         hub.stop()
@@ -90,4 +90,4 @@ def namespace(client: Client, request: pytest.FixtureRequest) -> Iterator[str]:
     name = request.node.name.replace("_", "-").replace("[", "-").replace("]", "")[:60].rstrip("-").lower()
     client.kubectl("create", "namespace", name)
     yield name
-    client.kubectl("delete", "namespace", name, "--timeout=40s")
+    client.kubectl("delete", "namespace", name, "--timeout=90s")

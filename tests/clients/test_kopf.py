@@ -30,7 +30,7 @@ class Operator:
     def stop(self) -> None:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=60)
 
     def said(self, what: str) -> bool:
         assert self.process is not None
@@ -69,7 +69,7 @@ def test_an_operator_sees_creation_change_and_end(client: Client, namespace: str
     until(lambda: widget(client, namespace, "w")["status"].get("resized") == "3->5", "the change to be handled")
     until(lambda: "made its ConfigMap" in client.kubectl("events", "-n", namespace), "the Event of the operator")
 
-    client.kubectl("delete", "widget", "w", "-n", namespace, "--timeout=30s")
+    client.kubectl("delete", "widget", "w", "-n", namespace, "--timeout=90s")
 
     assert client.kubectl("get", "configmap", "w-farewell", "-n", namespace, "-o", "name").strip() == "configmap/w-farewell"
     until(lambda: not client.kubectl("get", "configmap", "w-child", "-n", namespace, "--ignore-not-found"), "the child to be collected")
@@ -87,4 +87,4 @@ def test_an_operator_that_was_away_catches_up(client: Client, namespace: str, op
 
     until(lambda: widget(client, namespace, "meanwhile").get("status", {}).get("created") == {"made": 1}, "what was made meanwhile")
     until(lambda: operator.said(f"noticed {namespace}/seen"), "the ConfigMap to be noticed")
-    client.kubectl("delete", "widget", "before", "meanwhile", "-n", namespace, "--timeout=30s")
+    client.kubectl("delete", "widget", "before", "meanwhile", "-n", namespace, "--timeout=90s")

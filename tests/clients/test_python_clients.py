@@ -68,7 +68,7 @@ def test_one_of_two_processes_leads_and_the_other_takes_over(client: Client, nam
         assert "second leads" not in log.read_text()
 
         first.kill()
-        first.wait(timeout=10)
+        first.wait(timeout=60)
 
         until(lambda: "second leads" in log.read_text(), "the other to take over")
         holder = client.kubectl("get", "lease", "election", "-n", namespace, "-o", "jsonpath={.spec.holderIdentity}")
@@ -76,7 +76,7 @@ def test_one_of_two_processes_leads_and_the_other_takes_over(client: Client, nam
     finally:
         for process in (first, second):
             process.kill()
-            process.wait(timeout=10)
+            process.wait(timeout=60)
 
 
 def _renewed(client: Client, namespace: str, before: str) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +71,26 @@ class Kubectl:
             str(KUBECTL), *words, env=self._environment,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             out, err = await process.communicate(stdin.encode())
         return process.returncode or 0, out.decode(), err.decode()
+
+    @asynccontextmanager
+    async def reading(self, *words: str) -> AsyncIterator[Callable[[], Awaitable[str]]]:
+        """Run a command that ends when it is left; gives what reads the next line of its output."""
+        process = await asyncio.create_subprocess_exec(str(KUBECTL), *words, env=self._environment, stdout=asyncio.subprocess.PIPE)
+        assert process.stdout is not None
+
+        async def line() -> str:
+            assert process.stdout is not None
+            async with asyncio.timeout(120):
+                return (await process.stdout.readline()).decode()
+
+        try:
+            yield line
+        finally:
+            process.kill()
+            await process.communicate()
 
     async def __call__(self, line: str, *more: str, stdin: str = "") -> str:
         """Return the output of a command that must succeed."""
@@ -157,7 +175,7 @@ async def test_apply_diff_patch_and_the_rest_of_a_working_day(kubectl: Kubectl) 
     await kubectl("label deployment web tier=front")
     await kubectl("annotate deployment web note=hello")
     await kubectl("scale deployment web --replicas=2")
-    assert "deployment.apps/web condition met" in await kubectl("wait --for=condition=Progressing deployment/web --timeout=10s")
+    assert "deployment.apps/web condition met" in await kubectl("wait --for=condition=Progressing deployment/web --timeout=90s")
     assert "2" in (await kubectl("get deployment web -o wide")).split("\n")[1]
     assert "SuccessfulCreate" in await kubectl("events")
     assert "ScalingReplicaSet" in await kubectl("describe deployment web")
@@ -183,8 +201,8 @@ async def test_creating_all_that_people_create_by_hand(kubectl: Kubectl) -> None
     assert "admin" in await kubectl("auth whoami")
     assert "NotFound" in await kubectl.refused("get pod none")
     assert "AlreadyExists" in await kubectl.refused("create namespace shop")
-    assert "deleted" in await kubectl("delete namespace shop --timeout=20s")
-    assert "deleted" in await kubectl("delete deployment d --cascade=foreground --timeout=20s")
+    assert "deleted" in await kubectl("delete namespace shop --timeout=90s")
+    assert "deleted" in await kubectl("delete deployment d --cascade=foreground --timeout=90s")
 
 
 async def test_our_kinds_are_like_all_others(kubectl: Kubectl) -> None:
@@ -205,19 +223,18 @@ async def test_our_kinds_are_like_all_others(kubectl: Kubectl) -> None:
 
 
 async def test_a_watch_shows_what_happens(kubectl: Kubectl) -> None:
-    watching = asyncio.create_task(kubectl.run("get", "configmaps", "-w", "--output-watch-events", "--request-timeout=4s"))
-    await asyncio.sleep(1.0)
-    await kubectl("create configmap later --from-literal=a=b")
-    await kubectl("delete configmap later")
+    async with kubectl.reading("get", "configmaps", "-w", "--output-watch-events") as line:
+        while "kube-root-ca.crt" not in await line():  # the list, from which the watch goes on
+            pass
+        await kubectl("create configmap later --from-literal=a=b")
+        await kubectl("delete configmap later")
 
-    _, seen, _ = await watching
-
-    assert [line.split()[0] for line in seen.splitlines() if " later " in line] == ["ADDED", "DELETED"]
+        assert [(await line()).split()[:2] for _ in range(2)] == [["ADDED", "later"], ["DELETED", "later"]]
 
 
 async def test_logs_and_commands_reach_the_node(kubectl: Kubectl) -> None:
     await kubectl("run p --image=host.skerry.invalid/x")
-    await kubectl("wait --for=jsonpath={.spec.nodeName}=n1 pod/p --timeout=20s")
+    await kubectl("wait --for=jsonpath={.spec.nodeName}=n1 pod/p --timeout=90s")
 
     logs = await kubectl("logs -f p")
     told = await kubectl.run("exec", "p", "--", "say", "hello world")

@@ -93,7 +93,7 @@ async def test_each_command_is_a_manager_of_its_own(kubectl: Kubectl) -> None:
     await kubectl("set image deployment/web web=host.skerry.invalid/web2")
     await kubectl("scale deployment web --replicas=2")
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while ("skerry", "Update") not in (found := await managers(kubectl, "deployment/web")):
             await asyncio.sleep(0.05)
 

@@ -80,7 +80,7 @@ class Cluster:
 
     async def until(self, line: str, *wanted: str) -> str:
         """Return the output of a command once it has every one of the words."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while True:
                 out = await self.kubectl(line)
                 if all(w in out for w in wanted):
@@ -122,7 +122,7 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
 
 async def test_a_deployment_is_exposed_and_its_slices_follow(cluster: Cluster) -> None:
     await cluster("apply -f -", stdin=WEB)
-    await cluster("rollout status deployment/web --timeout=30s")
+    await cluster("rollout status deployment/web --timeout=90s")
 
     await cluster("expose deployment web --port=80 --target-port=http --type=NodePort")
     await cluster.until("get endpointslices -l kubernetes.io/service-name=web", "8080", "10.0.0.")
@@ -160,14 +160,14 @@ async def test_a_quota_refuses_and_tells_what_is_used(cluster: Cluster) -> None:
 
 async def test_a_drain_waits_for_the_budget(cluster: Cluster) -> None:
     await cluster("apply -f -", stdin=WEB)
-    await cluster("rollout status deployment/web --timeout=30s")
+    await cluster("rollout status deployment/web --timeout=90s")
     await cluster("create poddisruptionbudget web --selector=app=web --min-available=2")
     await cluster.until("get pdb web", "2", "0")
     node = (await cluster.json("get pods -l app=web"))["items"][0]["spec"]["nodeName"]
 
     held = await cluster.refused(f"drain {node} --timeout=2s")
     await cluster("scale deployment web --replicas=3")
-    out = await cluster(f"drain {node} --timeout=25s")
+    out = await cluster(f"drain {node} --timeout=90s")
 
     assert "Cannot evict pod as it would violate the pod's disruption budget." in held
     assert f"node/{node} drained" in out
@@ -179,7 +179,7 @@ async def test_a_pod_goes_to_its_volume(cluster: Cluster) -> None:
     await cluster("apply -f -", stdin=VOLUME)
 
     await cluster.until("get pv,pvc", "persistentvolume/disk", "Bound", "default/data")
-    await cluster("wait pod/db --for=condition=Ready --timeout=30s")
+    await cluster("wait pod/db --for=condition=Ready --timeout=90s")
     pod = await cluster.json("get pod db")
     claim = await cluster("describe pvc data")
     await cluster("delete pod db")

@@ -53,19 +53,19 @@ async def kubectl(tmp_path: Path) -> AsyncIterator[Kubectl]:
 )
 async def test_a_rollout_its_history_and_its_undo(kubectl: Kubectl, kind: str, short: str, more: str) -> None:
     await kubectl("apply -f -", stdin=APP.format(kind=kind, name="web", more=more or "minReadySeconds: 0"))
-    await kubectl(f"rollout status {short}/web --timeout=30s")
+    await kubectl(f"rollout status {short}/web --timeout=90s")
     await kubectl(f"set image {short}/web main=host.skerry.invalid/app:two")
     await kubectl(f"annotate {short}/web kubernetes.io/change-cause=second --overwrite")
-    await kubectl(f"rollout status {short}/web --timeout=30s")
+    await kubectl(f"rollout status {short}/web --timeout=90s")
 
     history = await kubectl(f"rollout history {short}/web")
     first = await kubectl(f"rollout history {short}/web --revision=1")
     await kubectl(f"rollout undo {short}/web")
-    await kubectl(f"rollout status {short}/web --timeout=30s")
+    await kubectl(f"rollout status {short}/web --timeout=90s")
     undone = await _living(kubectl)
     after = [line.split()[0] for line in (await kubectl(f"rollout history {short}/web")).splitlines()[2:] if line]
     await kubectl(f"rollout restart {short}/web")
-    await kubectl(f"rollout status {short}/web --timeout=30s")
+    await kubectl(f"rollout status {short}/web --timeout=90s")
 
     assert "second" in history
     assert "app:one" in first
@@ -86,7 +86,7 @@ async def test_jobs_and_cronjobs_are_created_waited_for_and_described(kubectl: K
     await kubectl("create job once --image=host.skerry.invalid/work:0")
     await kubectl("create cronjob nightly --image=host.skerry.invalid/work:0", "--schedule=0 3 * * *")
     await kubectl("create job now --from=cronjob/nightly")
-    await kubectl("wait --for=condition=complete job/once job/now --timeout=30s")
+    await kubectl("wait --for=condition=complete job/once job/now --timeout=90s")
 
     row = (await kubectl("get job once --no-headers")).split()
     described = await kubectl("describe job once")
@@ -97,8 +97,8 @@ async def test_jobs_and_cronjobs_are_created_waited_for_and_described(kubectl: K
     assert "1 Succeeded" in described
     assert owner == "CronJob"
     assert "nightly" in await kubectl("get cronjobs")
-    assert "deleted" in await kubectl("delete job once --timeout=20s")
-    assert "deleted" in await kubectl("delete cronjob nightly --cascade=foreground --timeout=20s")
+    assert "deleted" in await kubectl("delete job once --timeout=90s")
+    assert "deleted" in await kubectl("delete cronjob nightly --cascade=foreground --timeout=90s")
     assert "No resources" in (await kubectl.run("get", "jobs,pods"))[2]
 
 
@@ -106,7 +106,7 @@ async def test_a_job_that_fails_says_so(kubectl: Kubectl) -> None:
     job = {"backoffLimit": 0, "template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "w", "image": "h.invalid/w:3"}]}}}
     await kubectl("create -f -", stdin=json.dumps({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "bad"}, "spec": job}))
 
-    assert "condition met" in await kubectl("wait --for=condition=failed job/bad --timeout=30s")
+    assert "condition met" in await kubectl("wait --for=condition=failed job/bad --timeout=90s")
     assert "BackoffLimitExceeded" in await kubectl("events --for job/bad")
 
 
@@ -120,10 +120,10 @@ async def test_sets_are_scaled_and_autoscalers_say_that_they_do_nothing(kubectl:
     await kubectl("apply -f -", stdin=old)
     await kubectl("scale sts/db --replicas=3")
     await kubectl("scale rc/rc --replicas=2")
-    await kubectl("wait --for=jsonpath={.status.readyReplicas}=3 sts/db --timeout=30s")
-    await kubectl("wait --for=jsonpath={.status.readyReplicas}=2 rc/rc --timeout=30s")
+    await kubectl("wait --for=jsonpath={.status.readyReplicas}=3 sts/db --timeout=90s")
+    await kubectl("wait --for=jsonpath={.status.readyReplicas}=2 rc/rc --timeout=90s")
 
     assert sorted((await kubectl("get pods -l app=db -o name")).split()) == ["pod/db-0", "pod/db-1", "pod/db-2"]
     await kubectl("autoscale sts/db --min=1 --max=5 --cpu-percent=50")
-    await kubectl("wait --for=condition=ScalingActive=false hpa/db --timeout=30s")
+    await kubectl("wait --for=condition=ScalingActive=false hpa/db --timeout=90s")
     assert "NotSupported" in await kubectl("describe hpa db")

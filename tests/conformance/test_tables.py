@@ -176,7 +176,7 @@ class Table:
         environment = {**os.environ, "KUBECONFIG": str(self.hub.kubeconfig), "HOME": str(self.hub.folder), "KUBE_EDITOR": EDITOR}
         done = subprocess.run(
             [self.kubectl, "-n", self.names["ns"], *self.fill(words)],
-            input=self.fill(row.get("stdin", "")), capture_output=True, text=True, env=environment, timeout=60, check=False,
+            input=self.fill(row.get("stdin", "")), capture_output=True, text=True, env=environment, timeout=120, check=False,
         )  # fmt: skip
         wanted = self.fill(row.get("fails", row.get("prints")))
         said = (done.stderr if "fails" in row else done.stdout).strip()

@@ -17,7 +17,7 @@ from skerry.model.errors import ApiError
 from skerry.model.objects import Object, metadata, name_of, revision_of
 from skerry.model.resources import CONFIGMAPS, DEPLOYMENTS, LEASES, PODS
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 def a_configmap(space: str, name: str, *, labels: dict[str, str] | None = None, **data: str) -> Object:

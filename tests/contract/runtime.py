@@ -55,7 +55,7 @@ async def a_spec(
 
 
 async def until_exited(runtime: Runtime, *, name: str = "app", attempt: int = 0) -> Container:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             found = the(runtime, name=name, attempt=attempt)
             if found is not None and found.state == "exited":
@@ -68,13 +68,13 @@ def the(runtime: Runtime, *, name: str = "app", attempt: int = 0) -> Container |
 
 
 async def the_log(runtime: Runtime, options: LogOptions | None = None, *, name: str = "app", attempt: int = 0) -> str:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         return b"".join([b async for b in runtime.logs(ContainerKey(POD, name), attempt, options or LogOptions())]).decode()
 
 
 async def until_printed(runtime: Runtime, *names: str) -> None:
     """Wait until each has printed something: its program runs, and not only its sandbox."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         for name in names:
             while not await the_log(runtime, name=name):
                 await asyncio.sleep(0.01)
@@ -142,7 +142,7 @@ class RuntimeContract:
         await runtime.start(await a_spec(runtime, "ignore-term", name="stubborn"))
         await until_printed(runtime, "polite", "stubborn")
 
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             await runtime.stop(ContainerKey(POD, "polite"), grace_s=10)
             await runtime.stop(ContainerKey(POD, "stubborn"), grace_s=0.3)
 

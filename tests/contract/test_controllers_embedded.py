@@ -20,7 +20,7 @@ from tests.unit.controllers.world import SPACE, a_deployment, a_node
 
 pytestmark = pytest.mark.slow
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 @pytest.fixture

@@ -86,14 +86,14 @@ class TestModbusDriver(DriverContract):
 
     @pytest.fixture
     async def driver(self, device: _Device, plugin: Modbus) -> AsyncIterator[Driver]:
-        driver = await plugin.open(Target({"url": f"tcp://127.0.0.1:{self.server.port}", "unit": 7}), timeout_s=5.0)
+        driver = await plugin.open(Target({"url": f"tcp://127.0.0.1:{self.server.port}", "unit": 7}), timeout_s=30.0)
         yield driver
         await driver.close()
 
     async def test_the_worker_runs_only_while_a_device_needs_it(self, device: _Device, plugin: Modbus) -> None:
         assert plugin.worker.pid is None
         url = Target({"url": f"tcp://127.0.0.1:{self.server.port}", "unit": 7})
-        first, second = await plugin.open(url, timeout_s=5.0), await plugin.open(url, timeout_s=5.0)
+        first, second = await plugin.open(url, timeout_s=30.0), await plugin.open(url, timeout_s=30.0)
         pid = plugin.worker.pid
         await first.close()
 
@@ -111,25 +111,25 @@ class TestModbusDriver(DriverContract):
 
     async def test_a_port_that_nobody_serves_is_offline(self, plugin: Modbus) -> None:
         with pytest.raises(DeviceOfflineError):
-            await plugin.open(Target({"url": "tcp://127.0.0.1:1", "unit": 1}), timeout_s=2.0)
+            await plugin.open(Target({"url": "tcp://127.0.0.1:1", "unit": 1}), timeout_s=10.0)
         assert plugin.worker.pid is None
 
     async def test_an_address_that_cannot_be_used_is_refused(self, plugin: Modbus) -> None:
         with pytest.raises(RefusedError, match="tcp://host:port"):
-            await plugin.open(Target({"url": "serial:///dev/ttyUSB0"}), timeout_s=2.0)
+            await plugin.open(Target({"url": "serial:///dev/ttyUSB0"}), timeout_s=10.0)
 
     async def test_a_point_that_the_device_does_not_have_spoils_no_other(self, driver: Driver, device: _Device) -> None:
         ghost = Property("ghost", "number", binding={"modbus": {"input": 34}})
-        found = await driver.read([ghost, self.profile.properties["flow"]], timeout_s=2.0)
+        found = await driver.read([ghost, self.profile.properties["flow"]], timeout_s=10.0)
 
         assert (found["flow"].value, found["ghost"].value) == (VALUES["flow"], None)
         assert found["ghost"].quality is Quality.BAD
         assert "illegal data address" in found["ghost"].detail
 
     async def test_a_busy_line_says_nothing_about_the_devices_behind_it(self, driver: Driver, device: _Device, plugin: Modbus) -> None:
-        neighbour = await plugin.open(Target({"url": f"tcp://127.0.0.1:{self.server.port}", "unit": 7}), timeout_s=5.0)
+        neighbour = await plugin.open(Target({"url": f"tcp://127.0.0.1:{self.server.port}", "unit": 7}), timeout_s=30.0)
         device.slow(5)
-        asking = asyncio.create_task(self.read(driver, "flow", timeout_s=1.0))
+        asking = asyncio.create_task(self.read(driver, "flow", timeout_s=2.0))
         await asyncio.sleep(0.05)
 
         with pytest.raises(BusyError):
@@ -149,9 +149,9 @@ class TestModbusDriver(DriverContract):
     async def test_every_format_in_every_order(self, plugin: Modbus, form: str, order: str, value: float) -> None:
         point = {"type": "number", "access": "readWrite", "binding": {"modbus": {"holding": 1, "as": form, "order": order}}}
         simulated, server = await served({"protocol": "modbus", "properties": {"x": point}})
-        driver = await plugin.open(Target({"url": f"tcp://127.0.0.1:{server.port}", "unit": 7}), timeout_s=5.0)
+        driver = await plugin.open(Target({"url": f"tcp://127.0.0.1:{server.port}", "unit": 7}), timeout_s=30.0)
 
-        await driver.write(simulated.profile.properties["x"], value, timeout_s=2.0)
+        await driver.write(simulated.profile.properties["x"], value, timeout_s=10.0)
 
         assert simulated.value("x", 0) == value
         await driver.close()
@@ -188,7 +188,7 @@ async def test_a_peer_that_lies_is_offline_or_wrong_and_never_believed(rogue: st
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     plugin = Modbus()
-    driver = await plugin.open(Target({"url": f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}", "unit": 7}), timeout_s=5.0)
+    driver = await plugin.open(Target({"url": f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}", "unit": 7}), timeout_s=30.0)
     flow = contract_profile().properties["flow"]
     for _ in range(3):
         try:

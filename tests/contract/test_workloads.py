@@ -26,7 +26,7 @@ from tests.unit.controllers.world import a_deployment
 
 pytestmark = pytest.mark.slow
 SPACE = "default"
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 
 
 def now() -> datetime:

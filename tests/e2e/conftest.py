@@ -15,9 +15,9 @@ def stage() -> Iterator[Stage]:
     made = Stage.new(lambda text: None)
     try:
         made.up()
-        made.kubectl("wait", "node", *(p.name for p in NODES), "--for=condition=Ready", "--timeout=40s")
-        made.kubectl("rollout", "status", "deployment/greeter", "--timeout=40s")
-        made.kubectl("wait", "devices", "meter-1", "sensor-1", "--for=condition=Connected", "--timeout=40s")
+        made.kubectl("wait", "node", *(p.name for p in NODES), "--for=condition=Ready", "--timeout=90s")
+        made.kubectl("rollout", "status", "deployment/greeter", "--timeout=90s")
+        made.kubectl("wait", "devices", "meter-1", "sensor-1", "--for=condition=Connected", "--timeout=90s")
         yield made
     finally:
         left = made.down()

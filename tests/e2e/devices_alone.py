@@ -92,7 +92,7 @@ class DevicesAlone:
         return process
 
 
-async def until(holds: Callable[[], object], *, timeout_s: float = 15.0) -> None:
+async def until(holds: Callable[[], object], *, timeout_s: float = 90.0) -> None:
     async with asyncio.timeout(timeout_s):
         while not holds():
             await asyncio.sleep(0.02)

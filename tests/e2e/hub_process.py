@@ -57,7 +57,7 @@ class HubProcess:
         command = ["hub", "run", "--data", str(self.folder / "hub"), "--listen", f"127.0.0.1:{self.port}", *self.options]
         with (self.folder / "hub.log").open("ab") as log:
             self.process = subprocess.Popen([sys.executable, "-m", "skerry", *command], stdout=log, stderr=log)
-        end = time.monotonic() + 30
+        end = time.monotonic() + 90
         while time.monotonic() < end and self.process.poll() is None:
             try:
                 if self.kubeconfig.exists() and self.request("GET", "/readyz").status == 200:
@@ -74,12 +74,12 @@ class HubProcess:
         self.opened.clear()
         self.kept = threading.local()
         self.process.send_signal(sign)
-        self.process.wait(timeout=20)
+        self.process.wait(timeout=60)
 
     def skerry(self, *args: str) -> str:
         environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
         done = subprocess.run(
-            [sys.executable, "-m", "skerry", *args], capture_output=True, text=True, env=environment, timeout=60, check=False
+            [sys.executable, "-m", "skerry", *args], capture_output=True, text=True, env=environment, timeout=120, check=False
         )
         assert done.returncode == 0, f"skerry {' '.join(args)}: {done.stderr}{done.stdout}"
         return done.stdout
@@ -139,7 +139,7 @@ class HubProcess:
         """Return this thread's connection with that credential."""
         kept: dict[Path | None, http.client.HTTPSConnection] = self.kept.__dict__.setdefault("connections", {})
         if who not in kept:
-            self.opened.append(made := http.client.HTTPSConnection("127.0.0.1", self.port, context=self.context(who), timeout=10))
+            self.opened.append(made := http.client.HTTPSConnection("127.0.0.1", self.port, context=self.context(who), timeout=60))
             kept[who] = made
         return kept[who]
 

@@ -15,6 +15,7 @@ from demo.stage import NODES, Stage
 
 pytestmark = pytest.mark.slow
 
+expect.set_options(timeout=60_000)
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 NOTICED_MS = 60_000
@@ -37,7 +38,7 @@ async def signed_in(chromium: Browser, stage: Stage) -> Page:
     assert found, told
     context = await chromium.new_context(ignore_https_errors=True, viewport={"width": 1280, "height": 860})
     page = await context.new_page()
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(NOTICED_MS)
     await page.goto(f"{stage.hub_url}/console/")
     await page.get_by_label("One-use code").fill(found[0])
     await page.get_by_role("button", name="Sign in").click()
@@ -67,7 +68,7 @@ async def test_a_node_that_is_killed_turns_not_ready_on_the_page_and_ready_when_
 
     process = stage.processes[place.name]
     process.send_signal(signal.SIGKILL)
-    await asyncio.to_thread(process.wait, 10)
+    await asyncio.to_thread(process.wait, 60)
     try:
         await expect(node.get_by_text("NotReady")).to_be_visible(timeout=NOTICED_MS)
     finally:

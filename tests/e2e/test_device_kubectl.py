@@ -30,7 +30,7 @@ def desire(stage: Stage, setpoint: Any, *, check: bool = True) -> Any:
     )
 
 
-def until(holds: Callable[[], Any], timeout_s: float = 20.0) -> Any:
+def until(holds: Callable[[], Any], timeout_s: float = 90.0) -> Any:
     end = time.monotonic() + timeout_s
     while not (found := holds()):
         assert time.monotonic() < end
@@ -41,7 +41,7 @@ def until(holds: Callable[[], Any], timeout_s: float = 20.0) -> Any:
 @pytest.fixture
 def in_sync(stage: Stage) -> Iterator[Stage]:
     desire(stage, 20)
-    stage.kubectl("wait", "device/meter-1", "--for=condition=InSync", "--timeout=20s")
+    stage.kubectl("wait", "device/meter-1", "--for=condition=InSync", "--timeout=90s")
     yield stage
     desire(stage, 20)
 
@@ -51,7 +51,7 @@ def test_wait_returns_only_once_the_separate_server_holds_the_value(in_sync: Sta
         assert condition(device(in_sync), "InSync")["status"] == "True", "it was in sync before"
 
         desire(in_sync, setpoint)
-        in_sync.kubectl("wait", "device/meter-1", "--for=condition=InSync", "--timeout=20s")
+        in_sync.kubectl("wait", "device/meter-1", "--for=condition=InSync", "--timeout=90s")
 
         assert read_register(in_sync, table="holding", address=SETPOINT) == [setpoint]
         found = device(in_sync)
@@ -107,7 +107,7 @@ def test_the_twin_is_read_at_the_node(in_sync: Stage) -> None:
 
     first = value()
 
-    until(lambda: value() != first, timeout_s=5)
+    until(lambda: value() != first)
 
 
 def test_a_device_may_come_before_its_profile_and_go_again(stage: Stage) -> None:
@@ -130,8 +130,8 @@ def test_a_device_may_come_before_its_profile_and_go_again(stage: Stage) -> None
         "spec": {"protocol": "modbus", "properties": {"flow": flow}},
     }
     stage.kubectl("apply", "-f", "-", stdin=json.dumps(profile))
-    stage.kubectl("wait", "device/early", "--for=condition=Connected", "--timeout=20s")
-    stage.kubectl("delete", "device/early", "deviceprofile/later", "--timeout=20s")
+    stage.kubectl("wait", "device/early", "--for=condition=Connected", "--timeout=90s")
+    stage.kubectl("delete", "device/early", "deviceprofile/later", "--timeout=90s")
 
 
 def test_a_device_that_no_node_may_have_says_so(stage: Stage) -> None:
@@ -146,4 +146,4 @@ def test_a_device_that_no_node_may_have_says_so(stage: Stage) -> None:
     found = until(lambda: condition(device(stage, "lost"), "Connected"))
 
     assert (found["status"], found["reason"], found["message"]) == ("False", "NoNode", "no node has label skerry.dev/site=nowhere")
-    stage.kubectl("delete", "device/lost", "--timeout=20s")
+    stage.kubectl("delete", "device/lost", "--timeout=90s")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import socket
 import sys
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from skerry.events.cloudevents import SAMPLE_TYPE
 from skerry.events.log import Outbox
 from tests.e2e.devices_alone import BIN, ROOT
 from tests.e2e.devices_process import PROFILE
+from tests.e2e.edge import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -23,23 +23,17 @@ COUNT = 6000
 KILLS = 5
 
 
-def a_free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
 async def a_node(folder: Path, port: int) -> asyncio.subprocess.Process:
     command = (sys.executable, "-m", "tests.e2e.devices_process", str(folder), str(port))
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, cwd=ROOT)
     assert process.stdout is not None
-    assert await asyncio.wait_for(process.stdout.readline(), 20) == b"ready\n"
+    assert await asyncio.wait_for(process.stdout.readline(), 90) == b"ready\n"
     return process
 
 
 async def test_every_message_is_stored_once_and_in_order_however_often_the_node_is_killed(tmp_path: Path) -> None:
     dice = random.Random(3)
-    port, state = a_free_port(), tmp_path / "state"
+    port, state = free_port(), tmp_path / "state"
     state.mkdir()
     profile = tmp_path / "meter.yaml"
     profile.write_bytes(msgspec.json.encode({"kind": "DeviceProfile", "metadata": {"name": "meter"}, "spec": PROFILE}))
@@ -56,7 +50,7 @@ async def test_every_message_is_stored_once_and_in_order_however_often_the_node_
         node.kill()
         await node.wait()
         node = await a_node(state, port)
-    assert await asyncio.wait_for(sim.wait(), 60) == 0
+    assert await asyncio.wait_for(sim.wait(), 300) == 0
     node.kill()
     await node.wait()
 

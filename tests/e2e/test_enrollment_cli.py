@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
@@ -39,7 +40,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
 
 
 def kubectl(hub: HubProcess, *words: str) -> str:
-    done = subprocess.run([KUBECTL, "--kubeconfig", str(hub.kubeconfig), *words], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([KUBECTL, "--kubeconfig", str(hub.kubeconfig), *words], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -52,7 +53,7 @@ def join(hub: HubProcess, node: str, *options: str, state: Path | None = None) -
 
 def joined(hub: HubProcess, node: str, *options: str, state: Path | None = None) -> int:
     process = join(hub, node, *options, state=state)
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     return process.returncode
 
 
@@ -61,9 +62,9 @@ def a_token(hub: HubProcess, *options: str) -> str:
 
 
 def until(holds: Callable[[], object]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 90
     while not holds():
-        assert time.monotonic() < end, "waited 20 s"
+        assert time.monotonic() < end, "waited 90 s"
         time.sleep(0.1)
 
 
@@ -76,9 +77,9 @@ def test_a_token_is_good_for_one_node_and_its_files_are_private(hub: HubProcess)
     token = a_token(hub, "--site", "dock-3", "--label", "rack=r1")
 
     first = join(hub, "node-1", "--token", token, "-o", "json")
-    told, _ = first.communicate(timeout=30)
+    told, _ = first.communicate(timeout=120)
     second = join(hub, "node-2", "--token", token)
-    _, said = second.communicate(timeout=30)
+    _, said = second.communicate(timeout=120)
 
     assert json.loads(told)["site"] == "dock-3"
     assert (first.returncode, second.returncode) == (0, 1)
@@ -93,7 +94,7 @@ def test_a_token_of_another_hub_tells_a_stranger_nothing(hub: HubProcess) -> Non
     foreign = ".".join((prefix, token_id, secret, hashlib.sha256(b"another hub").hexdigest()))
 
     tried = join(hub, "node-3", "--token", foreign)
-    _, said = tried.communicate(timeout=30)
+    _, said = tried.communicate(timeout=120)
 
     assert tried.returncode == 1
     assert "is not the hub that the token is for" in said
@@ -109,7 +110,7 @@ def test_a_person_approves_a_node_that_has_no_token(hub: HubProcess) -> None:
 
     patch = {"spec": {"decision": "Approved", "site": "dock-3", "labels": {"row": "7"}}}
     kubectl(hub, "patch", "enrollment", found[0]["metadata"]["name"], "--type", "merge", "-p", json.dumps(patch))
-    told, _ = waiting.communicate(timeout=40)
+    told, _ = waiting.communicate(timeout=120)
 
     assert header == ["NAME", "NODE", "DECISION", "PHASE", "SITE", "AGE"]
     assert waiting.returncode == 0
@@ -125,7 +126,7 @@ def test_what_makes_no_sense_is_refused_with_the_reason(hub: HubProcess) -> None
     }
     for words, reason in tries.items():
         done = subprocess.run(
-            [KUBECTL, "--kubeconfig", str(hub.kubeconfig), *words], capture_output=True, text=True, timeout=60, check=False
+            [KUBECTL, "--kubeconfig", str(hub.kubeconfig), *words], capture_output=True, text=True, timeout=120, check=False
         )
         assert done.returncode == 1
         assert reason in done.stderr
@@ -135,7 +136,7 @@ def test_a_replaced_machine_takes_the_name_and_the_old_key_is_shut_out(hub: HubP
     old, new = hub.folder / "old", hub.folder / "new"
     assert joined(hub, "node-5", "--token", a_token(hub), state=old) == 0
     refused = join(hub, "node-5", "--token", a_token(hub), state=new)
-    _, said = refused.communicate(timeout=30)
+    _, said = refused.communicate(timeout=120)
 
     assert joined(hub, "node-5", "--token", a_token(hub, "--node", "node-5"), state=new) == 0
     until(lambda: "Denied" in [e["spec"]["decision"] for e in enrollments(hub, "node-5")])
@@ -152,7 +153,7 @@ async def test_a_denied_key_is_out_within_5_s_on_the_open_link_and_everywhere_el
     folder, workshop = StateFolder(state), Workshop()
     link = HubLink(folder, folder.load(), workshop)
     running = asyncio.create_task(link.run())
-    await asyncio.wait_for(link.wait_connected(), 10)
+    await asyncio.wait_for(link.wait_connected(), 60)
     watch = await link.request("GET", "/api/v1/pods?watch=true&fieldSelector=spec.nodeName%3Dnode-6")
     chunks = watch.chunks()
     name = (await asyncio.to_thread(enrollments, hub, "node-6"))[0]["metadata"]["name"]
@@ -177,7 +178,7 @@ def test_a_second_hub_on_the_same_folder_ends_with_a_clear_word(hub: HubProcess)
     before = (hub.folder / "hub" / "pki" / "ca.crt").read_bytes()
     command = [*SKERRY, "hub", "run", "--data", str(hub.folder / "hub"), "--listen", "127.0.0.1:0"]
 
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
     assert done.returncode == 1
     assert "another hub runs with" in done.stderr
@@ -208,12 +209,12 @@ def test_a_hub_that_was_killed_is_the_same_hub_and_its_nodes_come_back(tmp_path:
         folder, workshop = StateFolder(tmp_path / "node-a"), Workshop()
         link = HubLink(folder, folder.load(), workshop)
         running = asyncio.create_task(link.run())
-        await asyncio.wait_for(link.wait_connected(), 10)
+        await asyncio.wait_for(link.wait_connected(), 60)
         await asyncio.to_thread(hub.stop, signal.SIGKILL)
         while link.connected:
             await asyncio.sleep(0.01)
         await asyncio.to_thread(hub.start)
-        await asyncio.wait_for(link.wait_connected(), 10)
+        await asyncio.wait_for(link.wait_connected(), 60)
         status = (await link.request("GET", "/api/v1/nodes/node-a")).status
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -247,8 +248,11 @@ def test_tls_1_2_and_plain_http_get_no_answer(hub: HubProcess) -> None:
 
     import socket
 
-    with socket.create_connection(("127.0.0.1", hub.port), timeout=5) as raw, pytest.raises((ssl.SSLError, OSError)):
+    with socket.create_connection(("127.0.0.1", hub.port), timeout=60) as raw, pytest.raises((ssl.SSLError, OSError)):
         context.wrap_socket(raw)
-    with socket.create_connection(("127.0.0.1", hub.port), timeout=5) as raw:
+    with socket.create_connection(("127.0.0.1", hub.port), timeout=60) as raw:
         raw.sendall(b"GET /api HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert b"HTTP/1.1 200" not in raw.recv(4096)
+        answer = b""
+        with contextlib.suppress(ConnectionResetError):
+            answer = raw.recv(4096)
+        assert b"HTTP/1.1" not in answer

@@ -19,7 +19,7 @@ ROUNDS = 200 if os.environ.get("SKERRY_SOAK") else 8
 
 def run(folder: Path, number: int) -> list[list[str]]:
     command = [sys.executable, "-m", "tests.e2e.failing_sync_child", str(folder), str(number)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     if "refused a seccomp listener" in done.stderr:
         pytest.skip(done.stderr.strip().splitlines()[-1])
     lines = [line.split() for line in done.stdout.splitlines()]

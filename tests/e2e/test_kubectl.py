@@ -53,14 +53,14 @@ class Kubectl:
 
     def __call__(self, *args: str, stdin: str | None = None, fails: bool = False) -> str:
         done = subprocess.run(
-            [self.binary, *args], input=stdin, capture_output=True, text=True, env=self.environment, timeout=60, check=False
+            [self.binary, *args], input=stdin, capture_output=True, text=True, env=self.environment, timeout=120, check=False
         )
         assert (done.returncode != 0) is fails, f"kubectl {' '.join(args)} -> {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stderr if fails else done.stdout
 
     def code(self, *args: str, stdin: str | None = None) -> int:
         return subprocess.run(
-            [self.binary, *args], input=stdin, capture_output=True, text=True, env=self.environment, timeout=60, check=False
+            [self.binary, *args], input=stdin, capture_output=True, text=True, env=self.environment, timeout=120, check=False
         ).returncode
 
     def json(self, *args: str) -> Any:
@@ -75,7 +75,7 @@ def namespace(kubectl: Kubectl) -> Any:
     name = f"try-{time.monotonic_ns()}"
     kubectl("create", "namespace", name)
     yield name
-    kubectl("delete", "namespace", name, "--timeout=30s")
+    kubectl("delete", "namespace", name, "--timeout=90s")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -158,16 +158,16 @@ def test_create_of_what_people_create_by_hand(kubectl: Kubectl, namespace: str) 
 
 def test_a_deployment_rolls_out_scales_and_goes_with_all_that_it_owns(kubectl: Kubectl, namespace: str) -> None:
     kubectl("apply", "-f", "-", stdin=json.dumps(deployment(namespace, replicas=1)))
-    kubectl("rollout", "status", "deployment/web", "-n", namespace, "--timeout=40s")
-    kubectl("wait", "deployment/web", "-n", namespace, "--for=condition=Available", "--timeout=40s")
+    kubectl("rollout", "status", "deployment/web", "-n", namespace, "--timeout=90s")
+    kubectl("wait", "deployment/web", "-n", namespace, "--for=condition=Available", "--timeout=90s")
     kubectl("scale", "deployment/web", "-n", namespace, "--replicas=2")
-    kubectl("rollout", "status", "deployment/web", "-n", namespace, "--timeout=40s")
+    kubectl("rollout", "status", "deployment/web", "-n", namespace, "--timeout=90s")
 
     pods = kubectl("get", "pods", "-n", namespace, "-o", "name").split()
     assert len(pods) == 2
     assert "Started" in kubectl("events", "-n", namespace)
     kubectl("delete", "deployment", "web", "-n", namespace)
-    kubectl("wait", "pods", "--all", "-n", namespace, "--for=delete", "--timeout=40s")
+    kubectl("wait", "pods", "--all", "-n", namespace, "--for=delete", "--timeout=90s")
     assert kubectl("get", "replicasets,pods", "-n", namespace, "-o", "name") == ""
 
 
@@ -264,7 +264,7 @@ def deployment(namespace: str, *, replicas: int) -> dict[str, Any]:
     }
 
 
-def eventually(look: Any, timeout_s: float = 30) -> Any:
+def eventually(look: Any, timeout_s: float = 90) -> Any:
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
         seen = look()

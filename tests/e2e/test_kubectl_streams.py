@@ -64,7 +64,7 @@ class Web:
         spec = {"runtimeClassName": "process", "containers": [container], "terminationGracePeriodSeconds": 0}
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "labels": {"app": "web"}}, "spec": spec}
         kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(pod))
-        kubectl("wait", "-n", namespace, "pod/web", "--for=condition=Ready", "--timeout=40s")
+        kubectl("wait", "-n", namespace, "pod/web", "--for=condition=Ready", "--timeout=90s")
 
 
 @pytest.fixture
@@ -79,15 +79,21 @@ def forwarded(web: Web, tmp_path: Path) -> Iterator[int]:
         words = [web.kubectl.binary, "port-forward", "-n", web.namespace, "pod/web", f":{web.port}"]
         process = subprocess.Popen(words, env=web.kubectl.environment, stdout=log, stderr=log)
         try:
-            said = until(lambda: (tmp_path / "forward.log").read_text(), "port-forward to listen")
+            said = until(lambda: listens(tmp_path / "forward.log"), "port-forward to listen")
             yield int(said.split("127.0.0.1:")[1].split()[0])
         finally:
             process.terminate()
-            process.wait(timeout=20)
+            process.wait(timeout=60)
+
+
+def listens(log: Path) -> str:
+    """Return what `kubectl port-forward` said, "" as long as it says no port."""
+    said = log.read_text()
+    return said if "127.0.0.1:" in said and said.endswith("\n") else ""
 
 
 def ask(port: int, path: str) -> bytes:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as answer:
         body: bytes = answer.read()
     return body
 
@@ -105,13 +111,13 @@ def test_a_port_that_is_not_the_pods_is_refused(web: Web, tmp_path: Path) -> Non
         words = [web.kubectl.binary, "port-forward", "-n", web.namespace, "pod/web", ":22"]
         process = subprocess.Popen(words, env=web.kubectl.environment, stdout=log, stderr=log)
         try:
-            said = until(lambda: (tmp_path / "forward.log").read_text(), "port-forward to listen")
+            said = until(lambda: listens(tmp_path / "forward.log"), "port-forward to listen")
             with pytest.raises((ConnectionError, http.client.HTTPException, urllib.error.URLError)):
                 ask(int(said.split("127.0.0.1:")[1].split()[0]), "/")
             until(lambda: "port 22 is not one of Pod web" in (tmp_path / "forward.log").read_text(), "the reason")
         finally:
             process.terminate()
-            process.wait(timeout=20)
+            process.wait(timeout=60)
 
 
 def test_attach_shows_what_is_printed_from_now_on(web: Web, forwarded: int, tmp_path: Path) -> None:
@@ -122,11 +128,11 @@ def test_attach_shows_what_is_printed_from_now_on(web: Web, forwarded: int, tmp_
         try:
             until(lambda: ask(forwarded, "/now") and "served /now" in (tmp_path / "attach.log").read_text(), "what is printed")
             assert "served /before" not in (tmp_path / "attach.log").read_text()
-            web.kubectl("delete", "pod", "web", "-n", web.namespace, "--timeout=30s")
-            process.wait(timeout=20)
+            web.kubectl("delete", "pod", "web", "-n", web.namespace, "--timeout=90s")
+            process.wait(timeout=60)
         finally:
             process.kill()
-            process.wait(timeout=20)
+            process.wait(timeout=60)
 
 
 def test_the_official_client_forwards_ports_its_own_way(web: Web, stage: Stage) -> None:
@@ -145,7 +151,7 @@ sock.close()
 print(len(got), got.split(b"\\r\\n\\r\\n")[1][:18].decode())
 """
     words = [sys.executable, "-c", program, web.namespace, str(web.port)]
-    done = subprocess.run(words, env={**os.environ, **web.kubectl.environment}, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(words, env={**os.environ, **web.kubectl.environment}, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split(maxsplit=1)[1].strip() == "hello from /python"
 
@@ -186,7 +192,7 @@ def test_a_pod_gets_no_credentials_and_gives_no_cookies(web: Web) -> None:
     url = f"{config['clusters'][0]['cluster']['server']}/api/v1/namespaces/{web.namespace}/pods/web/proxy/x"
     headers = {"Cookie": "a=b", "X-Mine": "1", "Accept": "text/html"}
 
-    with urllib.request.urlopen(urllib.request.Request(url, b"shout", headers), context=context, timeout=20) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, b"shout", headers), context=context, timeout=60) as answer:
         told = (
             answer.status,
             answer.read(),

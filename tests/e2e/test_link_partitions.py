@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,6 +20,9 @@ pytestmark = pytest.mark.slow
 
 FAST = Limits(ping_every_s=0.2, silent_s=0.6)
 """The link's own times, 40 times faster; the times themselves are tested on a virtual clock."""
+
+PATIENT = Limits(ping_every_s=0.2, silent_s=2.5)
+"""So that a machine that stands still for a moment is no silent hub."""
 
 
 @dataclass
@@ -65,8 +67,8 @@ class Relay:
 
 
 @asynccontextmanager
-async def relayed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Stage, Relay, HubLink]]:
-    monkeypatch.setattr("skerry.node.connection.hub_link.NODE_LIMITS", FAST)
+async def relayed(folder: Path, monkeypatch: pytest.MonkeyPatch, limits: Limits = FAST) -> AsyncIterator[tuple[Stage, Relay, HubLink]]:
+    monkeypatch.setattr("skerry.node.connection.hub_link.NODE_LIMITS", limits)
     async with a_stage(folder) as stage:
         relay = Relay(stage.port)
         server = await asyncio.start_server(relay.serve, "127.0.0.1", 0)
@@ -90,21 +92,19 @@ async def relayed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 async def test_a_link_that_lost_a_direction_is_found_and_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: str) -> None:
     async with relayed(tmp_path, monkeypatch) as (_, relay, link):
         relay.up, relay.down = cut not in ("up", "both"), cut not in ("down", "both")
-        began = time.monotonic()
-        while link.connected:
-            assert time.monotonic() - began < 5
-            await asyncio.sleep(0.01)
-        found_s = time.monotonic() - began
+        async with asyncio.timeout(60):
+            while link.connected:
+                await asyncio.sleep(0.01)
 
         relay.up = relay.down = True
         await asyncio.wait_for(link.wait_connected(), 5)
 
-        assert found_s < 2
+        assert relay.connections >= 2
 
 
 async def test_an_idle_link_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with relayed(tmp_path, monkeypatch) as (stage, relay, link):
-        await asyncio.sleep(2)
+    async with relayed(tmp_path, monkeypatch, PATIENT) as (stage, relay, link):
+        await asyncio.sleep(3)
 
         assert link.connected
         assert relay.connections == 1

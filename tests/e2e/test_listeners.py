@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -23,17 +24,17 @@ def documented(process: str) -> int:
 def listening(stage: Stage, name: str) -> set[tuple[str, int]]:
     """Return what the process and its workers listen on, as the kernel says; apps of Pods are not its children."""
     root = psutil.Process(stage.processes[name].pid)
-    ours = [root, *(p for p in root.children(recursive=True) if "bwrap" not in p.name() and not in_sandbox(p))]
-    return {
-        (c.laddr.ip, c.laddr.port)
-        for p in ours
-        for c in p.net_connections("all")
-        if c.status == psutil.CONN_LISTEN and not isinstance(c.laddr, str)
-    }
+    found = set()
+    for process in (root, *root.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):  # what a node runs for a moment only
+            if not in_sandbox(process):
+                sockets = [c for c in process.net_connections("all") if c.status == psutil.CONN_LISTEN and not isinstance(c.laddr, str)]
+                found |= {(c.laddr.ip, c.laddr.port) for c in sockets}
+    return found
 
 
 def in_sandbox(process: psutil.Process) -> bool:
-    return any("bwrap" in parent.name() for parent in process.parents())
+    return any("bwrap" in each.name() for each in (process, *process.parents()))
 
 
 def test_the_hub_listens_on_its_one_port(stage: Stage) -> None:

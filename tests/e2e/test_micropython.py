@@ -114,5 +114,5 @@ async def test_a_board_with_a_wrong_password_is_not_let_in(node: DevicesAlone) -
     log = await a_sensor(node, password="guess")
     await until(lambda: log.read_text().count("sent 0") >= 1)
 
-    assert node.condition("sensor-1", "Connected")[0] == "False"
+    await until(lambda: node.condition("sensor-1", "Connected")[0] == "False")
     assert await node.events() == []

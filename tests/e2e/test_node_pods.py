@@ -69,7 +69,7 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
 @pytest.fixture(autouse=True)
 def tidy(edge: Edge) -> Iterator[None]:
     yield
-    edge.kubectl("delete", "pods", "--all", "--wait=true", "--timeout=60s", "--grace-period=1")
+    edge.kubectl("delete", "pods", "--all", "--wait=true", "--timeout=90s", "--grace-period=1")
     for path in edge.witness.iterdir():
         path.unlink()
 
@@ -78,7 +78,7 @@ def run(edge: Edge, pod: dict[str, Any]) -> str:
     """Create the Pod and wait until it is Ready; return its name."""
     edge.apply(pod)
     name = str(pod["metadata"]["name"])
-    edge.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=30s")
+    edge.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=90s")
     return name
 
 
@@ -112,10 +112,10 @@ def test_logs_are_followed_as_they_are_written(edge: Edge) -> None:
 def test_following_ends_with_the_pod(edge: Edge) -> None:
     name = run(edge, a_pod(edge, "ticker"))
     with subprocess.Popen(command(edge, "logs", "-f", name), stdout=subprocess.PIPE) as following:
-        time.sleep(0.5)
-        edge.kubectl("delete", "pod", name, "--grace-period=1")
-        assert following.wait(timeout=15) == 0
         assert following.stdout is not None
+        assert following.stdout.readline() == b"tick 0\n"
+        edge.kubectl("delete", "pod", name, "--grace-period=1")
+        assert following.wait(timeout=60) == 0
         following.stdout.read()
 
 
@@ -124,12 +124,17 @@ def test_commands_run_inside_with_input_output_and_exit_code(edge: Edge) -> None
 
     told = edge.kubectl("exec", name, "--", "sh", "-c", "echo $ME; hostname; whoami; ls /app")
     echoed = subprocess.run(
-        command(edge, "exec", "-i", name, "--", "tr", "a-z", "A-Z"), input="quiet\n", capture_output=True, text=True, timeout=30, check=True
+        command(edge, "exec", "-i", name, "--", "tr", "a-z", "A-Z"),
+        input="quiet\n",
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
     )
     failed = subprocess.run(
-        command(edge, "exec", name, "--", "sh", "-c", "exit 42"), capture_output=True, text=True, timeout=30, check=False
+        command(edge, "exec", name, "--", "sh", "-c", "exit 42"), capture_output=True, text=True, timeout=120, check=False
     )
-    unknown = subprocess.run(command(edge, "exec", name, "--", "no-such-thing"), capture_output=True, text=True, timeout=30, check=False)
+    unknown = subprocess.run(command(edge, "exec", name, "--", "no-such-thing"), capture_output=True, text=True, timeout=120, check=False)
 
     assert told.split() == ["shell", "shell", "pod", "main.py"]
     assert echoed.stdout == "QUIET\n"
@@ -146,11 +151,11 @@ def test_a_terminal_for_a_person(edge: Edge) -> None:
         os.close(slave)
         os.write(master, b"test -t 0 && echo it-is-$((40+2))\n")
         seen = b""
-        end = time.monotonic() + 20
+        end = time.monotonic() + 90
         while b"it-is-42" not in seen and time.monotonic() < end:
             seen += os.read(master, 4096)
         os.write(master, b"exit 3\n")
-        assert shell.wait(timeout=20) == 3
+        assert shell.wait(timeout=60) == 3
     os.close(master)
     assert b"it-is-42" in seen
 
@@ -194,7 +199,7 @@ def test_a_missing_configmap_is_waited_for(edge: Edge) -> None:
 
     edge.kubectl("create", "configmap", "late", "--from-literal=A=b")
 
-    edge.kubectl("wait", "--for=condition=Ready", "pod/waits", "--timeout=20s")
+    edge.kubectl("wait", "--for=condition=Ready", "pod/waits", "--timeout=90s")
     edge.kubectl("delete", "configmap", "late")
 
 
@@ -220,7 +225,7 @@ def test_probes_make_ready_and_restart(edge: Edge) -> None:
     until(lambda: the_status(edge, name)["containerStatuses"][0]["restartCount"] >= 1, "a restart")
     (edge.witness / "sick").unlink()
 
-    edge.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=40s")
+    edge.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=90s")
     assert "Liveness probe failed: HTTP probe failed with statuscode: 500" in edge.kubectl("describe", "pod", name)
 
 
@@ -236,7 +241,7 @@ def test_init_containers_then_the_work_then_done(edge: Edge) -> None:
     pod["spec"]["containers"][0] |= {"args": ["-c", "print(open('/share/a').read())"], "volumeMounts": [mount]}
     edge.apply(pod)
 
-    edge.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/once", "--timeout=20s")
+    edge.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/once", "--timeout=90s")
 
     assert edge.kubectl("logs", "once") == "made\n"
     assert "Completed" in edge.kubectl("get", "pod", "once")
@@ -314,7 +319,7 @@ def test_a_claim_of_a_local_volume_is_mounted(edge: Edge) -> None:
 
 
 def test_a_graceful_end_gives_the_hook_and_the_program_their_time(edge: Edge) -> None:
-    pod = a_pod(edge, "polite", terminationGracePeriodSeconds=10)
+    pod = a_pod(edge, "polite", terminationGracePeriodSeconds=50)
     pod["spec"]["containers"][0] |= {
         "args": ["-c", POLITE],
         "lifecycle": {"preStop": {"exec": {"command": ["python3", "-c", "open('/witness/order', 'a').write('hook\\n')"]}}},
@@ -324,7 +329,7 @@ def test_a_graceful_end_gives_the_hook_and_the_program_their_time(edge: Edge) ->
     began = time.monotonic()
     edge.kubectl("delete", "pod", name)
 
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 45
     assert (edge.witness / "order").read_text() == "hook\nterm\n"
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.edge import SKERRY, Edge, a_pod, an_edge, config, until
+from tests.e2e.edge import SKERRY, Edge, a_pod, an_edge, config, slowness, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")]
 
@@ -42,7 +42,7 @@ def running(edge: Edge) -> Iterator[Edge]:
         edge.start_hub()
     if "node" not in edge.running:
         edge.start_node()
-    edge.kubectl("delete", "pods", "--all", "--wait=true", "--timeout=60s")
+    edge.kubectl("delete", "pods", "--all", "--wait=true", "--timeout=90s")
     for path in edge.witness.iterdir():
         path.unlink()
 
@@ -98,7 +98,7 @@ def test_killed_at_any_point_of_starting_it_starts_nothing_twice(edge: Edge, fai
     nobody_ran_twice(edge)
     until(lambda: [p["status"]["phase"] for p in edge.pods() if p["metadata"]["name"] == "short"] == ["Succeeded"], "the short one")
     assert edge.starts("short") == 1
-    edge.kubectl("delete", "pods", "--all", "--wait=true", "--timeout=60s")
+    edge.kubectl("delete", "pods", "--all", "--wait=true", "--timeout=90s")
     for path in edge.witness.iterdir():
         path.unlink()
 
@@ -111,11 +111,11 @@ def test_with_no_hub_all_pods_run_within_ten_seconds_of_a_start(running: Edge) -
         os.kill(pid, signal.SIGKILL)
     until(lambda: not edge.processes(), "an empty machine")
 
-    began = time.monotonic()
+    slow, began = slowness(), time.monotonic()
     edge.start_node()
-    until(lambda: set(edge.witnesses().values()) == {2} and len(edge.witnesses()) == PODS, "ten Pods to begin again", timeout_s=15)
+    until(lambda: set(edge.witnesses().values()) == {2} and len(edge.witnesses()) == PODS, "ten Pods to begin again")
 
-    assert time.monotonic() - began < 10.0
+    assert time.monotonic() - began < 10 * slow
     nobody_ran_twice(edge)
     edge.start_hub()
     until(lambda: edge.ready(PODS), "their status at the hub")
@@ -157,7 +157,7 @@ def test_an_empty_hub_in_its_place_takes_nothing_away(running: Edge) -> None:
 def test_two_nodes_cannot_share_a_state_folder(running: Edge) -> None:
     command = [*SKERRY, "node", "run", "--state", str(running.state)]
 
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
     assert done.returncode != 0
     assert "another skerry node runs" in done.stderr

@@ -13,7 +13,7 @@ from demo.stage import NODES, Stage
 
 pytestmark = pytest.mark.slow
 
-WAIT = "--timeout=60s"
+WAIT = "--timeout=90s"
 
 
 def template(version: str) -> dict[str, Any]:
@@ -37,15 +37,15 @@ def space(stage: Stage) -> Iterator[str]:
     name = f"roll-{time.monotonic_ns()}"
     stage.kubectl("create", "namespace", name)
     yield name
-    stage.kubectl("delete", "namespace", name, timeout_s=60)
+    stage.kubectl("delete", "namespace", name, timeout_s=120)
 
 
 def told(stage: Stage, space: str, *words: str, stdin: str | None = None) -> str:
-    return stage.kubectl("-n", space, *words, stdin=stdin, timeout_s=90).stdout
+    return stage.kubectl("-n", space, *words, stdin=stdin, timeout_s=120).stdout
 
 
 def until(holds: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 90
     while not holds():
         assert time.monotonic() < end, what
         time.sleep(0.2)

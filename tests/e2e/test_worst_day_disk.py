@@ -94,7 +94,7 @@ def test_pods_outlive_a_disk_that_fails_and_the_memory_takes_writes_again(edge: 
         assert edge.processes() == before
     finally:
         tracing.send_signal(signal.SIGINT)
-        tracing.wait(timeout=10)
+        tracing.wait(timeout=60)
 
     until(lambda: edge.ready(PODS + 1), "the Pod that came while nothing could be kept")
 
@@ -104,8 +104,10 @@ def test_pods_outlive_a_disk_that_fails_and_the_memory_takes_writes_again(edge: 
 
 
 def _traced(pid: int) -> bool:
-    tasks = [t / "status" for t in Path(f"/proc/{pid}/task").iterdir()]
-    return all("TracerPid:\t0" not in t.read_text() for t in tasks)
+    try:
+        return all("TracerPid:\t0" not in (t / "status").read_text() for t in Path(f"/proc/{pid}/task").iterdir())
+    except (FileNotFoundError, ProcessLookupError):  # a thread ended
+        return False
 
 
 @pytest.fixture
@@ -150,7 +152,7 @@ def test_what_a_full_disk_cannot_take_is_not_acknowledged_and_comes_later(device
 
 
 def _publish(sources: list[Source], most: int) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 90
     while any(s.published < most for s in sources):
         for source in sources:
             source.publish(most)

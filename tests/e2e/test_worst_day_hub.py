@@ -114,6 +114,6 @@ def test_a_hub_of_strangers_at_the_same_address_counts_as_offline(edge: WorstEdg
     shutil.rmtree(data)
     aside.rename(data)
     edge.start_hub()
-    edge.connected(timeout_s=10)
+    edge.connected()
     until(lambda: edge.ready(2), "its own hub to have it again")
     assert set(edge.witnesses().values()) == {1}

@@ -16,7 +16,7 @@ from bench.events import PLACE
 from bench.events import Edge as Devices
 from demo.stage import SKERRY
 from skerry.node.pods import memory_folder
-from tests.e2e.edge import a_pod, config, until
+from tests.e2e.edge import a_pod, config, slowness, until
 from tests.e2e.test_events_edge import Source, rows_at_the_hub
 from tests.e2e.test_events_exact import Device, check
 from tests.e2e.worst_day import Clock, WorstEdge, a_worst_edge, needs_bubblewrap, needs_faketime
@@ -52,11 +52,11 @@ def test_after_a_reboot_with_no_hub_and_nothing_volatile_all_pods_run_again(edge
     if ram is not None:
         shutil.rmtree(ram)
 
-    began = time.monotonic()
+    slow, began = slowness(), time.monotonic()
     edge.start_node()
     until(lambda: edge.witnesses() == {f"pod-{i}": 2 for i in range(PODS)}, "each Pod to begin a second time")
 
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 10 * slow
     assert not (edge.witness / "double").exists()
     edge.start_hub()
     until(lambda: edge.ready(PODS), "their status at the hub")
@@ -77,12 +77,12 @@ def test_a_node_that_stood_still_goes_on_where_it_was(tmp_path: Path) -> None:
 
         edge.running["node"].send_signal(signal.SIGSTOP)
         began = time.monotonic()
-        until(lambda: edge.node_status("Ready")["status"] == "Unknown", "the hub to miss it", timeout_s=20)
+        until(lambda: edge.node_status("Ready").get("status") == "Unknown", "the hub to miss it")
         time.sleep(max(0.0, still_s - (time.monotonic() - began)))
         edge.running["node"].send_signal(signal.SIGCONT)
 
-        until(lambda: edge.node_status("Ready")["status"] == "True", "the node to be heard again", timeout_s=8)
-        until(lambda: edge.ready(1), "its Pod to be ready again", timeout_s=8)
+        until(lambda: edge.node_status("Ready").get("status") == "True", "the node to be heard again")
+        until(lambda: edge.ready(1), "its Pod to be ready again")
         assert edge.lease()[0] != lease[0]
         assert edge.processes() == before
         assert edge.starts("pod-0") == 1
@@ -134,7 +134,7 @@ def test_a_burst_during_an_outage_arrives_once_and_in_order_whatever_the_clock_d
 
 
 def _publish(sources: list[Source], most: int) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 90
     while any(s.published < most for s in sources):
         for source in sources:
             source.publish(most)

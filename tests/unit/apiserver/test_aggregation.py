@@ -74,7 +74,7 @@ async def extension(ca: trustme.CA, proxy_ca: Path) -> AsyncIterator[tuple[Exten
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not await condition():
             await asyncio.sleep(0.02)
 
@@ -223,7 +223,7 @@ async def test_an_answer_that_never_begins_holds_neither_requests_nor_other_serv
     assert remote is not None
     calling = forwarding.Forwarding(server.store, FrontProxy(tmp_path / "proxy"))
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             with pytest.raises(ApiError, match="error trying to reach service"):
                 await calling.forward(remote, Request("GET", f"{METRICS}/pods", "", {}, b"", User("alice")))
             with pytest.raises(ApiError, match="error trying to reach service"):

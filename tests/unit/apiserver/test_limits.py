@@ -101,7 +101,7 @@ async def test_a_stream_that_nobody_reads_is_ended(monkeypatch: pytest.MonkeyPat
     streams.open("alice", stalled).since = asyncio.get_running_loop().time()
     streams.open("alice", read)
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await stalled.aborted.wait()
     streams.stop()
 

@@ -115,7 +115,7 @@ class Socket:
         self.closed = True
 
     async def until(self, count: int) -> list[tuple[str, int, bytes]]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while len(found := frames(bytes(self.sent))) < count:
                 self.said.clear()
                 await self.said.wait()
@@ -142,7 +142,7 @@ async def test_two_streams_are_a_connection() -> None:
     for stream, kind in ((1, "error"), (3, "data")):
         socket.inward.put_nowait(peer.syn(stream, {"streamtype": kind, "port": "8080", "requestid": "0"}))
     socket.inward.put_nowait(peer.data(3, b"GET / HTTP/1.0\r\n\r\n") + peer.data(3, b"", FLAG_FIN))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await node.heard.wait()
     node.give(b"hello", b"x" * 40_000)
 
@@ -209,7 +209,7 @@ async def test_channels_begin_with_their_port() -> None:
     task = asyncio.create_task(port_forward.channels(socket, [80, 443], opened))
     socket.inward.put_nowait(b"\x02to the second")
     first.give(b"from the first")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while len(socket.messages) < 5 or not second.got:
             await asyncio.sleep(0)
     socket.inward.put_nowait(None)

@@ -162,10 +162,10 @@ async def test_what_a_gathering_role_gathers_is_written_into_it_through_several_
     assert (await ask("POST", path, {"metadata": {"name": "things", "labels": labels}, "rules": [mine]}))[0] == 201
 
     for name in ("view", "edit", "admin"):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while mine not in (await ask("GET", f"{path}/{name}"))[1]["rules"]:
                 await server.registry.next_commit(0.05)
     await ask("DELETE", f"{path}/things")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while mine in (await ask("GET", f"{path}/admin"))[1]["rules"]:
             await server.registry.next_commit(0.05)

@@ -29,7 +29,7 @@ async def exchange(port: int, request: str) -> bytes:
     """Return all that is answered until the server closes, which the last request asks for."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request.encode())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         told = await reader.read()
     writer.close()
     await writer.wait_closed()

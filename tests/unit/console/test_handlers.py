@@ -99,7 +99,7 @@ class Page:
         self._buffer = b""
 
     async def next(self, kind: str) -> Any:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while True:
                 while b"\n\n" in self._buffer:
                     block, _, self._buffer = self._buffer.partition(b"\n\n")

@@ -96,7 +96,7 @@ class Site:
         return [msgspec.json.decode(raw) for _, raw in await self.outbox.read(0, max_events=10_000, max_bytes=1 << 30)]
 
 
-async def until(holds: Callable[[], object], *, timeout_s: float = 5.0) -> None:
+async def until(holds: Callable[[], object], *, timeout_s: float = 60.0) -> None:
     async with asyncio.timeout(timeout_s):
         while not holds():
             await asyncio.sleep(0.01)
@@ -139,7 +139,7 @@ async def test_in_sync_of_a_new_generation_waits_for_the_device(site: Site) -> N
     assert site.device.values["setpoint"] == 20.0
 
     site.device.recover()
-    await until(lambda: site.condition("InSync")[0] == "True", timeout_s=12)
+    await until(lambda: site.condition("InSync")[0] == "True")
 
     assert site.device.values["setpoint"] == 42.0
     assert site.stored()["status"]["properties"]["setpoint"]["ack"] == {"generation": generation, "code": "Accepted"}

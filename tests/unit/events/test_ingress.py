@@ -28,7 +28,7 @@ async def say(ingress: BrokerIngress, raw: bytes) -> tuple[int, bytes]:
     reader, writer = await asyncio.open_connection(*ingress.address)
     try:
         writer.write(raw)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(60):
             head = await reader.readuntil(b"\r\n\r\n")
             length = next(int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
             return int(head[9:12]), await reader.readexactly(length)

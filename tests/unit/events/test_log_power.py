@@ -113,7 +113,7 @@ async def test_after_a_failed_sync_nothing_is_acknowledged_until_the_outbox_is_o
         disk.fail_sync = lambda path: False
         recovering = box._recovering
         assert recovering is not None
-        await asyncio.wait_for(recovering, 5)
+        await asyncio.wait_for(recovering, 60)
 
         await box.append(an_event(2), key="k")  # as a device does that got no answer
         await box.append(an_event(3), key="k")

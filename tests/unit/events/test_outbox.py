@@ -150,7 +150,7 @@ async def test_a_reader_is_woken_by_the_next_event(outbox: Outbox) -> None:
 
     await outbox.append(an_event(1), key="k")
 
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 60)
 
 
 async def test_callers_share_a_commit(outbox: Outbox) -> None:

@@ -92,7 +92,7 @@ async def test_a_watch_gives_what_is_there_what_comes_and_signs_of_life(routes: 
     await routes.upload("m", STREAM, a_batch(1, 1))
     await routes.upload("n", STREAM, a_batch(3, 3))
     seen = b""
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(60):
         while not seen.strip():
             seen = await anext(body)
 

@@ -33,7 +33,7 @@ NOW = datetime.now(UTC)
 
 async def _shake_hands(port: int, context: ssl.SSLContext, *, name: str = "localhost") -> bytes:
     """Connect, say GET, and return what comes until the end; raises what the handshake raises."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=name)
         try:
             writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -120,7 +120,7 @@ async def test_a_hub_whose_clock_is_behind_keeps_its_nodes(tmp_path: Path) -> No
         folder.save_certificate(issue_node(*the_ca(), request, "node-a", NOW + timedelta(days=1)))
 
         async with stage.a_link(folder) as link:
-            await asyncio.wait_for(link.wait_connected(), 5)
+            await asyncio.wait_for(link.wait_connected(), 60)
 
 
 @pytest.mark.parametrize(("days", "user"), [(-365 * 6, None), (0, "admin"), (1, "admin")])
@@ -250,7 +250,7 @@ async def test_an_expired_hub_certificate_does_not_cut_a_node_off(tmp_path: Path
     context = hub_context(tmp_path / "ca.crt", tmp_path / "old.pem", PROTOCOLS)
 
     async with a_stage(tmp_path, context=context) as stage, stage.a_link(stage.a_node()) as link:
-        await asyncio.wait_for(link.wait_connected(), 5)
+        await asyncio.wait_for(link.wait_connected(), 60)
 
 
 async def test_a_node_certificate_of_another_ca_does_not_connect(tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ async def test_strangers_who_say_nothing_crowd_out_each_other_only(tmp_path: Pat
 
         assert (await _shake_hands(stage.port, _client(tmp_path))).startswith(b"GET /")
         assert (await _shake_hands(stage.port, _client(tmp_path, _good()))).startswith(b"GET /")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert [await reader.read() for reader, _ in silent[:5]] == [b""] * 5  # the oldest were closed
         for _, writer in silent:
             writer.transport.abort()
@@ -365,7 +365,7 @@ async def test_handshakes_that_are_never_done_crowd_out_each_other_only(tmp_path
         begun = [await asyncio.open_connection("127.0.0.1", stage.port) for _ in range(9)]
 
         assert await _shake_hands(stage.port, _client(tmp_path)) == b"hello"
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert [await reader.read() for reader, _ in begun[:5]] == [b""] * 5
         for _, writer in begun:
             writer.transport.abort()

@@ -129,7 +129,7 @@ def _object(name: str, request: str, signer: str = CLIENT) -> str:
 
 
 async def _until(hub: Hub, name: str, condition: str) -> Object:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             _, text = await _kubectl(hub.kubeconfig, "get", "csr", name, "-o", "json")
             found: Object = json.loads(text)

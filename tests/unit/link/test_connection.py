@@ -127,7 +127,7 @@ async def test_a_reset_ends_what_the_hub_does_for_the_stream() -> None:
         assert await stream.receive()
         stream.reset()
 
-        await asyncio.wait_for(ended.wait(), 2)
+        await asyncio.wait_for(ended.wait(), 60)
         assert node.streams == 0
         assert hub.streams == 0
 
@@ -175,7 +175,7 @@ async def test_what_is_not_http_2_closes_the_link() -> None:
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 
-    await asyncio.wait_for(reader.read(), 2)
+    await asyncio.wait_for(reader.read(), 60)
     assert "HTTP/2" in await hub[0].wait_closed()
     writer.close()
     await writer.wait_closed()

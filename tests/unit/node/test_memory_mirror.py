@@ -39,7 +39,7 @@ async def running(api: FakeApi, memory: Memory) -> AsyncIterator[Mirror]:
 
 
 async def until(mirror: Mirror, *names: str) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while {n.name for n in mirror.items()} != set(names):
             await asyncio.sleep(0.001)
 
@@ -155,7 +155,7 @@ async def test_a_hub_that_went_back_twice_has_to_be_accepted_twice(memory: Memor
         (tmp_path / "accepted-epoch").write_text(accepted)
         api = FakeApi(origin=Origin("ours", "1"))
         put(api, *names)
-        async with running(api, memory) as mirror, asyncio.timeout(5):
+        async with running(api, memory) as mirror, asyncio.timeout(60):
             while doubt not in mirror.doubt or not (doubt or mirror.synced):
                 await asyncio.sleep(0.001)
 

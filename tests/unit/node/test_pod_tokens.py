@@ -62,7 +62,7 @@ def a_pod(uid: str = "u1") -> Object:
 
 
 async def _told(node: Node) -> str:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         return await node.changes.get()
 
 

@@ -75,7 +75,7 @@ class World:
 
 async def until(true: Callable[[], object], what: str = "") -> None:
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not true():
                 await asyncio.sleep(0.005)
     except TimeoutError:

@@ -111,7 +111,8 @@ async def test_following_ends_when_the_person_leaves(host: FakeHost, streams: Po
     await start(host, "wait")
     stream = FakeStream()
     task = asyncio.create_task(streams.logs({**ASKED, "follow": True}, stream))
-    await asyncio.sleep(0.02)
+    while not stream.sent:
+        await asyncio.sleep(0.001)
 
     stream.aborted()
     await asyncio.wait([task])

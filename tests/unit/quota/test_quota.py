@@ -118,7 +118,7 @@ async def test_the_status_tells_what_is_used(tmp_path: Path) -> None:
         )
         wanted = {"configmaps": "1", "requests.memory": "512Mi", "services.nodeports": "1"}
 
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (await api.get(RESOURCEQUOTAS, "default", "q")).get("status", {}).get("used") != wanted:
                 await asyncio.sleep(0.02)
 

@@ -75,7 +75,7 @@ async def test_the_worker_ends_when_nobody_needs_it_and_starts_again() -> None:
     process = workshop._process
     assert process is not None
 
-    await asyncio.wait_for(process.wait(), 5)
+    await asyncio.wait_for(process.wait(), 60)
 
     with pytest.raises(TrustError):
         await workshop.read_request("x")
