@@ -23,7 +23,7 @@ from skerry.controllers.informers import Informers
 from skerry.events.cloudevents import DEVICE_EVENT_TYPE, SAMPLE_TYPE, Event
 from skerry.model.errors import unavailable
 from skerry.model.objects import Object
-from skerry.model.resources import DEVICES, NODES, PODS, SITES
+from skerry.model.resources import DEVICEPROFILES, DEVICES, NODES, PODS, SITES
 from skerry.model.times import rfc3339
 from skerry.testing.fakeapi import FakeApi
 
@@ -148,7 +148,8 @@ class FakeHub:
         self.api, self.log, self.twins = FakeApi(now=lambda: datetime.now(UTC)), FakeLog(), FakeTwins()
         self.informers = Informers(self.api)
         of = self.informers.of
-        sources = Sources(nodes=of(NODES), pods=of(PODS), sites=of(SITES), devices=of(DEVICES), events=self.log, twins=self.twins)
+        kinds = {"nodes": NODES, "pods": PODS, "sites": SITES, "devices": DEVICES, "profiles": DEVICEPROFILES}
+        sources = Sources(**{name: of(kind) for name, kind in kinds.items()}, events=self.log, twins=self.twins)
         self.codes = {CODE}
         loop = asyncio.get_running_loop()
         self.console = Console(sources, redeem=self._redeem, clock=loop.time, version="0.1.0")

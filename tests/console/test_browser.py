@@ -73,7 +73,7 @@ async def test_a_wrong_code_is_told_and_a_good_one_signs_in_until_one_leaves(chr
     page, _ = await opened(chromium, hub)
     await page.get_by_label("One-use code").fill("wrong")
     await page.get_by_role("button", name="Sign in").click()
-    await expect(page.get_by_text("this code is not good")).to_be_visible()
+    await expect(page.get_by_text("This code is not good")).to_be_visible()
 
     await signed_in(page, hub)
     scripts_see = await page.evaluate("document.cookie")

@@ -5,6 +5,7 @@ How the hub mounts it (nothing here knows HTTP libraries, stores or links; `Requ
 
     console = Console(
         Sources(nodes=informers.of(NODES), pods=informers.of(PODS), sites=informers.of(SITES), devices=informers.of(DEVICES),
+                profiles=informers.of(DEVICEPROFILES),
                 events=hub_log, twins=twins),
         redeem=redeem,            # code -> name of the user who asked for it, or None: `lambda code: ... LoginCodes.redeem(...)`
         clock=loop.time, version="0.1.0",

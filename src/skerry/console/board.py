@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 
 from skerry.console.ports import Sources
 from skerry.console.stream import Browser
-from skerry.console.views import View, device_view, node_view, site_view
-from skerry.model.objects import Object, dig, labels_of, name_of
+from skerry.console.views import View, device_view, node_view, site_view, units
+from skerry.model.objects import Name, Object, dig, labels_of, name_of
 from skerry.model.resources import SITE_LABEL
 
 PACE_S = 0.3
@@ -23,6 +23,7 @@ Views = dict[str, dict[str, View]]
 def board(sources: Sources) -> Views:
     """Return all views by kind and key."""
     nodes, devices = sources.nodes.objects(), sources.devices.objects()
+    profiles = {name_of(p): p for p in sources.profiles.objects()}
     sites = {name_of(n).name: labels_of(n).get(SITE_LABEL, "") for n in nodes}
     pods = _count_pods(sources.pods.objects())
     return {
@@ -30,8 +31,13 @@ def board(sources: Sources) -> Views:
         "node": {
             name_of(n).name: node_view(n, pods=len(phases := pods.get(name_of(n).name, [])), running=phases.count("Running")) for n in nodes
         },
-        "device": {str(name_of(d)): device_view(d, site=sites.get(str(dig(d, "status", "nodeName", default="")), "")) for d in devices},
+        "device": {str(name_of(d)): _device(d, sites, profiles) for d in devices},
     }
+
+
+def _device(device: Object, sites: Mapping[str, str], profiles: Mapping[Name, Object]) -> View:
+    profile = Name(name_of(device).namespace, str(dig(device, "spec", "profile", default="")))
+    return device_view(device, site=sites.get(str(dig(device, "status", "nodeName", default="")), ""), units=units(profile, profiles))
 
 
 def _count_pods(pods: Iterable[Object]) -> dict[str, list[str]]:
@@ -61,7 +67,7 @@ class Board:
         self._dirty = asyncio.Event()
         self._browsers: set[Browser] = set()
         self.views = board(sources)
-        for collection in (sources.nodes, sources.pods, sources.sites, sources.devices):
+        for collection in (sources.nodes, sources.pods, sources.sites, sources.devices, sources.profiles):
             collection.subscribe(self._changed)
 
     def _changed(self, change: object) -> None:

@@ -151,7 +151,7 @@ class Console:
             if wait_s:
                 seconds = int(wait_s) + 1
                 raise RefusedError(429, f"too many wrong codes; try again in {seconds} s", **{"Retry-After": str(seconds)})
-            raise RefusedError(401, "this code is not good: it works once, for five minutes; get a new one with `skerry hub login`")
+            raise RefusedError(401, "This code is not good: it works once, for five minutes. Get a new one with: skerry hub login")
         old = rules.cookie_of(request.headers)
         if old:
             self._sessions.end(old)

@@ -81,5 +81,6 @@ class Sources:
     pods: ObjectCollection
     sites: ObjectCollection
     devices: ObjectCollection
+    profiles: ObjectCollection
     events: EventLog
     twins: Twins

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from skerry.model.conditions import get_condition
-from skerry.model.objects import Object, dig, labels_of, metadata, name_of
+from skerry.model.objects import Name, Object, dig, labels_of, metadata, name_of
+from skerry.model.profiles import MAX_EXTENDS
 from skerry.model.resources import SITE_LABEL
 
 View = dict[str, Any]
@@ -70,7 +71,16 @@ def site_view(site: Object) -> View:
     }
 
 
-def device_view(device: Object, *, site: str) -> View:
+def units(profile: Name, profiles: Mapping[Name, Object], *, depth: int = MAX_EXTENDS) -> dict[str, str]:
+    """Return the unit of each property that has one, those of the profile's bases included; a base that is missing has none."""
+    spec = (profiles.get(profile) or {}).get("spec") or {}
+    bases = spec.get("extends") or [] if depth else []
+    found = {k: v for b in bases for k, v in units(Name(profile.namespace, b), profiles, depth=depth - 1).items()}
+    return {**found, **{name: p["unit"] for name, p in (spec.get("properties") or {}).items() if p.get("unit")}}
+
+
+def device_view(device: Object, *, site: str, units: Mapping[str, str]) -> View:
+    """Return a device with the summary in its status, whose values get their units from its profile."""
     namespace, name = name_of(device)
     spec, status = device.get("spec") or {}, device.get("status") or {}
     connection = spec.get("connection") or {}
@@ -87,7 +97,7 @@ def device_view(device: Object, *, site: str) -> View:
         "observedGeneration": status.get("observedGeneration", 0),
         "lastSeen": status.get("lastSeen", ""),
         "desired": spec.get("desired") or {},
-        "properties": _first(status.get("properties") or {}),
+        "properties": {k: _with_unit(p, units.get(k, "")) for k, p in _first(status.get("properties") or {}).items()},
         "created": metadata(device).get("creationTimestamp", ""),
     }
 
@@ -104,6 +114,10 @@ def twin_view(twin: Object) -> View:
         "observedGeneration": status.get("observedGeneration", 0),
         "properties": _first(status.get("properties") or {}),
     }
+
+
+def _with_unit(prop: Any, unit: str) -> Any:
+    return {**prop, "unit": unit} if unit and isinstance(prop, dict) else prop
 
 
 def _first(properties: Mapping[str, Any]) -> dict[str, Any]:

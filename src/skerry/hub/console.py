@@ -16,7 +16,7 @@ from skerry.events.log import HubLog
 from skerry.hub.frontdoor import Sessions
 from skerry.hub.login_codes import LoginCodes
 from skerry.model.objects import Object
-from skerry.model.resources import DEVICES, NODES, PODS, SITES
+from skerry.model.resources import DEVICEPROFILES, DEVICES, NODES, PODS, SITES
 
 MAX_TWIN_BYTES = 1024 * 1024
 
@@ -57,6 +57,7 @@ def make_console(informers: Informers, events: HubLog, sessions: Sessions, codes
         pods=informers.of(PODS),
         sites=informers.of(SITES),
         devices=informers.of(DEVICES),
+        profiles=informers.of(DEVICEPROFILES),
         events=events,
         twins=NodeTwins(sessions),
     )

@@ -19,7 +19,7 @@ from skerry.console.stream import MOST_WAITING, Browser
 from skerry.console.views import node_view
 from skerry.events.cloudevents import Event
 from skerry.kube import Informer
-from skerry.model.resources import DEVICES, NODES, PODS, SITES
+from skerry.model.resources import DEVICEPROFILES, DEVICES, NODES, PODS, SITES
 from skerry.testing.fakeapi import FakeApi
 from tests.console.fakehub import CODE, FakeLog, FakeTwins, a_device, a_node
 
@@ -43,10 +43,10 @@ class Stage:
         self.api.seed(NODES, a_node("a", "dock-3", address="10.0.0.2"), a_node("b", "", address="10.0.0.3", ready="Unknown"))
         self.api.seed(PODS, {"metadata": {"namespace": "s", "name": "p"}, "spec": {"nodeName": "a"}, "status": {"phase": "Running"}})
         self.api.seed(DEVICES, a_device("meter-1", "a", "flow-meter", setpoint=42))
-        self.informers = {r.key: Informer(self.api, r) for r in (NODES, PODS, SITES, DEVICES)}
+        self.informers = {r.key: Informer(self.api, r) for r in (NODES, PODS, SITES, DEVICES, DEVICEPROFILES)}
         self.codes, self.time_s = {CODE}, 1000.0
-        nodes, pods, sites, devices = self.informers.values()
-        sources = Sources(nodes=nodes, pods=pods, sites=sites, devices=devices, events=self.log, twins=self.twins)
+        nodes, pods, sites, devices, profiles = self.informers.values()
+        sources = Sources(nodes=nodes, pods=pods, sites=sites, devices=devices, profiles=profiles, events=self.log, twins=self.twins)
         (folder / "assets").mkdir()
         (folder / "index.html").write_text("<!doctype html>")
         (folder / "assets" / "app-1a2b.js").write_text("let x = 1;" * 50)
@@ -345,3 +345,22 @@ def test_a_nodes_trouble_is_told_and_what_is_well_is_not() -> None:
     found = node_view(node, pods=0, running=0)
 
     assert [p["type"] for p in found["problems"]] == ["DiskPressure", "LimitsEnforced"]
+
+
+async def test_a_summary_shows_the_units_of_the_profile_and_of_its_bases(stage: Stage) -> None:
+    stage.api.seed(
+        DEVICEPROFILES,
+        {"metadata": {"namespace": "default", "name": "meter"}, "spec": {"properties": {"setpoint": {"unit": "m3/h"}, "mode": {}}}},
+        {"metadata": {"namespace": "default", "name": "flow-meter"}, "spec": {"extends": ["meter"]}},
+    )
+    await stage.sign_in()
+
+    async with asyncio.timeout(5):
+        while "unit" not in (shown := await summary(stage))["setpoint"]:
+            await asyncio.sleep(0.01)
+
+    assert shown["setpoint"]["unit"] == "m3/h"
+
+
+async def summary(stage: Stage) -> Any:
+    return said(await stage.get("/console/api/overview"))["devices"][0]["properties"]

@@ -34,7 +34,7 @@ export function NodeState({ node }: { node: NodeView }) {
 export function Connected({ condition }: { condition: Condition }) {
   if (condition.status === "True") return <State status="success" word="Connected" why={why(condition)} />;
   if (condition.status === "False") return <State status="danger" word="Offline" why={why(condition)} />;
-  return <State status={undefined} word="Unknown" why={why(condition)} />;
+  return <State status={undefined} word="Connection unknown" why={why(condition)} />;
 }
 
 /** In sync speaks of one generation of what is wanted; an answer to an older one is no answer. */
@@ -43,5 +43,5 @@ export function InSync({ condition, generation }: { condition: Condition; genera
   if (stale) return <State status="info" word="Pending" why={`the node has not seen generation ${generation} yet`} />;
   if (condition.status === "True") return <State status="success" word="In sync" why={why(condition)} />;
   if (condition.status === "False") return <State status="warning" word="Not in sync" why={why(condition)} />;
-  return <State status={undefined} word="Unknown" why={why(condition)} />;
+  return <State status={undefined} word="Sync unknown" why={why(condition)} />;
 }
