@@ -31,18 +31,17 @@ def writing_alone(path: Path, migrations: Sequence[str], *, rebuild: Rebuild, vf
         lock.release()
 
 
-def copy_database(source: Path, target: Path, *, checksums: bool, at_that_moment: Callable[[], None] = lambda: None) -> None:
+def copy_database(source: Path, target: Path, *, at_that_moment: Callable[[], None] = lambda: None) -> None:
     """Copy *source* into the new file *target* in one read, and check the copy; StoreFormatError when either is damaged.
 
-    *at_that_moment* is called as soon as it is settled which moment the copy shows. Writers are not held up; the write-ahead log cannot
-    start over until the copy is made.
+    The copy has page checksums when the source has. *at_that_moment* is called as soon as it is settled which moment the copy shows.
+    Writers are not held up; the write-ahead log cannot start over until the copy is made.
     """
     os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-    name = vfs() if checksums else None
-    reading = open_reader(source, vfs=name)
-    writing = apsw.Connection(str(target.resolve()), flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW, vfs=name)
+    reading = open_reader(source, vfs=vfs())
+    writing = apsw.Connection(str(target.resolve()), flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW, vfs=vfs())
     try:
-        if checksums:  # from the first page that is written on
+        if reading.reserve_bytes("main", -1) == RESERVED_BYTES:  # from the first page that is written on
             writing.reserve_bytes("main", RESERVED_BYTES)
             writing.execute("CREATE TABLE replaced(x)")
         reading.execute("BEGIN")
@@ -55,11 +54,11 @@ def copy_database(source: Path, target: Path, *, checksums: bool, at_that_moment
     finally:
         writing.close()
         reading.close()
-    _check(target, name)
+    _check(target)
 
 
-def _check(path: Path, name: str | None) -> None:
-    db = apsw.Connection(str(path.resolve()), flags=apsw.SQLITE_OPEN_READWRITE, vfs=name)
+def _check(path: Path) -> None:
+    db = apsw.Connection(str(path.resolve()), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs())
     try:
         list(db.execute("PRAGMA journal_mode=DELETE"))  # one file, no companions
         if faults := quick_check(db):

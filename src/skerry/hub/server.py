@@ -147,6 +147,7 @@ class Hub:
         except (StoreError, KeyRingError, data_folder.DataFolderError) as error:
             raise HubError(str(error)) from error
         self._closers.append(self.event_log.close)
+        self.server.store.scrub.files.append(self.settings.data / data_folder.EVENTS)
         self.event_routes = EventRoutes(self.event_log)
         self.api = LocalApi(self.server.registry)
         self.server.streams.use(self.sessions)

@@ -221,7 +221,7 @@ async def test_the_wal_stays_bounded_and_writers_hardly_wait_beside_endless_back
         while not stop.is_set():
             target = tmp_path / f"copy-{number}"
             target.unlink(missing_ok=True)
-            copy_database(file.path, target, checksums=False)
+            copy_database(file.path, target)
             copied[number] += 1
 
     def change(number: int) -> Callable[[apsw.Connection], Any]:

@@ -6,11 +6,13 @@ import asyncio
 import random
 from pathlib import Path
 
+import apsw
 import msgspec
 import pytest
 
-from skerry.events.log import DROPPED_TYPE, BatchError, GapError, HubLog, HubLogLimits, LogExpiredError
-from skerry.events.log.batch import encode, encode_dropped
+from skerry.durable import StoreError, StoreFormatError, Writer, damaged_pages
+from skerry.events.log import DROPPED_TYPE, BatchError, GapError, HubLog, HubLogLimits, LogExpiredError, _hub_sql
+from skerry.events.log.batch import Stored, decode, encode, encode_dropped
 
 
 def raw(number: int) -> bytes:
@@ -93,6 +95,54 @@ async def test_a_restart_keeps_events_marks_and_sequence(tmp_path: Path) -> None
     assert await second.store("n", "s", a_batch(1, 4)) == 4
     assert [seq for seq, _, _ in await stored(second)] == [1, 2, 3, 4]
     await second.close()
+
+
+async def test_a_log_without_checksums_gets_them_and_loses_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "h.sqlite"
+    old = await Writer.open(path, _hub_sql.MIGRATIONS[:1])
+    rows = [(entry, entry.raw) for entry in decode(a_batch(1, 30)) if isinstance(entry, Stored)]
+    await old.write(lambda db: _hub_sql.store(db, "n", "s", rows, 10, 1 << 20))
+    await old.close()
+
+    log = await HubLog.open(path)
+    kept, marks = await stored(log), (log.newest, await log.mark("n", "s"), await log.accounts())
+    await log.close()
+
+    assert [seq for seq, _, _ in kept] == list(range(21, 31))
+    assert marks == (30, 30, [_hub_sql.Account("n", "s", 30, 30, 0)])
+    assert damaged_pages(path, count=100)[0] == []
+    assert not list(tmp_path.glob("*.new"))
+
+
+async def test_a_bit_that_flips_in_any_page_is_never_served(tmp_path: Path) -> None:
+    """F12, for the log of events."""
+    path = tmp_path / "h.sqlite"
+    log = await HubLog.open(path)
+    await log.store("n", "s", a_batch(1, 300))
+    told = await stored(log)
+    await log.close()
+    whole = path.read_bytes()
+    for page in range(len(whole) // 4096):
+        data = bytearray(whole)
+        data[page * 4096 + 4000 - page] ^= 4
+        path.write_bytes(data)
+
+        assert await read_all(path) in (told, []), page
+        assert page == 0 or damaged_pages(path, count=100)[0] == [page + 1]
+
+
+async def read_all(path: Path) -> list[tuple[int, str, int]]:
+    """Return what a log of a damaged file serves; nothing, when it is noticed."""
+    try:
+        log = await HubLog.open(path)
+    except (StoreError, apsw.Error):
+        return []
+    try:
+        return await stored(log)
+    except StoreFormatError:
+        return []
+    finally:
+        await log.close()
 
 
 async def test_the_oldest_leave_when_the_log_is_full_and_a_reader_is_told(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 
 import apsw
 import msgspec
@@ -54,6 +55,8 @@ class Scrub:
         self._live = live
         self._is_live = is_live
         self._vfs = vfs
+        self.files = [writer.path]
+        """Whose pages are looked at: the store's, and what is added."""
         self._turn = asyncio.Lock()
         self.last: Report | None = None
 
@@ -61,7 +64,8 @@ class Scrub:
         """Look at everything once, resting *pause_s* after each piece; the report is kept as `last`."""
         async with self._turn:
             report = Report()
-            await self._pages(report, pause_s)
+            for path in self.files:
+                await self._pages(path, report, pause_s)
             await self._objects(report, pause_s)
             failpoints.reach("scrub.done")
             self.last = report
@@ -70,18 +74,18 @@ class Scrub:
             log.error("the store is damaged on the disk; what is served is not: make no backup of it, restore one", extra=facts)
         return report
 
-    async def _pages(self, report: Report, pause_s: float) -> None:
+    async def _pages(self, path: Path, report: Report, pause_s: float) -> None:
         first, total = 1, 1
         while first <= total:
             at = first
             bad, total = await self._writer.read(
-                lambda db, at=at: damaged_pages(self._writer.path, first=at, count=PAGES_AT_ONCE, vfs_name=self._vfs)  # type: ignore[misc]
+                lambda db, at=at: damaged_pages(path, first=at, count=PAGES_AT_ONCE, vfs_name=self._vfs)  # type: ignore[misc]
             )
             for number in bad:
-                report.add(f"page {number} of {total}: its checksum is wrong")
+                report.add(f"{path.name}, page {number} of {total}: its checksum is wrong")
             first += PAGES_AT_ONCE
             await asyncio.sleep(pause_s)
-        report.pages = total
+        report.pages += total
 
     async def _objects(self, report: Report, pause_s: float) -> None:
         records = iter(list(self._live()))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import apsw
 
+from skerry.durable import Rebuild, StoreFormatError, quick_check
 from skerry.events.log.batch import Dropped, Entry, Stored, bounds, digest
 
 MIGRATIONS = (
@@ -27,7 +28,10 @@ MIGRATIONS = (
     ) STRICT;
     INSERT INTO totals VALUES (1, 0, 0, 0);
     """,
+    "-- From here on every page has a checksum.",
 )
+_CHECKSUMS_SINCE = 2
+_TABLES = {"streams": 8, "events": 4, "totals": 4, "sqlite_sequence": 2}  # and how many columns they have
 
 MAX_STREAMS = 64
 """Outbox identities remembered for one node; a node has one, and gets another only when its disk was lost."""
@@ -67,6 +71,25 @@ class Accepted:
     mark: int
     newest: int
     discarded: int = 0
+
+
+def _copy(old: apsw.Connection, new: apsw.Connection) -> None:
+    """Copy every table of a log without checksums."""
+    if faults := quick_check(old):
+        raise StoreFormatError(f"{old.filename} is damaged ({'; '.join(faults)}): restore a backup")
+    with new:
+        for table, columns in _TABLES.items():
+            new.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
+            values = ",".join("?" * columns)
+            new.executemany(f"INSERT INTO {table} VALUES ({values})", old.execute(f"SELECT * FROM {table}"))  # noqa: S608
+
+
+REBUILD = Rebuild(
+    since=_CHECKSUMS_SINCE,
+    needed=lambda db: 0 < int(next(iter(db.execute("PRAGMA user_version")))[0]) < _CHECKSUMS_SINCE,
+    copy=_copy,
+)
+"""Makes a log of an earlier version one of today's."""
 
 
 def newest(db: apsw.Connection) -> int:

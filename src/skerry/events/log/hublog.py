@@ -2,7 +2,7 @@
 
 What must stay true: a batch and its stream's high-water mark are one transaction, and the answer comes after its fsync; a number at or
 below the mark is ignored, a batch that would leave a hole is refused; numbers that a node declares dropped are stored as one event of
-type `dev.skerry.outbox.dropped`, so that whoever reads the log sees the hole too.
+type `dev.skerry.outbox.dropped`, so that whoever reads the log sees the hole too. A page whose checksum is wrong is never read.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Self
 
 import apsw
 
-from skerry.durable import StoreFailedError, Writer
+from skerry.durable import StoreFailedError, StoreFormatError, Writer, is_damage
 from skerry.durable.failpoints import reach
 from skerry.events.cloudevents import Event
 from skerry.events.log import _hub_sql as sql
@@ -73,8 +73,8 @@ class HubLog:
 
     @classmethod
     async def open(cls, path: Path, *, limits: HubLogLimits | None = None, vfs: str | None = None) -> Self:
-        """Open or create the log at *path*, through SQLite's VFS *vfs* if not the usual one."""
-        writer = await Writer.open(path, sql.MIGRATIONS, vfs=vfs)
+        """Open or create the log at *path*, through SQLite's VFS *vfs* (which has to compare checksums) if not the usual one."""
+        writer = await Writer.open(path, sql.MIGRATIONS, vfs=vfs, rebuild=sql.REBUILD)
         return cls(writer, await writer.read(sql.newest), limits or HubLogLimits())
 
     @property
@@ -144,7 +144,12 @@ class HubLog:
         """Return up to *limit* entries after *after* (None: from the oldest held); raises LogExpiredError."""
         start = -1 if after is None else after
         limit = min(limit, MAX_PAGE_EVENTS)
-        rows, oldest = await self._writer.read(lambda db: (sql.read(db, start, limit, MAX_PAGE_BYTES), sql.oldest(db)))
+        try:
+            rows, oldest = await self._writer.read(lambda db: (sql.read(db, start, limit, MAX_PAGE_BYTES), sql.oldest(db)))
+        except apsw.Error as error:
+            if not is_damage(error):
+                raise
+            raise StoreFormatError(f"{self._writer.path} is damaged ({error}): restore a backup") from error
         first = oldest or self._newest + 1
         if after is not None and after + 1 < first:
             raise LogExpiredError(after, first - 1)

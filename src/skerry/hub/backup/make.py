@@ -80,11 +80,11 @@ def _gather(data: Path, work: Path, *, events: bool, say: Say) -> Examined:
     (work / PKI).mkdir()
     _copy_pki(data, work)  # and again once the copy's moment is settled: a key may be made, and another retired, in between
     say(f"copying {STORE}")
-    copy_database(data / STORE, work / STORE, checksums=True, at_that_moment=lambda: _copy_pki(data, work))
+    copy_database(data / STORE, work / STORE, at_that_moment=lambda: _copy_pki(data, work))
     failpoints.reach("backup.store_copied")
     if events and (data / EVENTS).exists():
         say(f"copying {EVENTS}")
-        copy_database(data / EVENTS, work / EVENTS, checksums=False)
+        copy_database(data / EVENTS, work / EVENTS)
         failpoints.reach("backup.events_copied")
     say("checking the copy")
     examined = examine(work / STORE, RingVault.open(work / PKI / KEY_RING, made=""))
