@@ -60,6 +60,7 @@ class Web:
             "args": ["-c", SERVER],
             "env": [host, {"name": "PORT", "value": str(self.port)}],
             "ports": [{"containerPort": self.port, "name": "http"}],
+            "readinessProbe": {"tcpSocket": {"port": "http"}, "periodSeconds": 1},  # else it is Ready before it listens
         }
         spec = {"runtimeClassName": "process", "containers": [container], "terminationGracePeriodSeconds": 0}
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "labels": {"app": "web"}}, "spec": spec}
