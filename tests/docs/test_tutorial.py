@@ -14,7 +14,7 @@ from demo.stage import free_ports
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*(ROOT / "docs" / "tutorial").glob("*.md"), *(ROOT / "docs" / "how-to").glob("*.md")])
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PORTS = ("6443", "5020")
+PORTS = ("6443", "5020", "9080")
 
 
 def blocks(page: str) -> list[tuple[str, str]]:
