@@ -56,7 +56,7 @@ async def opened(chromium: Browser, hub: FakeHub, width: str = "desk") -> tuple[
     context = await chromium.new_context(ignore_https_errors=True, viewport={"width": size[0], "height": size[1]})
     seen = Seen(context)
     page = await context.new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(60_000)
     await page.goto(hub.url)
     return page, seen
 
@@ -148,7 +148,7 @@ async def test_the_session_ends_everywhere_when_one_page_signs_out(chromium: Bro
 
     await page.get_by_role("button", name="Sign out").click()
 
-    await expect(other.get_by_label("One-use code")).to_be_visible(timeout=20_000)
+    await expect(other.get_by_label("One-use code")).to_be_visible(timeout=60_000)
 
 
 @pytest.mark.parametrize("width", WIDTHS)

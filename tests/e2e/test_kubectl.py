@@ -152,7 +152,7 @@ def test_create_of_what_people_create_by_hand(kubectl: Kubectl, namespace: str) 
     kubectl("create", "deployment", "d", "-n", namespace, "--image=host.skerry.invalid/python", "--replicas=0")
 
     assert kubectl.json("get", "secret", "s", "-n", namespace)["data"] == {"password": "eA=="}
-    assert kubectl.json("get", "serviceaccount", "default", "-n", namespace)["metadata"]["name"] == "default"
+    eventually(lambda: kubectl.code("get", "serviceaccount/default", "configmap/kube-root-ca.crt", "-n", namespace) == 0)
     assert "ca.crt" in kubectl.json("get", "configmap", "kube-root-ca.crt", "-n", namespace)["data"]
 
 
@@ -165,7 +165,7 @@ def test_a_deployment_rolls_out_scales_and_goes_with_all_that_it_owns(kubectl: K
 
     pods = kubectl("get", "pods", "-n", namespace, "-o", "name").split()
     assert len(pods) == 2
-    assert "Started" in kubectl("events", "-n", namespace)
+    eventually(lambda: "Started" in kubectl("events", "-n", namespace))
     kubectl("delete", "deployment", "web", "-n", namespace)
     kubectl("wait", "pods", "--all", "-n", namespace, "--for=delete", "--timeout=90s")
     assert kubectl("get", "replicasets,pods", "-n", namespace, "-o", "name") == ""

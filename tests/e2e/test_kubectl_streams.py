@@ -44,7 +44,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *args): pass
 class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     allow_reuse_address = True
-Server((os.environ["HOST"], int(os.environ["PORT"])), Handler).serve_forever()
+server = Server((os.environ["HOST"], int(os.environ["PORT"])), Handler)
+print("listening", flush=True)
+server.serve_forever()
 """
 
 
@@ -66,6 +68,7 @@ class Web:
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "labels": {"app": "web"}}, "spec": spec}
         kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(pod))
         kubectl("wait", "-n", namespace, "pod/web", "--for=condition=Ready", "--timeout=90s")
+        until(lambda: "listening" in kubectl("logs", "-n", namespace, "web"), "the program to listen, which comes after its start")
 
 
 @pytest.fixture
