@@ -111,6 +111,7 @@ def restore(file: Path, data: Path, key_file: Path, output: str) -> None:
         manifest, epoch = put_back(file, data.absolute(), key, now=datetime.now(UTC), say=_say)
     except BackupError as error:
         raise click.ClickException(str(error)) from error
+    _say(f"what was denied, revoked or deleted after {manifest.made} is let in again: look at kubectl get enrollments")
     _tell(manifest, output, f"{data}: restored, in the new epoch {epoch}", epoch=epoch)
 
 

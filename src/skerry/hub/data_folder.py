@@ -13,6 +13,8 @@ from skerry.durable import HeldLock, StoreLockedError, hold, hold_folder, write_
 
 STORE, EVENTS, PKI = "hub.sqlite", "events.sqlite", "pki"
 KEY_RING = "secrets.keys"
+RESTORED = "restored"
+"""Beside the keys: the newest revision of the backup that the hub was restored from."""
 BACKUP_LOCK = "backup.lock"
 BACKUP_WORK = ".backup-"
 """What the folder of a snapshot begins with, while a backup is made."""
@@ -44,6 +46,14 @@ def require_store(data: Path) -> None:
         f"{store} {what}, and {data / PKI / _KNOWN} says that there was a store: put it back, or restore a backup into an empty folder. "
         f"To begin anew with the same keys, and lose every object, remove {data / PKI / _KNOWN}"
     )
+
+
+def restored_from(pki: Path) -> int:
+    """Return the newest revision of the backup that the hub was restored from; 0 for one that never was. ValueError for a damaged note."""
+    try:
+        return int((pki / RESTORED).read_text("ascii"))
+    except FileNotFoundError:
+        return 0
 
 
 def remember_store(data: Path, identity: str) -> None:

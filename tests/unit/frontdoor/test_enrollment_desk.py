@@ -264,6 +264,23 @@ def test_the_allowance_fills_up_again() -> None:
     assert allowance.take(0.6) == 0.0
 
 
+async def test_a_token_of_before_a_restore_buys_nothing(tmp_path: Path) -> None:
+    """A backup holds tokens that were used after it was made: whoever finds one could join with it."""
+    (tmp_path / "restored").write_text("1000000\n")
+    desk = Desk(tmp_path)
+    old = desk.a_token()
+
+    refused = await desk.ask(make_key(), token=old)
+    unknown = await desk.ask(make_key(), token=f"{old.id}.guess")
+    secret = desk.api.all(SECRETS)[0]
+    desk.api.seed(SECRETS, {**secret, "metadata": {**secret["metadata"], "resourceVersion": "1000001"}})
+
+    assert refused[0] == 403
+    assert "restored from a backup" in refused[1]["message"]
+    assert "restored" not in unknown[1]["message"]
+    assert desk.enrollments == []
+
+
 def test_one_network_that_asks_without_end_leaves_half_to_the_others() -> None:
     shares = Shares(per_second=2, burst=4)
 

@@ -13,7 +13,7 @@ import pytest
 from skerry.apiserver.store import Index, Key, RingVault, Store, TooOldError
 from skerry.hub.backup import BackupError, Manifest, back_up, inspect, make_key_file, read_key_file, restore
 from skerry.hub.backup.envelope import PIECE_BYTES
-from skerry.hub.data_folder import KEY_RING, PKI, STORE, remember_store
+from skerry.hub.data_folder import KEY_RING, PKI, STORE, remember_store, restored_from
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 MADE = "2026-11-23T00:00:00Z"
@@ -102,6 +102,20 @@ async def test_no_revision_is_given_out_twice_whatever_is_restored_and_how_often
     assert given == sorted(given)
     assert len(set(given)) == 4
     assert max(given) < 2**53  # exact for whoever reads numbers as doubles
+
+
+async def test_two_restores_under_a_clock_of_1970_share_no_revision(data: Path, key: bytes) -> None:
+    made(data, key)
+    began = []
+    for name in ("first", "second"):
+        store = await opened(put_back(data, key, to=name, now=datetime(1970, 1, 1, tzinfo=UTC)))
+        began.append(store.revision)
+        await store.close()
+
+    assert abs(began[0] - began[1]) > 1000
+    assert min(began) > 1_700_000_000_000_000
+    assert max(began) < 2**53
+    assert restored_from(data.parent / "first" / PKI) == inspect(data.parent / "backup", key).revision
 
 
 async def test_a_backup_beside_writers_is_one_moment_and_holds_them_up_for_no_time(data: Path, key: bytes) -> None:

@@ -1,13 +1,15 @@
 """Puts a backup back: into an empty folder only, verified whole before the folder gets its name, and always in a new epoch.
 
 The new epoch begins above every revision that this hub, or an earlier restore of the same backup, can have given out: above the
-newest in the backup, and above the number of microseconds since 1970, which no hub reaches by counting writes.
+newest in the backup, and above the number of microseconds since 1970, which no hub reaches by counting writes. What the backup's
+revision was is noted beside the keys: a token to join that is not newer may have been used already.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -17,12 +19,15 @@ from typing import BinaryIO
 import apsw
 
 from skerry.apiserver.store import Examined, KeyRingError, RingVault, examine, start_new_epoch
-from skerry.durable import StoreError, failpoints, sync_folder
+from skerry.durable import StoreError, failpoints, sync_folder, write_private
 from skerry.hub.backup.envelope import BackupError, opened
 from skerry.hub.backup.manifest import LENGTH_BYTES, MAX_MANIFEST_BYTES, File, Manifest, parse
-from skerry.hub.data_folder import KEY_RING, PKI, STORE
+from skerry.hub.data_folder import KEY_RING, PKI, RESTORED, STORE
+from skerry.model.times import parse_time
 
 Say = Callable[[str], None]
+_SPREAD = 1 << 40
+"""Revisions over which restores under a wrong clock are spread: a million writes in each meet once in 500,000 pairs."""
 
 
 class _Content:
@@ -80,7 +85,8 @@ def restore(path: Path, data: Path, key: bytes, *, now: datetime, say: Say) -> t
         say("checking")
         _require_same(_examined(stage), manifest)
         failpoints.reach("restore.checked")
-        epoch = start_new_epoch(stage / STORE, at_least=int(now.timestamp() * 1_000_000))
+        epoch = start_new_epoch(stage / STORE, at_least=_at_least(manifest, now))
+        write_private(stage / PKI / RESTORED, f"{manifest.revision}\n".encode())
         failpoints.reach("restore.epoch_begun")
         _name(stage, data)
     except OSError as error:
@@ -118,6 +124,14 @@ def _unpack(content: _Content, stage: Path, say: Say) -> Manifest:
         failpoints.reach("restore.file_written")
     content.end()
     return manifest
+
+
+def _at_least(manifest: Manifest, now: datetime) -> int:
+    """Return where the new epoch may begin; under a clock that is behind the backup two restores must not begin at the same revision."""
+    made = parse_time(manifest.made)
+    if now >= made:
+        return int(now.timestamp() * 1_000_000)
+    return int(made.timestamp() * 1_000_000) + secrets.randbelow(_SPREAD)
 
 
 def _drain(file: File, parts: Iterator[bytes], write: Callable[[bytes], object]) -> None:

@@ -1,7 +1,8 @@
 """Answers `POST /enroll`: a key that proves itself gets its certificate once an Enrollment for it is approved.
 
-What stays true: nothing is stored for somebody without a token but a bounded number of pending Enrollments; a token buys
-exactly one approval; the certificate is composed here, of the request only the key counts; a denied key gets nothing.
+What stays true: nothing is stored for somebody without a token but a bounded number of pending Enrollments; a token buys exactly
+one approval, also when the hub is put back to a time before that; the certificate is composed here, of the request only the key
+counts; a denied key gets nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import msgspec
 
 from skerry.apiserver.http.message import Request, Response
+from skerry.hub.data_folder import restored_from
 from skerry.hub.enrollment.rate import Shares
 from skerry.hub.enrollment.tokens import Accepted, Refused, consumed, from_secret, judge, secret_name, split_credential
 from skerry.hub.frontdoor.requests import error_response
@@ -26,7 +28,7 @@ from skerry.hub.frontdoor.strangers import network_of
 from skerry.kube import Api
 from skerry.model.errors import ApiError, bad_request, too_large, too_many_requests
 from skerry.model.kinds.enrollment import APPROVED, DENIED, PENDING, node_name_error, object_name
-from skerry.model.objects import Object, dig, name_of
+from skerry.model.objects import Object, dig, name_of, revision_of
 from skerry.model.resources import ENROLLMENTS, SECRETS, SYSTEM_NAMESPACE
 from skerry.trust import TrustError, Workshop, WorkshopError, facts_of_pem
 from skerry.trust.joining import MAX_QUESTION, Answer, Question
@@ -67,6 +69,7 @@ class EnrollmentDesk:
         self._random = randomness or random.Random()  # noqa: S311 - spreads retries, keeps no secret
         self._allowance = allowance or Shares(per_second=50, burst=400)
         self._asking = 0
+        self._restored_from = restored_from(pki)
         self._ca = (pki / "ca.crt").read_text()
 
     async def ca(self, request: Request) -> Response:
@@ -149,6 +152,11 @@ class EnrollmentDesk:
             if isinstance(found, Refused):
                 raise _refused(found.reason)
             self._require_free_name(question.node, key_hash, found)
+            if secret and revision_of(secret) <= self._restored_from:
+                raise _refused(
+                    "the token was made before this hub was restored from a backup, and may have been used since: "
+                    "ask for another with `skerry hub token create`"
+                )
             if not found.unused or (secret and await self._use_up(secret, key_hash)):
                 return _bought(found)
 
