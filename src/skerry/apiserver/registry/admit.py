@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from skerry.apiserver.registry.admission import Admission, Chain, Plugin
 from skerry.apiserver.registry.admit_claims import admit_claim, keep_local_paths
+from skerry.apiserver.registry.admit_placing import admit_placing
 from skerry.apiserver.registry.admit_pods import admit_pod
 from skerry.apiserver.registry.pod_warnings import warn_of_pods
 from skerry.model.errors import forbidden, invalid
@@ -21,6 +22,7 @@ def standard_chain() -> Chain:
     """Return the plug-ins of built-in kinds."""
     chain = Chain()
     chain.mutating("pods", ("CREATE",), admit_pod)
+    chain.mutating("pods", ("CREATE",), admit_placing)
     chain.mutating("nodes", ("CREATE",), _not_ready_yet)
     chain.mutating("pods", ("CREATE", "UPDATE"), keep_local_paths)
     chain.mutating("persistentvolumeclaims", ("CREATE",), admit_claim)
