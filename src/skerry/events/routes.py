@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -31,17 +30,15 @@ _PARAMETERS = ("after", "tail", "limit", "watch", "node", "source")
 _BOOLEANS = {"true": True, "1": True, "": False, "false": False, "0": False}
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """A response: `body` is bytes, or a stream to be flushed at each item."""
 
     status: int
     body: bytes | AsyncIterator[bytes]
-    headers: Mapping[str, str] = field(default_factory=lambda: {"content-type": "application/json"})
+    headers: Mapping[str, str] = msgspec.field(default_factory=lambda: {"content-type": "application/json"})
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(msgspec.Struct, frozen=True):
     """What a reader wants: entries after `after` (None: all that is held), or the last `tail`; of one node, or one source."""
 
     after: int | None = None
@@ -129,9 +126,28 @@ class EventRoutes:
         return Answer(200, self._watch(wanted, lines, after), headers)
 
     async def _back(self, wanted: Query) -> int:
-        """Return after which entry the last `tail` begin; with a filter too, the last `tail` of all."""
-        newest, oldest = self._log.newest, await self._log.oldest()
-        return max(newest - (wanted.tail or 0), oldest - 1 if oldest else newest)
+        """Return after which entry the last `tail` that are wanted begin, or the part of the log that is searched for them."""
+        tail, newest, oldest = wanted.tail or 0, self._log.newest, await self._log.oldest()
+        floor = oldest - 1 if oldest else newest
+        if not tail or not (wanted.node or wanted.source):
+            return max(newest - tail, floor)
+        start, found = newest, 0
+        for _ in range(_MAX_SCANNED_PAGES):
+            end, start = start, max(start - MAX_LIMIT, floor)
+            among = [e.sequence async for e in self._between(start, end) if wanted.wants(e)]
+            found += len(among)
+            if found >= tail:
+                return among[found - tail] - 1
+            if start == floor:
+                break
+        return start
+
+    async def _between(self, start: int, end: int) -> AsyncIterator[LogEntry]:
+        """Yield the entries after *start* up to *end*, however many of them fit into a page."""
+        while start < end and (entries := await self._log.page(start, limit=end - start)):
+            for entry in entries:
+                if (start := entry.sequence) <= end:
+                    yield entry
 
     async def _page(self, wanted: Query, after: int | None) -> tuple[bytes, int | None]:
         """Return lines of up to `limit` entries, and after which entry to go on."""

@@ -113,6 +113,13 @@ def test_a_profile_that_moved_on_does_not_lock_the_devices_other_fields() -> Non
     assert "between 0 and 10" in refused(a_device(desired={"setpoint": 71}), old, Shelf(narrower))[0]
 
 
+def test_a_number_in_the_place_of_a_truth_is_refused_also_where_python_calls_them_equal() -> None:
+    power = {"type": "boolean", "access": "readWrite", "binding": {"modbus": {"coil": 3}}}
+    profile = a_profile({"protocol": "modbus", "properties": {"power": power}})
+
+    assert "must be true or false" in refused(a_device(desired={"power": 1}), a_device(desired={"power": True}), Shelf(profile))[0]
+
+
 @pytest.mark.parametrize(
     ("spec", "words"),
     [

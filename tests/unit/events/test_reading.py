@@ -80,6 +80,15 @@ async def test_a_tail_is_the_last_ones(hublog: HubLog) -> None:
     assert [e.seq async for e in reading.pages(Local(hublog), tail=0)] == []
 
 
+async def test_a_tail_of_one_node_is_found_pages_back(hublog: HubLog) -> None:
+    await fill(hublog, 1, 5)
+    raw = msgspec.json.encode({"specversion": "1.0", "id": "1", "source": "/t", "type": "t", "data": {"a": 1}})
+    for first in range(1, 2501, 500):
+        await hublog.store("other", "s", encode(first - 1, [(i, raw) for i in range(first, first + 500)], reason=""))
+
+    assert [e.seq async for e in reading.pages(Local(hublog), tail=3, node="n")] == [3, 4, 5]
+
+
 async def test_a_follower_misses_and_repeats_nothing_though_its_connection_breaks(hublog: HubLog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "_RETRY_S", 0.0)
     local, seen = Local(hublog), []

@@ -68,6 +68,10 @@ async def test_reading_selects_by_node_source_and_position(routes: EventRoutes) 
     assert await read("after=2&limit=2") == [3, 4]
     assert await read("tail=2") == [5, 6]
     assert await read("tail=100") == [1, 2, 3, 4, 5, 6]
+    assert await read("tail=2&source=/a") == [2, 3]
+    assert await read("tail=1&node=n") == [3]
+    assert await read("tail=100&node=m") == [4, 5, 6]
+    assert await read("tail=3&source=/none") == []
     assert await read("node=m&limit=1") == [4]
     assert await read("after=6") == []
 

@@ -145,8 +145,8 @@ SCHEMA: dict[str, Any] = _object(
 def admit(new: Object, old: Object | None, lookup: Lookup) -> list[Cause]:
     """Refuse what is wrong in what changed; a Device whose profile is not there yet is judged by its node later."""
     found = _name_causes(new) if old is None else []
-    if old is not None and old.get("spec") == new.get("spec"):
-        return found
+    if old is not None and old.get("spec") == new.get("spec"):  # for Python, though, true equals 1
+        return found or _desired_causes(new, old, lookup)
     spec = new.get("spec") or {}
     found += _placement_causes(spec.get("placement") or {})
     secret = dig(spec, "connection", "credentials", "secretRef", "name")
