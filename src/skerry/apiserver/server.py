@@ -282,4 +282,5 @@ class ApiServer:
         self._openapi_v2.close()
         await self.aggregator.close()
         await self._judges.close()
+        self.registry.beside.close()
         await self.store.close()

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import zlib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 
 from skerry.apiserver.http.message import Response
+from skerry.apiserver.registry.slices import Finite
 
 MIN_BYTES = 128 << 10
 THREAD_BYTES = 256 << 10
 """Longer answers are compressed beside the loop."""
 MAX_KEPT_BYTES = 4 << 20
 _HEAD = 512
+_VARY = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
 
 Key = tuple[str, str, int, bytes]
 
@@ -29,6 +32,8 @@ class Compressor:
     async def compressed(self, target: str, headers: Mapping[str, str], response: Response) -> Response:
         """Return *response* compressed when that is wanted and worth it."""
         body = response.body
+        if isinstance(body, Finite) and accepts_gzip(headers.get("accept-encoding", "")):
+            return replace(response, headers={**response.headers, **_VARY}, body=Finite(_packed(body)))
         if not isinstance(body, bytes) or len(body) < MIN_BYTES or not accepts_gzip(headers.get("accept-encoding", "")):
             return response
         if "Content-Encoding" in response.headers:
@@ -41,8 +46,7 @@ class Compressor:
             packed = await asyncio.to_thread(_pack, body) if len(body) > THREAD_BYTES else _pack(body)
             if key is not None and response.status == 200 and b'"resourceVersion"' in body[:_HEAD]:
                 self._keep(key, packed)
-        vary = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
-        return replace(response, headers={**response.headers, **vary}, body=packed)
+        return replace(response, headers={**response.headers, **_VARY}, body=packed)
 
     def _keep(self, key: Key, packed: bytes) -> None:
         if len(packed) > MAX_KEPT_BYTES or key in self._kept:
@@ -61,6 +65,21 @@ def accepts_gzip(header: str) -> bool:
         if name.strip().lower() == "gzip":
             return weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
     return False
+
+
+async def _packed(body: Finite) -> AsyncGenerator[bytes, None]:
+    """Compress a body that is made as it is sent, a chunk at a time."""
+    packer = zlib.compressobj(1, wbits=31)
+    try:
+        async for chunk in body:
+            for at in range(0, len(chunk), THREAD_BYTES):
+                if packed := packer.compress(chunk[at : at + THREAD_BYTES]):
+                    yield packed
+                if at:
+                    await asyncio.sleep(0)
+        yield packer.flush()
+    finally:
+        await body.aclose()
 
 
 def _pack(body: bytes) -> bytes:

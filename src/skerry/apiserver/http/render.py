@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +11,12 @@ from skerry.apiserver.http.answers import JSON_HEADERS, json_answer, warning_hea
 from skerry.apiserver.http.message import Response
 from skerry.apiserver.registry import read as _read
 from skerry.apiserver.registry import watch as _watch
+from skerry.apiserver.registry.beside import DENSE, LARGE
 from skerry.apiserver.registry.encoding import decode, dumps
 from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.read import Listing
 from skerry.apiserver.registry.registry import Registry
+from skerry.apiserver.registry.slices import Finite, made_beside, sliced
 from skerry.apiserver.schema.table import TableFormat, table_format
 from skerry.model.errors import ApiError, bad_request
 from skerry.model.objects import Object
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from skerry.apiserver.http.resources import Call
 
 _TABLE, _PARTIAL, _PARTIAL_LIST = "Table", "PartialObjectMetadata", "PartialObjectMetadataList"
+WHOLE_BYTES = 8 << 20
+"""A longer list is never there as a whole."""
+_NOTHING: list[Any] = []
 
 
 class Renderer:
@@ -45,32 +50,49 @@ class Renderer:
                 return value
             case "Table":
                 obj = decode(value)
-                meta = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
-                return dumps(self._table(call, [obj], meta))
+                head, row = self._table(call, {"resourceVersion": obj["metadata"].get("resourceVersion", "")})
+                return dumps({**head, "rows": [row(obj)]})
             case "PartialObjectMetadata":
                 return dumps(partial_object(decode(value), call.form.version))
         raise not_acceptable()
 
     def listing(self, call: Call, listing: Listing) -> Response:
-        """Return a list."""
-        kind = call.kind
+        """Return a list; a long one is made as it is sent."""
+        kind, form = call.kind, call.form
         warnings = [kind.warning] if kind.warning else ()
-        if call.form is media.PLAIN:
+        ready = _read.is_ready(kind, listing.records)
+        size = sum(len(r.value) for r in listing.records)
+        if form is media.PLAIN and ready and size <= WHOLE_BYTES:
             return json_answer(_read.envelope(kind, listing, _read.items(self._registry, kind, listing.records)), warnings=warnings)
-        match call.form.as_:
+        pieces = self._pieces(call, listing)
+        if form.media == media.YAML:
+            return _yaml(pieces if size <= LARGE // DENSE else made_beside(self._registry.beside, pieces), warnings)
+        if size <= LARGE:
+            return json_answer(b"".join(pieces), warnings=warnings)
+        return Response(200, warning_headers(warnings), Finite(sliced(pieces)))
+
+    def _pieces(self, call: Call, listing: Listing) -> Iterator[bytes]:
+        """Return a list in the form that was asked for; ApiError for a form that there is not."""
+        kind, form, registry, version = call.kind, call.form, self._registry, call.form.version
+        values: Iterable[bytes] = (registry.value_of(kind, r) for r in listing.records)
+        if kind.conversion is not None:
+            values = [*values]  # who converts keeps them for this turn of the loop only
+        meta = _read.list_meta(listing)
+        wrap = _yaml_list if form.media == media.YAML else _json_list
+        match form.as_:
             case "":
-                body = _read.envelope(kind, listing, _read.items(self._registry, kind, listing.records))
+                if kind.custom and not listing.token:
+                    meta["continue"] = ""
+                cut = (lambda value: value) if kind.custom else kind.encoding.as_item
+                return wrap({"kind": kind.list_kind, "apiVersion": kind.resource.api_version, "metadata": meta}, "items", map(cut, values))
             case "Table":
-                objects = [decode(self._registry.value_of(kind, r)) for r in listing.records]
-                body = dumps(self._table(call, objects, _read.list_meta(listing)))
+                head, row = self._table(call, meta)
+                empty = None if listing.records else _no_rows(_format(kind))
+                return wrap(head, "rows", (dumps(row(decode(value))) for value in values), empty=empty)
             case "PartialObjectMetadataList":
-                version = call.form.version
-                parts = [partial_object(decode(r.value), version) for r in listing.records]
-                head = {"kind": _PARTIAL_LIST, "apiVersion": f"meta.k8s.io/{version}", "metadata": _read.list_meta(listing)}
-                body = dumps({**head, "items": parts})
-            case _:
-                raise not_acceptable()
-        return self._other(call.form, body, 200, warnings)
+                head = {"kind": _PARTIAL_LIST, "apiVersion": f"meta.k8s.io/{version}", "metadata": meta}
+                return wrap(head, "items", (dumps(partial_object(decode(r.value), version)) for r in listing.records))
+        raise not_acceptable()
 
     def watch_form(self, call: Call) -> _watch.Form:
         """Return how the events of a watch are written."""
@@ -99,20 +121,51 @@ class Renderer:
         """Return the headers of a watch; a deprecated version is said so at the start."""
         return warning_headers([call.kind.warning]) if call.kind.warning else JSON_HEADERS
 
-    def _table(self, call: Call, objects: list[Object], meta: Mapping[str, Any]) -> Object:
-        style, include, now = _format(call.kind), _include(call), self._registry.now()
-        rows = [_row(style, o, now, include=include, version=call.form.version) for o in objects]
-        head = {"kind": _TABLE, "apiVersion": f"meta.k8s.io/{call.form.version}", "metadata": meta}
-        return {**head, "columnDefinitions": style.columns, "rows": rows or _no_rows(style)}
+    def _table(self, call: Call, meta: Mapping[str, Any]) -> tuple[Object, Callable[[Object], Object]]:
+        """Return a Table without its rows, and what makes a row."""
+        style, include, now, version = _format(call.kind), _include(call), self._registry.now(), call.form.version
+        head = {"kind": _TABLE, "apiVersion": f"meta.k8s.io/{version}", "metadata": meta, "columnDefinitions": style.columns}
+        return head, lambda obj: _row(style, obj, now, include=include, version=version)
 
-    @staticmethod
-    def _other(form: media.Form, body: bytes, status: int, warnings: Sequence[str]) -> Response:
+    def _other(self, form: media.Form, body: bytes, status: int, warnings: Sequence[str]) -> Response:
         if form.media != media.YAML:
             return json_answer(body, status, warnings)
-        from skerry.apiserver.http.yaml_form import to_yaml
+        pieces = (_to_yaml(decode(one)) for one in (body,))
+        return _yaml(pieces if len(body) <= LARGE // DENSE else made_beside(self._registry.beside, pieces), warnings, status)
 
-        headers = {**warning_headers(warnings), "Content-Type": media.YAML}
-        return Response(status, headers, to_yaml(decode(body)))
+
+def _yaml(pieces: Iterator[bytes] | AsyncGenerator[bytes, None], warnings: Sequence[str], status: int = 200) -> Response:
+    headers = {**warning_headers(warnings), "Content-Type": media.YAML}
+    return Response(status, headers, Finite(pieces) if isinstance(pieces, AsyncGenerator) else b"".join(pieces))
+
+
+def _to_yaml(value: Any) -> bytes:
+    from skerry.apiserver.http.yaml_form import to_yaml
+
+    return to_yaml(value)
+
+
+def _json_list(head: Object, key: str, values: Iterable[bytes], *, empty: list[Any] | None = _NOTHING) -> Iterator[bytes]:
+    """Yield the JSON of *head* with *values* under *key*; *empty* is what stands there when there are none."""
+    yield dumps(head)[:-1] + b',"%b":' % key.encode()
+    before = b"["
+    for value in values:
+        yield before
+        yield value
+        before = b","
+    yield (dumps(empty) if before == b"[" else b"]") + b"}"
+
+
+def _yaml_list(head: Object, key: str, values: Iterable[bytes], *, empty: list[Any] | None = _NOTHING) -> Iterator[bytes]:
+    """Yield the same as YAML, its keys in order as if it were made at once."""
+    found = False
+    yield _to_yaml({k: v for k, v in head.items() if k < key})
+    for value in values:
+        yield (b"" if found else b"%b:\n" % key.encode()) + _to_yaml([decode(value)])
+        found = True
+    rest = {k: v for k, v in head.items() if k > key}
+    if rest or not found:
+        yield _to_yaml(rest if found else {key: empty, **rest})
 
 
 def partial_object(obj: Object, version: str) -> Object:

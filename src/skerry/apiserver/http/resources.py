@@ -24,6 +24,7 @@ from skerry.apiserver.registry import read as _read
 from skerry.apiserver.registry import update as _update
 from skerry.apiserver.registry import watch as _watch
 from skerry.apiserver.registry.applying import apply_configuration, read_configuration
+from skerry.apiserver.registry.beside import DENSE, LARGE
 from skerry.apiserver.registry.body import read_object, read_options
 from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.options import WriteOptions, list_options, read_revision, write_options
@@ -31,6 +32,7 @@ from skerry.apiserver.registry.ownership import Ownership
 from skerry.apiserver.registry.patch import is_apply, ownership_of, transform_of
 from skerry.apiserver.registry.registry import Registry
 from skerry.model.errors import ApiError, not_found
+from skerry.model.objects import Object
 
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
 _NEEDS_NAME = {"POST": False, "PUT": True, "PATCH": True}
@@ -123,7 +125,10 @@ class Resources:
         form = media.choose("" if target.subresource == "proxy" else request.headers.get("accept", ""))
         call = Call(request, target, kind, verb, query, form)
         try:
-            return await handler(call)
+            if weight(request) <= LARGE:
+                return await handler(call)
+            async with self._registry.beside.place():
+                return await handler(call)
         except ApiError as error:
             if call.warnings:
                 error.warnings = tuple(call.warnings)
@@ -193,14 +198,14 @@ class Resources:
 
     async def _create(self, call: Call) -> Response:
         options = options_of(call, "CreateOptions")
-        obj = read_object(call.kind, call.request, options)
+        obj = await self._object(call, options)
         value = await _create.create(self._registry, call.kind, call.target.namespace, obj, options)
         return self._renderer.object(call, value, 201, options.warnings)
 
     async def _update(self, call: Call) -> Response:
         options = options_of(call, "UpdateOptions")
         options.creating = partial(self._require_create, call)
-        obj = read_object(call.kind, call.request, options)
+        obj = await self._object(call, options)
         change = _update.Change(
             call.kind, call.target.namespace, call.target.name, lambda _: obj, call.target.subresource, Ownership.REPLACED
         )
@@ -211,7 +216,8 @@ class Resources:
         if is_apply(call.request):
             return await self._apply(call)
         options = options_of(call, "PatchOptions")
-        transform = transform_of(call.kind, call.request, options)
+        read = partial(transform_of, call.kind, call.request, options)
+        transform = read() if options.size <= LARGE else await self._registry.beside.run(read)
         target, ownership = call.target, ownership_of(call.request)
         change = _update.Change(call.kind, target.namespace, target.name, transform, target.subresource, ownership)
         value = await _update.apply(self._registry, change, options)
@@ -221,7 +227,8 @@ class Resources:
         options = options_of(call, "PatchOptions", applies=True)
         options.creating = partial(self._require_create, call)
         force = flag(call.query, "force")
-        config = read_configuration(call.request, options)
+        read = partial(read_configuration, call.request, options)
+        config = read() if options.size <= LARGE else await self._registry.beside.run(read)
         target = call.target
         status, value = await apply_configuration(
             self._registry,
@@ -232,9 +239,15 @@ class Resources:
             options,
             subresource=target.subresource,
             force=force,
-            size=len(call.request.body),
         )
         return self._renderer.object(call, value, status, options.warnings)
+
+    async def _object(self, call: Call, options: WriteOptions) -> Object:
+        """Return the object in the body."""
+        if options.size <= LARGE:
+            return read_object(call.kind, call.request, options)
+        assert call.kind.schema, "it is compiled here, before another thread asks for it"
+        return await self._registry.beside.run(read_object, call.kind, call.request, options)
 
     def _require_create(self, call: Call) -> None:
         """Return when the user may create what it changes; ApiError 403 otherwise."""
@@ -267,7 +280,16 @@ def options_of(call: Call, kind: str, *, applies: bool = False) -> WriteOptions:
     agent = call.request.headers.get("user-agent", "")
     options = write_options(call.request.user, call.query, call.request.query, kind, agent=agent, applies=applies)
     options.warnings = call.warnings
+    options.size = weight(call.request)
     return options
+
+
+def weight(request: Request) -> int:
+    """Return the bytes of a body, as many as one of JSON would have that takes as long to be read."""
+    size = len(request.body)
+    if size > LARGE // DENSE and not media.body_media(request.headers.get("content-type", "")).endswith("json"):
+        return size * DENSE
+    return size
 
 
 def _of_itself(target: Target) -> str:

@@ -108,9 +108,9 @@ class ApiHttp:
             response, user = await self._answer(raw)
             if response.upgrade is not None:
                 return await self._upgrade(raw, response.upgrade, user)
+            if not isinstance(response.body, bytes) or len(response.body) >= MIN_BYTES:
+                response = await self._compressor.compressed(raw._message.path, _headers(raw), response)
             if isinstance(response.body, bytes):
-                if len(response.body) >= MIN_BYTES:
-                    response = await self._compressor.compressed(raw._message.path, _headers(raw), response)
                 return _plain(response)
             stream = await self._open(response.body, user, raw)
         except ApiError as error:

@@ -7,6 +7,7 @@ waited for. Nothing is locked meanwhile: the write is stored only if its object 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -35,7 +36,7 @@ class Admission:
     generated: bool = False
     """The name was made of generateName, and is made anew when it is taken."""
     waited: bool = False
-    """Others were asked meanwhile: what was true before may no longer be."""
+    """Others were asked meanwhile, or had their turn: what was true before may no longer be."""
 
 
 Plugin = Callable[[Admission], None]
@@ -95,6 +96,12 @@ class Chain:
             plugin(asked)
         for plugin in self._everywhere:
             plugin(asked)
+
+    async def validate_slowly(self, asked: Admission) -> None:
+        """Do the same for a large object: others have their turn after each plug-in."""
+        for plugin in (*self._validating.get((asked.kind.key, asked.operation), ()), *self._everywhere):
+            plugin(asked)
+            await asyncio.sleep(0)
 
     async def mutate_outside(self, asked: Admission) -> None:
         """Let others complete the object; does not suspend unless there is somebody to wait for."""

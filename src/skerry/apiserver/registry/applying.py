@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from skerry.apiserver.http.message import Request
 from skerry.apiserver.patch import KUBECTL, apply, configured, copied, told_kind, with_last_applied
+from skerry.apiserver.registry.beside import LARGE
 from skerry.apiserver.registry.create import create
 from skerry.apiserver.registry.encoding import decode
 from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.options import WriteOptions
 from skerry.apiserver.registry.ownership import Ownership, Types, writer_of
 from skerry.apiserver.registry.registry import Registry
-from skerry.apiserver.registry.update import Change, pause
+from skerry.apiserver.registry.update import Change
 from skerry.apiserver.registry.update import apply as carry_out
 from skerry.apiserver.schema.budget import require_few_values
 from skerry.apiserver.schema.codec import MAX_DEPTH, depth_exceeds, duplicate_keys
@@ -65,16 +67,12 @@ async def apply_configuration(
     *,
     subresource: str = "",
     force: bool,
-    size: int = 0,
 ) -> tuple[int, bytes]:
-    """Apply *config* to the named object; return the HTTP status (201 when it created) and the object's bytes.
-
-    *size* is that of the body, in bytes: others get their turn while a large one is worked on.
-    """
+    """Apply *config* to the named object; return the HTTP status (201 when it created) and the object's bytes."""
     if (config.get("apiVersion"), config.get("kind")) != (kind.resource.api_version, kind.resource.kind):
         raise bad_request(f"invalid object type: {told_kind(config.get('apiVersion'), config.get('kind'))}")
-    applying = _Applying(registry, kind, config, options, subresource, force=force)
-    await pause(size)
+    make = partial(_Applying, registry, kind, config, options, subresource, force=force)
+    applying = make() if options.size <= LARGE else await registry.beside.run(make)
     for tries in range(MAX_TRIES, 0, -1):
         try:
             if registry.store.get(Key(kind.key, namespace, name)) is None:
@@ -112,7 +110,8 @@ class _Applying:
             raise bad_request(f"the name of the object ({meta['name']}) does not match the name on the URL ({name})")
         if meta.get("resourceVersion") not in (None, "", "0"):
             raise conflict(resource.plural, resource.group, name)
-        obj = self._onto(self._kind.empty, [])
+        onto = partial(self._onto, self._kind.empty, [])
+        obj = onto() if self._options.size <= LARGE else await self._registry.beside.run(onto)
         obj["metadata"].pop("resourceVersion", None)
         return await create(self._registry, self._kind, namespace, obj, self._options, name=name, applied=True)
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from skerry.apiserver.patch import Entry
 from skerry.apiserver.registry.admission import Admission
+from skerry.apiserver.registry.beside import LARGE
 from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.meta import MAX_GENERATED_PREFIX, prepare_new
 from skerry.apiserver.registry.options import WriteOptions
@@ -30,8 +34,8 @@ async def create(
     tries = MAX_TRIES if asked.generated else 1
     while True:
         tries -= 1
-        await judge(asked)
-        key, tail = Key(kind.key, namespace, asked.name), kind.encoding.tail(obj)
+        tail = await judge(asked)
+        key = Key(kind.key, namespace, asked.name)
         if options.dry_run:
             if registry.store.get(key) is not None:
                 raise _exists(registry, kind, key)
@@ -67,12 +71,12 @@ async def complete(
     asked = Admission("CREATE", kind, namespace, meta.get("name", ""), obj, None, options, registry)
     if not asked.name and meta.get("generateName"):
         _generate(asked)
-    prepare_for_create(kind, obj)
-    kind.schema.default(obj)
-    if entries:
-        meta["managedFields"] = entries
-    elif not applied:
-        own_new(registry, kind, obj, options)
+    completed = partial(_completed, registry, kind, obj, options, entries, applied=applied)
+    if options.size <= LARGE:
+        completed()
+    else:
+        asked.waited = True
+        await registry.beside.run(completed)
     registry.chain.mutate(asked)
     entries = meta.get("managedFields")
     await registry.chain.mutate_outside(asked)
@@ -81,18 +85,37 @@ async def complete(
     return asked
 
 
-async def judge(asked: Admission) -> None:
-    """Raise ApiError saying why the complete object may not be stored. Waits only for those outside."""
-    kind, obj = asked.kind, asked.new
+def _completed(registry: Registry, kind: Kind, obj: Object, options: WriteOptions, entries: list[Entry] | None, *, applied: bool) -> None:
+    """Fill in what the kind says of a new object, and whose it is. Pure but for *obj*."""
+    prepare_for_create(kind, obj)
+    kind.schema.default(obj)
+    if entries:
+        obj["metadata"]["managedFields"] = entries
+    elif not applied:
+        own_new(registry, kind, obj, options)
+
+
+async def judge(asked: Admission) -> bytes:
+    """Return the complete object's bytes, or raise ApiError saying why it may not be stored. A small one waits only for those outside."""
+    kind, obj, chain = asked.kind, asked.new, asked.registry.chain
     assert obj is not None
-    causes = kind.schema.validate(obj)
-    if causes:
-        raise invalid(kind.resource.kind, kind.resource.group, asked.name, causes)
-    chain = asked.registry.chain
-    chain.validate(asked)
+    tail = b""
+    if asked.options.size <= LARGE:
+        _require_valid(asked, kind.schema.validate(obj))
+        chain.validate(asked)
+    else:
+        _require_valid(asked, await asked.registry.beside.run(kind.schema.validate, obj))
+        await chain.validate_slowly(asked)
+        tail = await asked.registry.beside.run(kind.encoding.tail, obj)
     await chain.validate_outside(asked)
     if asked.waited:
         _still_wanted(asked)
+    return tail or kind.encoding.tail(obj)
+
+
+def _require_valid(asked: Admission, causes: list[Cause]) -> None:
+    if causes:
+        raise invalid(asked.kind.resource.kind, asked.kind.resource.group, asked.name, causes)
 
 
 def _still_wanted(asked: Admission) -> None:

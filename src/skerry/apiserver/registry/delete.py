@@ -6,6 +6,7 @@ What a real API server removes at once is removed at once here; owners' dependen
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -29,6 +30,7 @@ MAX_TRIES = 10
 COMMIT_S = 5.0
 MAX_AT_ONCE = 200
 """Deletions of a collection that wait for one commit together."""
+MAX_BYTES_AT_ONCE = 2 << 20
 _ANSWER_WITH_OBJECT = frozenset(("pods", "namespaces"))
 
 
@@ -189,10 +191,21 @@ async def collection(
 ) -> Listing:
     """Delete every object of a selection; return what was deleted, as it was."""
     listing = await list_(registry, kind, namespace, selection)
-    for start in range(0, len(listing.records), MAX_AT_ONCE):
-        chunk = listing.records[start : start + MAX_AT_ONCE]
+    for chunk in _together(listing.records):
         await asyncio.gather(*[_one(registry, kind, record, asked, options) for record in chunk])
     return Listing(listing.records, registry.store.revision)
+
+
+def _together(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+    """Yield records in groups that are not too many, nor too large to be read in one turn of the loop. Pure."""
+    start = size = 0
+    for i, record in enumerate(records):
+        size += len(record.value)
+        if i > start and (i - start >= MAX_AT_ONCE or size > MAX_BYTES_AT_ONCE):
+            yield records[start:i]
+            start, size = i, len(record.value)
+    if records:
+        yield records[start:]
 
 
 async def _one(registry: Registry, kind: Kind, record: Record, asked: DeleteOptions, options: WriteOptions) -> None:

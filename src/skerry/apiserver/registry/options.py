@@ -29,6 +29,8 @@ class WriteOptions:
     """The User-Agent, for whoever names no manager."""
     warnings: list[str] = field(default_factory=list)
     internal: bool = False
+    size: int = 0
+    """Bytes of the body, as `beside` weighs them: from LARGE on it is worked on beside the loop."""
     creating: Callable[[], None] | None = None
     """Refuses, with ApiError 403, a PUT or an apply that would create, where the user may only change what is there."""
 
@@ -50,6 +52,10 @@ class ListOptions:
     @property
     def selective(self) -> bool:
         return bool(self.labels.requirements or self.fields.terms)
+
+    @property
+    def terms(self) -> int:
+        return len(self.labels.requirements) + len(self.fields.terms)
 
 
 ANY = ListOptions()

@@ -14,6 +14,7 @@ from skerry.apiserver.registry.encoding import decode, dumps
 from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.options import ListOptions
 from skerry.apiserver.registry.registry import Registry
+from skerry.apiserver.registry.slices import Pace
 from skerry.apiserver.schema.fields import METADATA_FIELDS, field_labels, supported_fields
 from skerry.apiserver.schema.gojson import go_words
 from skerry.apiserver.store import Key, Record, TooOldError
@@ -22,6 +23,8 @@ from skerry.model.selectors import FieldSelector
 
 WAIT_S = 3.0
 """How long a read waits for a revision that is not there yet."""
+MANY_LOOKS = 10_000
+"""Objects times terms of a selection, beyond which it is made in slices."""
 _TOKEN_VERSION = "meta.k8s.io/v1"  # noqa: S105 - the version of a continue token, no secret
 
 
@@ -84,6 +87,8 @@ async def _listed(registry: Registry, kind: Kind, namespace: str, options: ListO
             await not_older(registry, options.revision)
         snapshot = registry.store.list(kind.key, namespace)
     limit = 0 if options.revision == 0 and not options.token else options.limit
+    if options.selective and len(snapshot.records) * options.terms > MANY_LOOKS:
+        return await _selected(kind, snapshot.records, snapshot.revision, options, start=start, limit=limit)
     return page(kind, snapshot.records, snapshot.revision, options, start=start, limit=limit)
 
 
@@ -98,6 +103,20 @@ def page(kind: Kind, records: Sequence[Record], revision: int, options: ListOpti
     found: list[Record] = []
     for i, record in enumerate(records):
         if matches(kind, record, options):
+            found.append(record)
+            if limit and len(found) == limit and i + 1 < len(records):
+                return Listing(found, revision, _token(revision, record))
+    return Listing(found, revision)
+
+
+async def _selected(kind: Kind, records: Sequence[Record], revision: int, options: ListOptions, *, start: str, limit: int) -> Listing:
+    """Return what `page` does for a selection, where that takes long: others have their turn."""
+    found: list[Record] = []
+    pace = Pace()
+    for i, record in enumerate(records):
+        if pace.is_due:
+            await pace.rest()
+        if _place(record) > start and matches(kind, record, options):
             found.append(record)
             if limit and len(found) == limit and i + 1 < len(records):
                 return Listing(found, revision, _token(revision, record))
@@ -153,6 +172,14 @@ def envelope(kind: Kind, listing: Listing, values: Sequence[bytes]) -> bytes:
         meta["continue"] = ""
     head = dumps({"kind": kind.list_kind, "apiVersion": kind.resource.api_version, "metadata": meta, "items": []})
     return b"%b%b]}" % (head[:-2], b",".join(values))
+
+
+def is_ready(kind: Kind, records: Sequence[Record]) -> bool:
+    """Say whether the bytes of a list's items are there, but for their heads."""
+    if not kind.custom:
+        return True
+    since = kind.schema_revision
+    return kind.conversion is None and not any(r.revision < since for r in records)
 
 
 def items(registry: Registry, kind: Kind, records: Sequence[Record]) -> list[bytes]:

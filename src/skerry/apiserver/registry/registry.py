@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from skerry.apiserver.registry.admission import Chain
+from skerry.apiserver.registry.beside import Beside
 from skerry.apiserver.registry.encoding import Encoding, decode
 from skerry.apiserver.registry.kind import Kind, View
 from skerry.apiserver.registry.kinds import Kinds
@@ -50,6 +51,7 @@ class Registry:
         self._random = randomness or random.SystemRandom()
         self._second = (-1, "")
         self._waiting: list[asyncio.Future[None]] = []
+        self.beside = Beside()
         store.subscribe(self._committed)
 
     async def next_commit(self, timeout_s: float) -> bool:

@@ -6,13 +6,13 @@ one came first; a change that names a revision is refused then.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from skerry.apiserver.patch import Entry, same, same_but_times
 from skerry.apiserver.registry.admission import Admission
+from skerry.apiserver.registry.beside import LARGE
 from skerry.apiserver.registry.create import create
 from skerry.apiserver.registry.delete import held_by_spec
 from skerry.apiserver.registry.encoding import decode
@@ -31,9 +31,6 @@ MAX_TRIES = 10
 """How often a change without a revision is tried again after a race; one that names a revision is refused by the next try."""
 COMMIT_S = 5.0
 """How long to wait for the commit of the write that came first."""
-
-LARGE = 256 << 10
-"""An object of so many bytes is worked on in two turns of the loop; what it was based on is compared when it is stored."""
 
 Transform = Callable[[Object], Object]
 """Make the wanted object of the stored one, which it leaves as it is."""
@@ -87,7 +84,7 @@ async def apply(registry: Registry, change: Change, options: WriteOptions) -> by
         record = registry.find(change.kind, change.namespace, change.name)
         await registry.ready(change.kind, (record,))
         attempt = _Attempt(registry, change, record, options)
-        new = await attempt.judge()
+        new = await attempt.judge() if max(options.size, len(record.value)) <= LARGE else await attempt.judge_beside()
         try:
             return await attempt.store(new)
         except (ConflictError, MissingError):
@@ -97,48 +94,84 @@ async def apply(registry: Registry, change: Change, options: WriteOptions) -> by
     raise conflict(change.kind.resource.plural, change.kind.resource.group, change.name)
 
 
-async def pause(size: int) -> None:
-    """Let others have their turn where an object of *size* bytes takes long; else do not suspend."""
-    if size > LARGE:
-        await asyncio.sleep(0)
-
-
 class _Attempt:
     """One try, and the record it is based on."""
 
     def __init__(self, registry: Registry, change: Change, record: Record, options: WriteOptions) -> None:
         self._registry, self._change, self._record, self._options = registry, change, record, options
-        self._old: Object = decode(registry.value_of(change.kind, record))
-        self._entries: list[Entry] = self._old["metadata"].pop("managedFields", None) or []
+        # Who converts keeps it for this turn of the loop only.
+        self._before = registry.value_of(change.kind, record) if change.kind.conversion is not None else b""
+        self._old: Object = {}
+        self._entries: list[Entry] = []
+        self._made: tuple[bytes, bool] | None = None
 
     async def judge(self) -> Object:
         """Return the complete new object; ApiError when it may not be. Waits only for those outside the server."""
-        registry, change, options = self._registry, self._change, self._options
-        kind, old = change.kind, self._old
+        new = self._transformed()
+        asked = self._asked(new)
+        self._registry.chain.mutate(asked)
+        await self._mutate_outside(asked)
+        self._require_valid(new)
+        self._registry.chain.validate(asked)
+        await self._registry.chain.validate_outside(asked)
+        return new
+
+    async def judge_beside(self) -> Object:
+        """Do the same for a large object. What it is based on may be old meanwhile: that is compared when it is stored."""
+        beside, chain = self._registry.beside, self._registry.chain
+        new = await beside.run(self._transformed)
+        asked = await beside.run(self._asked, new)
+        chain.mutate(asked)
+        await self._mutate_outside(asked)
+        await beside.run(self._require_valid, new)
+        await chain.validate_slowly(asked)
+        self._made = await beside.run(self._compared, new)
+        await chain.validate_outside(asked)  # and from here to the store in one step
+        return new
+
+    def _transformed(self) -> Object:
+        """Return what the change makes of the stored object."""
+        kind = self._change.kind
+        self._before = self._before or self._registry.value_of(kind, self._record)
+        self._old = decode(self._before)
+        self._entries = self._old["metadata"].pop("managedFields", None) or []
         try:
-            new = dict(change.transform(self._shown()))  # what the transformation may share with others is copied before it is changed
+            return dict(
+                self._change.transform(self._shown())
+            )  # what the transformation may share with others is copied before it is changed
         except UnreadableError as error:
             raise error.refusal(self._entries, secret=kind.key == "secrets") from None
-        await pause(len(self._record.value))
+
+    def _asked(self, new: Object) -> Admission:
+        """Complete the new object, and say whose it is; return it as a write that asks to be admitted."""
+        registry, change, old = self._registry, self._change, self._old
         meta = _meta(new, change)
         given = meta.pop("managedFields", None)
         self._preconditions(meta)
         prepare_changed(meta, old["metadata"])
-        asked = Admission("UPDATE", kind, change.namespace, change.name, new, old, options, registry, change.subresource)
-        prepare_for_update(kind, new, old, change.subresource)
-        kind.schema.default(new)
+        prepare_for_update(change.kind, new, old, change.subresource)
+        change.kind.schema.default(new)
         self._own(new, meta, given)
-        registry.chain.mutate(asked)
-        entries = new["metadata"].get("managedFields")
-        await registry.chain.mutate_outside(asked)
+        return Admission("UPDATE", change.kind, change.namespace, change.name, new, old, self._options, registry, change.subresource)
+
+    async def _mutate_outside(self, asked: Admission) -> None:
+        assert asked.new is not None
+        entries = asked.new["metadata"].get("managedFields")
+        await self._registry.chain.mutate_outside(asked)
         if asked.waited:
-            still_readable(new, entries, options)
-        causes = kind.schema.validate(new, old, subresource=change.subresource)
+            still_readable(asked.new, entries, self._options)
+
+    def _require_valid(self, new: Object) -> None:
+        kind = self._change.kind
+        causes = kind.schema.validate(new, self._old, subresource=self._change.subresource)
         if causes:
-            raise invalid(kind.resource.kind, kind.resource.group, change.name, causes)
-        registry.chain.validate(asked)
-        await registry.chain.validate_outside(asked)
-        return new
+            raise invalid(kind.resource.kind, kind.resource.group, self._change.name, causes)
+
+    def _compared(self, new: Object) -> tuple[bytes, bool]:
+        """Return the new object's bytes, and whether they say the same as before."""
+        kind = self._change.kind
+        tail = kind.encoding.tail(new)
+        return tail, tail == kind.encoding.tail_of(self._before) or _same(new, self._old)
 
     def _shown(self) -> Object:
         """Return the stored object as the transformation may see it."""
@@ -179,14 +212,14 @@ class _Attempt:
     async def store(self, new: Object) -> bytes:
         """Write *new* unless it says the same as before; delete it when nothing holds it back any more."""
         registry, kind, record = self._registry, self._change.kind, self._record
-        tail = kind.encoding.tail(new)
-        if tail == kind.encoding.tail_of(registry.value_of(kind, record)) or _same(new, self._old):
-            return registry.value_of(kind, record)
+        tail, same = self._made or self._compared(new)
+        if same:
+            return self._before
         if self._options.dry_run:
             return kind.encoding.at(tail, record.revision)
         key = Key(kind.key, self._change.namespace, self._change.name)
         if _released(kind, new):
-            last = kind.encoding.tail_of(registry.value_of(kind, record))  # a watcher sees what was there before, finalizers and all
+            last = kind.encoding.tail_of(self._before)  # a watcher sees what was there before, finalizers and all
             await registry.store.delete(key, await registry.kept(kind, last), expected=record.revision)
             return kind.encoding.at(tail, record.revision)
         stored = await registry.store.update(key, await registry.kept(kind, tail), expected=record.revision)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 
 from skerry.apiserver.registry.encoding import dumps
 from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.options import ListOptions
 from skerry.apiserver.registry.read import check_fields, matches, not_older
 from skerry.apiserver.registry.registry import Registry
+from skerry.apiserver.registry.slices import sliced
 from skerry.apiserver.store import Change, Record, TooOldError, Watcher
 from skerry.model.errors import ApiError
 
@@ -46,22 +47,6 @@ class Form:
 
 def _line(type_: str, value: bytes) -> bytes:
     return b'{"type":"%b","object":%b}\n' % (type_.encode(), value)
-
-
-def chunks(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield lines joined, as many as make `MAX_CHUNK_BYTES`; empty ones are left out."""
-    found: list[bytes] = []
-    size = 0
-    for line in lines:
-        if not line:
-            continue
-        found.append(line)
-        size += len(line)
-        if size >= MAX_CHUNK_BYTES:
-            yield b"".join(found)
-            found, size = [], 0
-    if found:
-        yield b"".join(found)
 
 
 def open_watch(registry: Registry, kind: Kind, namespace: str, options: ListOptions, form: Form) -> AsyncGenerator[bytes, None]:
@@ -111,7 +96,7 @@ class _Watch:
                     except ApiError as error:
                         yield error_line(error)
                         return
-                for chunk in self._initial(snapshot.records):
+                async for chunk in sliced(self._initial(snapshot.records), MAX_CHUNK_BYTES):
                     yield chunk
                 if options.initial and options.bookmarks:
                     yield self._bookmark(revision, end=True)
@@ -121,9 +106,12 @@ class _Watch:
             watcher.close()
 
     def _initial(self, records: Sequence[Record]) -> Iterator[bytes]:
-        """Yield what is there as ADDED, made as it is handed over."""
-        chosen = (r for r in records if not self._options.selective or matches(self._kind, r, self._options))
-        return chunks(self._opening("ADDED", self._value(r)) or self._form.line("ADDED", self._value(r)) for r in chosen)
+        """Yield what is there as ADDED, made as it is handed over; b"" for what is not selected."""
+        for r in records:
+            if self._options.selective and not matches(self._kind, r, self._options):
+                yield b""
+            else:
+                yield self._opening("ADDED", self._value(r)) or self._form.line("ADDED", self._value(r))
 
     def _opening(self, type_: str, value: bytes) -> bytes:
         """Return a watcher's first event where its form is another, b"" otherwise."""
@@ -161,7 +149,7 @@ class _Watch:
                     if line := self._line(batch[0]):
                         yield line
                 else:
-                    for chunk in chunks(map(self._line, batch)):
+                    async for chunk in sliced(map(self._line, batch), MAX_CHUNK_BYTES):
                         yield chunk
             now = loop.time()
             if now >= next_mark or now >= deadline:  # a watch that others' changes keep awake gets its bookmarks too

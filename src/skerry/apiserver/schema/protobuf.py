@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import struct
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -101,7 +102,7 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
         shift += 7
 
 
-class _Budget:
+class _Budget(threading.local):
     """How many fields the body that is being read may still have: a body of 3 MiB has room for a million and a half."""
 
     def __init__(self) -> None:
@@ -117,7 +118,7 @@ class _Budget:
 
 
 _budget = _Budget()
-"""One for the process: a body is read in one go, by one thread."""
+"""One for each thread: a body is read in one go."""
 
 
 def _fields(data: memoryview) -> Any:
