@@ -8,11 +8,11 @@ import shutil
 import signal
 import subprocess
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from skerry.node.runtimes.contract import ContainerKey, ExecSpec, Limits, Mount, Runtime
 from skerry.node.runtimes.process import ProcessRuntime, ProcessSettings, Program, detect

@@ -10,7 +10,8 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 IDLE_S = 30 * 60.0
 """Half an hour without a request and without an open stream: somebody left."""
@@ -22,8 +23,7 @@ MOST = 256
 """Sessions at once; the one idle for longest makes room."""
 
 
-@dataclass(slots=True)
-class Session:
+class Session(msgspec.Struct):
     """One signed-in browser. `csrf` has to come back in a header with every POST."""
 
     user: str

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+
+import msgspec
 
 from skerry.controllers.informers import Informers
 from skerry.kube import Backoff, ClusterApi
@@ -22,8 +23,7 @@ Run = Callable[[], Coroutine[Any, Any, None]]
 RESTART = Backoff(first_s=1.0, limit_s=60.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True):
     """What the hub decides about its controllers."""
 
     ca_pem: str = ""
@@ -36,12 +36,11 @@ class Settings:
     """Whether Kubernetes' own controllers run: with the embedded API. A real cluster has them already."""
 
 
-@dataclass(slots=True)
-class Controllers:
+class Controllers(msgspec.Struct):
     """Everything that runs; `await run()` until cancelled."""
 
     informers: Informers
-    runs: Mapping[str, Run] = field(default_factory=dict)
+    runs: Mapping[str, Run] = msgspec.field(default_factory=dict)
 
     async def run(self) -> None:
         """Follow and reconcile until cancelled."""

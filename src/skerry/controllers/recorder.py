@@ -9,8 +9,9 @@ import logging
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from skerry.kube import Api
 from skerry.model.errors import ApiError
@@ -32,8 +33,7 @@ MESSAGE_LIMIT = 1024
 _Key = tuple[str, str, str, str]
 
 
-@dataclass(slots=True)
-class _Written:
+class _Written(msgspec.Struct):
     namespace: str
     name: str
     count: int

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+import msgspec
+
 from skerry.model.profiles import Property, Scalar
 
 __all__ = [
@@ -36,8 +38,7 @@ class Quality(StrEnum):
     BAD = "Bad"
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(msgspec.Struct, frozen=True):
     """A value as the device gave it. `at` is Unix seconds; `value` is None, and `detail` says why, when there is none."""
 
     value: Scalar | None
@@ -46,8 +47,7 @@ class Sample:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(msgspec.Struct, frozen=True):
     """Something a device can be told to do; `binding` is of the driver's protocol."""
 
     name: str

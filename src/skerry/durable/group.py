@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import apsw
+import msgspec
 
 from skerry.durable import failpoints
 
@@ -19,8 +19,7 @@ T = TypeVar("T")
 Work = Callable[[apsw.Connection], T]
 
 
-@dataclass(frozen=True, slots=True)
-class Result(Generic[T]):
+class Result(msgspec.Struct, Generic[T], frozen=True):
     """What became of one write: `value` when it is on the disk, or `error` when it is not."""
 
     value: T | None = None

@@ -7,14 +7,13 @@ write-ahead log (values that are sealed from now on), is changed this way. A kil
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import apsw
+import msgspec
 
 
-@dataclass(frozen=True)
-class Rebuild:
+class Rebuild(msgspec.Struct, frozen=True):
     """Files of version *since* and later have page checksums; `copy` fills a new file from one for which `needed` says so."""
 
     since: int

@@ -10,7 +10,6 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -38,16 +37,14 @@ class Verdict(enum.Enum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, slots=True)
-class Sink:
+class Sink(msgspec.Struct, frozen=True):
     """Where to POST; `ca_certs` is PEM, "" for the system's."""
 
     uri: str
     ca_certs: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """A subscriber's answer; header names are lower-case, a body beyond the limit is cut and `whole` is False."""
 
     status: int
@@ -56,8 +53,7 @@ class Reply:
     whole: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(msgspec.Struct, frozen=True):
     """How events of one Trigger are delivered."""
 
     subscriber: Sink

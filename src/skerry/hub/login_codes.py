@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+
+import msgspec
 
 from skerry.apiserver.http.message import User
 
@@ -19,8 +20,7 @@ _LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"
 """Without those that look alike; 12 of them are 59 bits."""
 
 
-@dataclass(frozen=True)
-class _Kept:
+class _Kept(msgspec.Struct, frozen=True):
     user: User
     until: float
 

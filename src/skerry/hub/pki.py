@@ -11,9 +11,10 @@ import re
 import socket
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+
+import msgspec
 
 from skerry.trust import TrustError, Workshop, facts_of_pem, pem_to_der, token_keys
 from skerry.trust.joining import ca_hash
@@ -26,8 +27,7 @@ class PkiError(Exception):
     """The hub cannot prove who it is; the message says which file and what to do."""
 
 
-@dataclass(frozen=True)
-class Pki:
+class Pki(msgspec.Struct, frozen=True):
     """The folder `pki` of a hub."""
 
     folder: Path

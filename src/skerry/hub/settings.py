@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 
-@dataclass(frozen=True)
-class HubSettings:
+
+class HubSettings(msgspec.Struct, frozen=True):
     """One hub process."""
 
     data: Path

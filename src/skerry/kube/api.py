@@ -6,8 +6,9 @@ Errors are `skerry.model.errors.ApiError`; a lost connection is `ConnectionError
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
+
+import msgspec
 
 from skerry.model.objects import Object
 from skerry.model.resources import Resource
@@ -16,8 +17,7 @@ PatchType = Literal["json", "merge", "strategic"]
 Propagation = Literal["Background", "Foreground", "Orphan"]
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """Which cluster answered, and in which life: a restored backup starts a new epoch. "" when the server does not say.
 
     On the wire: the response headers `Skerry-Cluster` (UID of namespace kube-system) and `Skerry-Epoch`.
@@ -27,26 +27,23 @@ class Origin:
     epoch: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectList:
+class ObjectList(msgspec.Struct, frozen=True):
     """A LIST: `revision` is where a watch goes on."""
 
     items: Sequence[Object]
     revision: str
-    origin: Origin = field(default_factory=Origin)
+    origin: Origin = msgspec.field(default_factory=Origin)
 
 
-@dataclass(frozen=True, slots=True)
-class WatchEvent:
+class WatchEvent(msgspec.Struct, frozen=True):
     """`type` is ADDED, MODIFIED, DELETED or BOOKMARK; an ERROR is raised as ApiError instead."""
 
     type: str
     object: Object
-    origin: Origin = field(default_factory=Origin)
+    origin: Origin = msgspec.field(default_factory=Origin)
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(msgspec.Struct, frozen=True):
     """A resource that the server has, and the verbs that it allows on it (`list`, `delete`, ...)."""
 
     resource: Resource

@@ -7,7 +7,8 @@ just wrote may be known here before the list that lacks it was taken.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from skerry.kube.api import WatchEvent
 from skerry.model.objects import Name, Object, name_of, revision_of
@@ -16,8 +17,7 @@ Keys = Callable[[Object], Iterable[str]]
 Shrink = Callable[[Object], Object | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """`old` is None when the object is new here, `new` is None when it is gone. Neither may be modified."""
 
     name: Name

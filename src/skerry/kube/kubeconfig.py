@@ -9,9 +9,10 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 LIMIT_BYTES = 2**20
 _UNSUPPORTED = ("exec", "auth-provider", "username")
@@ -21,8 +22,7 @@ class KubeconfigError(ValueError):
     """The file cannot be used; the message names the file, the entry and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cluster:
+class Cluster(msgspec.Struct, frozen=True):
     """One context of a kubeconfig, with every file already read; PEM texts are "" when absent."""
 
     server: str

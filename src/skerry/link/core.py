@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import h2.config
 import h2.connection
@@ -16,6 +15,7 @@ import h2.errors
 import h2.events
 import h2.exceptions
 import h2.settings
+import msgspec
 
 from skerry.link.limits import DEFAULT_LIMITS, Limits
 
@@ -28,8 +28,7 @@ class PeerError(ConnectionError):
     """The peer broke the protocol or a limit; the connection is of no more use."""
 
 
-@dataclass(slots=True)
-class HeadersReceived:
+class HeadersReceived(msgspec.Struct):
     """A request (with `:method` and `:path`) or the answer to ours (with `:status`)."""
 
     stream: int
@@ -37,8 +36,7 @@ class HeadersReceived:
     ended: bool = False
 
 
-@dataclass(slots=True)
-class DataReceived:
+class DataReceived(msgspec.Struct):
     """Bytes of one stream; call `LinkCore.consumed` once they have been read."""
 
     stream: int
@@ -46,30 +44,26 @@ class DataReceived:
     padding: int = 0
 
 
-@dataclass(slots=True)
-class Ended:
+class Ended(msgspec.Struct):
     """The peer sends nothing more on this stream."""
 
     stream: int
 
 
-@dataclass(slots=True)
-class Reset:
+class Reset(msgspec.Struct):
     """The peer gave the stream up; nothing more goes either way."""
 
     stream: int
     code: int
 
 
-@dataclass(slots=True)
-class RoomMade:
+class RoomMade(msgspec.Struct):
     """More may be sent: on one stream, or on all of them with 0."""
 
     stream: int
 
 
-@dataclass(slots=True)
-class Goodbye:
+class Goodbye(msgspec.Struct):
     """The peer closes the connection and says why."""
 
     reason: str

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 ALPN = "skerry-link/1"
 """The name under which the link is chosen in the TLS handshake; everything else on the port is http/1.1."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """What one end accepts; it tells the other in its SETTINGS."""
 
     max_streams: int = 1024

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
+
+import msgspec
 
 Kind = Literal["double", "int", "bool", "string"]
 Value = float | int | bool | str
@@ -17,8 +18,7 @@ MAX_STRING = 65_536
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(msgspec.Struct, frozen=True):
     """What stands for a value that cannot be computed."""
 
     why: str

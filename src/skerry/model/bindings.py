@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
+
+import msgspec
 
 from skerry.model.errors import Cause, invalid_value, not_supported, required
 
@@ -31,8 +32,7 @@ MAX_STRING_REGISTERS = 64
 _HOST = re.compile(r"[A-Za-z0-9_.:-]{1,253}")
 
 
-@dataclass(frozen=True, slots=True)
-class ModbusPoint:
+class ModbusPoint(msgspec.Struct, frozen=True):
     """Where a value stands in a Modbus device: `table`, the protocol's own zero-based address, and how it is encoded."""
 
     table: str
@@ -56,7 +56,7 @@ class ModbusPoint:
         return self.table in ("holding", "coil")
 
     def to_json(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {name: getattr(self, name) for name in self.__struct_fields__}
 
 
 def modbus_point(binding: Mapping[str, Any]) -> ModbusPoint:

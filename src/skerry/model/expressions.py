@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
+
 from skerry.model import _evaluation as evaluation
 from skerry.model._evaluation import Failure, Kind, Result, Run, Value
 
@@ -73,15 +75,13 @@ def parse(source: str, kinds: Mapping[str, Kind]) -> Expression:
     return Expression(source, node.kind, frozenset(parser.names), node.run)
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(msgspec.Struct, frozen=True):
     type: str
     text: str
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Node:
+class _Node(msgspec.Struct, frozen=True):
     kind: Kind | Literal["list"]
     run: Run
     items: tuple[_Node, ...] = ()

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from skerry.model.bindings import ModbusPoint, binding_causes, modbus_point, modbus_span
 from skerry.model.errors import Cause, invalid_value, not_supported, required
@@ -32,8 +33,7 @@ Find = Callable[[str], Object | None]
 """Finds the DeviceProfile of a name in the profile's own namespace."""
 
 
-@dataclass(frozen=True, slots=True)
-class Property:
+class Property(msgspec.Struct, frozen=True):
     """One typed value of a device. `every_s` 0 means that it is not polled (write only, or the device pushes)."""
 
     name: str
@@ -44,7 +44,7 @@ class Property:
     access: str = "read"
     every_s: float = DEFAULT_EVERY_S
     deadband: float = 0.0
-    binding: Mapping[str, Any] = field(default_factory=dict)
+    binding: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
     @property
     def readable(self) -> bool:
@@ -62,8 +62,7 @@ class Property:
         return modbus_span(modbus_point(self.binding["modbus"]))
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """A device event: it happens when `when` becomes true."""
 
     name: str
@@ -71,15 +70,14 @@ class Rule:
     severity: int
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(msgspec.Struct, frozen=True):
     """A DeviceProfile with everything that it extends."""
 
     name: str
     protocol: str
     properties: Mapping[str, Property]
     rules: tuple[Rule, ...] = ()
-    commands: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    commands: Mapping[str, Mapping[str, Any]] = msgspec.field(default_factory=dict)
 
 
 class ProfileError(ValueError):

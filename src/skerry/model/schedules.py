@@ -7,8 +7,9 @@ both are restricted, either is enough. Source: the documentation of CronJob, whi
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+
+import msgspec
 
 from skerry.model.times import parse_duration
 
@@ -34,8 +35,7 @@ class ScheduleError(ValueError):
     """The text is no schedule; the message says what is wrong with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Every:
+class Every(msgspec.Struct, frozen=True):
     """A fixed distance, at least a second."""
 
     period: timedelta
@@ -45,8 +45,7 @@ class Every:
         return at.replace(microsecond=0) + self.period
 
 
-@dataclass(frozen=True, slots=True)
-class Cron:
+class Cron(msgspec.Struct, frozen=True):
     """Minutes of the calendar in one time zone."""
 
     minutes: frozenset[int]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from skerry.model.names import label_value_error, qualified_name_error
 
@@ -21,8 +22,7 @@ class SelectorError(ValueError):
     """A selector that cannot be read; the message names the text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Requirement:
+class Requirement(msgspec.Struct, frozen=True):
     """One term: `op` is in, notin, exists, absent, lt or gt; equality is `in` with one value."""
 
     key: str
@@ -46,8 +46,7 @@ class Requirement:
         return have < want if self.op == "lt" else have > want
 
 
-@dataclass(frozen=True, slots=True)
-class Selector:
+class Selector(msgspec.Struct, frozen=True):
     """All requirements must hold; an empty selector matches everything."""
 
     requirements: tuple[Requirement, ...] = ()
@@ -150,15 +149,13 @@ def _value(key: str, text: str) -> str:
     return text
 
 
-@dataclass(frozen=True, slots=True)
-class FieldTerm:
+class FieldTerm(msgspec.Struct, frozen=True):
     path: str
     value: str
     equal: bool
 
 
-@dataclass(frozen=True, slots=True)
-class FieldSelector:
+class FieldSelector(msgspec.Struct, frozen=True):
     """Terms on field paths such as `spec.nodeName`; all must hold."""
 
     terms: tuple[FieldTerm, ...] = ()

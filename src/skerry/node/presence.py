@@ -6,9 +6,10 @@ Nothing here decides over work: a full disk or a doubtful hub is told, and stops
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+
+import msgspec
 
 import skerry
 from skerry.model.conditions import with_condition
@@ -28,8 +29,7 @@ DISK_PRESSURE_BYTES = 100 * 2**20
 PIDS_PRESSURE_SHARE = 0.95
 
 
-@dataclass(frozen=True, slots=True)
-class Presence:
+class Presence(msgspec.Struct, frozen=True):
     """All that the Node object is made of.
 
     `doubt` is why the hub is not fully believed, `trouble` what is wrong with its memory; "" when all is well.
@@ -44,7 +44,7 @@ class Presence:
     enforcement: Enforcement
     doubt: str = ""
     trouble: str = ""
-    problems: Mapping[str, str] = field(default_factory=dict)
+    problems: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Why a runtime cannot be used here, by its name; it is then not offered."""
 
 

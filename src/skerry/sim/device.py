@@ -6,8 +6,9 @@ Pure: time is an argument. What was written or set stays until it is written aga
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
+
+import msgspec
 
 from skerry.model.profiles import Profile, Property, Scalar, value_error
 from skerry.sim.signals import Signal, default_signal, parse_signal
@@ -20,8 +21,7 @@ class ControlError(ValueError):
     """An order that cannot be followed; the message says what can."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(msgspec.Struct, frozen=True):
     """How the device misbehaves: says nothing, answers *delay_s* late, or answers noise."""
 
     name: FaultName = "none"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from skerry.model.profiles import Property, Scalar
 
@@ -13,8 +14,7 @@ SHAPES = ("sine", "ramp", "counter", "constant")
 DEFAULT_PERIOD_S = 20.0
 
 
-@dataclass(frozen=True, slots=True)
-class Signal:
+class Signal(msgspec.Struct, frozen=True):
     """A shape between *low* and *high*; a counter counts whole periods and never turns back."""
 
     shape: Shape

@@ -7,12 +7,12 @@ import json
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import msgspec
 import trustme
 
 from skerry.apiserver.http.shell import CertificateUser, TokenAuthenticator
@@ -20,8 +20,7 @@ from skerry.apiserver.server import ApiServer
 from skerry.trust import create_private, token_keys
 
 
-@dataclass(frozen=True)
-class Running:
+class Running(msgspec.Struct, frozen=True):
     """A server that answers: `kubeconfig` is an admin's, `ca` signs whatever else a test wants to be."""
 
     server: ApiServer

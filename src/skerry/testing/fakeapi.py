@@ -10,7 +10,6 @@ import asyncio
 import random
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -39,8 +38,7 @@ def _default_clock() -> datetime:
     return datetime(2026, 1, 5, 10, 0, 0, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(msgspec.Struct, frozen=True):
     """One call as it came in; `name` is "" for collections."""
 
     verb: str
@@ -54,8 +52,7 @@ class Action:
         return f"{self.verb} {what} {self.namespace}/{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Change:
+class _Change(msgspec.Struct, frozen=True):
     revision: int
     type: str
     resource: str
@@ -357,8 +354,7 @@ class FakeApi:
         return [c for c in self._history if c.revision > int(revision)]
 
 
-@dataclass(frozen=True, slots=True)
-class _Selection:
+class _Selection(msgspec.Struct, frozen=True):
     namespace: str
     labels: Selector
     fields: FieldSelector

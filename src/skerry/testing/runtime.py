@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from skerry.node.runtimes.contract import (
     Container,
@@ -29,8 +31,7 @@ from skerry.node.runtimes.contract import (
 Clock = Callable[[], float]
 
 
-@dataclass
-class FakeContainer:
+class FakeContainer(msgspec.Struct):
     """One attempt. `obstinate` ones ignore the polite signal."""
 
     spec: ContainerSpec
@@ -40,14 +41,13 @@ class FakeContainer:
     timer: asyncio.TimerHandle | None = None
 
 
-@dataclass
-class FakeHost:
+class FakeHost(msgspec.Struct):
     """What outlasts the node: containers by (key, attempt), and who wants to hear of an exit."""
 
-    containers: dict[tuple[ContainerKey, int], FakeContainer] = field(default_factory=dict)
-    listeners: list[Callable[[str], None]] = field(default_factory=list)
+    containers: dict[tuple[ContainerKey, int], FakeContainer] = msgspec.field(default_factory=dict)
+    listeners: list[Callable[[str], None]] = msgspec.field(default_factory=list)
     now: Clock = time.time
-    starts: list[tuple[str, int]] = field(default_factory=list)
+    starts: list[tuple[str, int]] = msgspec.field(default_factory=list)
     """Every start so far: container name and attempt."""
 
     def living(self, key: ContainerKey) -> FakeContainer | None:

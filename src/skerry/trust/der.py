@@ -10,9 +10,10 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+
+import msgspec
 
 _SEQUENCE, _SET, _UTC_TIME, _GENERALIZED_TIME, _VERSION = 0x30, 0x31, 0x17, 0x18, 0xA0
 _COMMON_NAME = bytes.fromhex("550403")
@@ -24,8 +25,7 @@ class TrustError(ValueError):
     """Not a certificate, key or signature that we can use; the message says what is wrong with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class CertificateFacts:
+class CertificateFacts(msgspec.Struct, frozen=True):
     """Whose it is, which key, and from when until when it is valid (UTC). `key_hash` is the SHA-256 of its SPKI in hexadecimal."""
 
     common_name: str

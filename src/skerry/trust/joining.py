@@ -10,7 +10,6 @@ import hashlib
 import hmac
 import re
 import secrets
-from dataclasses import dataclass
 
 import msgspec
 
@@ -26,8 +25,7 @@ class TokenError(ValueError):
     """Not a token; the message never repeats it."""
 
 
-@dataclass(frozen=True)
-class JoinToken:
+class JoinToken(msgspec.Struct, frozen=True):
     """A token taken apart. `ca_hash` is the SHA-256 of the hub's CA certificate (DER) in hexadecimal."""
 
     id: str

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from skerry.node.pods.plan import ContainerSeen, Finish, Plan, Remove, Seen, Start, Step, Stop, initialized, outcome, plan
 from skerry.node.pods.shape import ContainerShape, PodShape, Policy

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from skerry.apiserver.aggregation.forwarding import Forwarding
 from skerry.apiserver.aggregation.front_proxy import NAME, FrontProxy
@@ -35,14 +36,13 @@ LOOK_AGAIN_S = 5.0
 MAX_REMOTES = 100
 
 
-@dataclass
-class Known:
+class Known(msgspec.Struct):
     """What is known of one remote group version."""
 
     remote: Remote
     available: bool = False
     stale: bool = True
-    resources: list[dict[str, Any]] = field(default_factory=list)
+    resources: list[dict[str, Any]] = msgspec.field(default_factory=list)
     why: tuple[str, str, str] = ("Unknown", "NotLookedAt", "nobody has looked yet")
 
 

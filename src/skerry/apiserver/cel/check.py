@@ -7,7 +7,8 @@ on what is no variable is a call of a function with a dotted name.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from skerry.apiserver.cel import functions
 from skerry.apiserver.cel.errors import CelSyntaxError, Issue

@@ -7,7 +7,8 @@ a request. The estimate errs on the high side. Source of the weights: cel-go's c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from skerry.apiserver.cel import functions
 from skerry.apiserver.cel.check import Checked
@@ -24,8 +25,7 @@ _KEY = 64
 """About how long a key of a map is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(msgspec.Struct, frozen=True):
     """Cost so far, and how large the value can be; `of` is what the schema says about it, `element` of its elements."""
 
     cost: int

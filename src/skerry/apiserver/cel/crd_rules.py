@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from skerry.apiserver.cel.costs import MOST, estimate
 from skerry.apiserver.cel.declarations import Declaration, declare, escape, is_resource
@@ -29,14 +30,13 @@ _KEY = "x-kubernetes-validations"
 _Schema = Mapping[str, Any]
 
 
-@dataclass(slots=True)
-class _Totals:
+class _Totals(msgspec.Struct):
     """What all rules of a schema cost together, and the most expensive of them."""
 
     causes: list[Cause]
     cost: int = 0
     rules: int = 0
-    expensive: list[tuple[int, str]] = field(default_factory=list)
+    expensive: list[tuple[int, str]] = msgspec.field(default_factory=list)
 
     def add(self, at: str, cost: int) -> None:
         self.cost = min(self.cost + cost, MOST)

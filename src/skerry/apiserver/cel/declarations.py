@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from skerry.apiserver.cel.parser import RESERVED
 from skerry.apiserver.cel.types import BOOL, BYTES, DOUBLE, DURATION, DYN, INT, STRING, TIMESTAMP, Type, list_of, map_of, record
@@ -23,15 +24,14 @@ _METADATA = {"type": "object", "properties": {"name": {"type": "string"}, "gener
 _TYPED = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": _METADATA}
 
 
-@dataclass(frozen=True)
-class Declaration:
+class Declaration(msgspec.Struct, frozen=True):
     """A type with bounds: `max_elements` of a text, a list or a map, `min_size` of it as JSON."""
 
     type: Type
     max_elements: int = 0
     min_size: int = 1
     element: Declaration | None = None
-    fields: Mapping[str, Declaration] = field(default_factory=dict)
+    fields: Mapping[str, Declaration] = msgspec.field(default_factory=dict)
 
 
 def escape(name: str) -> str | None:

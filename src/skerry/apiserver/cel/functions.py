@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+
+import msgspec
 
 from skerry.apiserver.cel.errors import no_such_overload
 from skerry.apiserver.cel.types import BOOL, BYTES, DOUBLE, DURATION, DYN, INT, NULL, STRING, TIMESTAMP, TYPE, UINT, A, B, Type
@@ -34,8 +35,7 @@ _CLASSES: dict[str, tuple[type, ...]] = {
 _ANY = frozenset((DYN.name, A.name, B.name))
 
 
-@dataclass(frozen=True, slots=True)
-class Overload:
+class Overload(msgspec.Struct, frozen=True):
     args: tuple[Type, ...]
     result: Type
     do: Do
@@ -44,15 +44,14 @@ class Overload:
         return all(a.name in _ANY or c in _CLASSES[a.name] for a, c in zip(self.args, classes, strict=True))
 
 
-@dataclass(slots=True)
-class Function:
+class Function(msgspec.Struct):
     """All overloads of one name, one arity, and one way to be called (`f(x)` or `x.f()`)."""
 
     name: str
     member: bool
-    overloads: list[Overload] = field(default_factory=list)
+    overloads: list[Overload] = msgspec.field(default_factory=list)
     cost: Cost | None = None
-    _chosen: dict[tuple[type, ...], Do] = field(default_factory=dict)
+    _chosen: dict[tuple[type, ...], Do] = msgspec.field(default_factory=dict)
 
     def do(self, *values: Value) -> Value:
         """Call the overload for these values; raises EvaluationError when there is none."""

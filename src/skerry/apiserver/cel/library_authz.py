@@ -6,8 +6,9 @@ Source: k8s.io/apiserver/pkg/cel/library/authz.go of Kubernetes 1.32.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from skerry.apiserver.cel.errors import EvaluationError
 from skerry.apiserver.cel.functions import AUTHORIZER, DECISION, GROUP_CHECK, PATH_CHECK, RESOURCE_CHECK, define

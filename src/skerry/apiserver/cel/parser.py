@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from skerry.apiserver.cel.errors import CelSyntaxError, Issue
 from skerry.apiserver.cel.syntax import Bind, Call, Const, Ident, ListNode, Loop, MapNode, Node, Select, children
@@ -45,8 +46,7 @@ OPERATORS = {
 _LOOPS = {"all": 2, "exists": 2, "exists_one": 2, "filter": 2, "map": 2}
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(msgspec.Struct, frozen=True):
     type: str
     text: str
     at: int

@@ -8,8 +8,9 @@ compare with, such a rule is not run, unless it wants to hear of that (`optional
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from skerry.apiserver.cel.conversion import Convert, converter
 from skerry.apiserver.cel.declarations import Declaration, declare, escape, is_resource
@@ -30,8 +31,7 @@ MAX_MESSAGE = 5 * 1024
 _Schema = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """One rule, compiled. `path` is the field that it blames, below the value that it is about.
 
     `broken` says why a rule that was stored cannot be compiled (by another version of the hub it could): nothing passes it.
@@ -56,14 +56,13 @@ class Rule:
         return bool(self.source.get("optionalOldSelf"))
 
 
-@dataclass(frozen=True, slots=True)
-class RuleNode:
+class RuleNode(msgspec.Struct, frozen=True):
     """The rules of one place of a schema, and the places below it that have any."""
 
     type: str
     rules: tuple[Rule, ...]
     convert: Convert | None
-    properties: Mapping[str, RuleNode] = field(default_factory=dict)
+    properties: Mapping[str, RuleNode] = msgspec.field(default_factory=dict)
     items: RuleNode | None = None
     values: RuleNode | None = None
     keys: tuple[str, ...] | None = None

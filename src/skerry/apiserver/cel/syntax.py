@@ -6,23 +6,21 @@ Source: github.com/google/cel-spec, doc/langdef.md; places are those that cel-go
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Const:
+class Const(msgspec.Struct, frozen=True):
     at: int
     value: object
 
 
-@dataclass(frozen=True, slots=True)
-class Ident:
+class Ident(msgspec.Struct, frozen=True):
     at: int
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Select:
+class Select(msgspec.Struct, frozen=True):
     """`operand.field`; `test` asks whether it is there, `optional` gives an optional value."""
 
     at: int
@@ -32,8 +30,7 @@ class Select:
     optional: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """A function or operator; `target` is what stands before the dot of a member call."""
 
     at: int
@@ -42,22 +39,19 @@ class Call:
     target: Node | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ListNode:
+class ListNode(msgspec.Struct, frozen=True):
     at: int
     elements: tuple[Node, ...]
     optional: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class MapNode:
+class MapNode(msgspec.Struct, frozen=True):
     at: int
     entries: tuple[tuple[Node, Node], ...]
     optional: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Loop:
+class Loop(msgspec.Struct, frozen=True):
     """A macro over the elements of a list or the keys of a map: all, exists, exists_one, map, filter.
 
     `guard` is the condition of the three-argument map; `body` is the condition, or what map makes.
@@ -71,8 +65,7 @@ class Loop:
     guard: Node | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Bind:
+class Bind(msgspec.Struct, frozen=True):
     """`target.optMap(variable, body)`; with `flat` the body is optional itself."""
 
     at: int

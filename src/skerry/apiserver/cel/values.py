@@ -8,10 +8,11 @@ from __future__ import annotations
 import ipaddress
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
+
+import msgspec
 
 from skerry.apiserver.cel.errors import EvaluationError, no_such_overload
 
@@ -22,8 +23,7 @@ class UInt(int):
     """An unsigned integer, of 64 bits as the signed ones."""
 
 
-@dataclass(frozen=True, slots=True)
-class Optional:
+class Optional(msgspec.Struct, frozen=True):
     """A value that may be absent."""
 
     present: bool
@@ -33,15 +33,13 @@ class Optional:
 NOTHING = Optional(False)
 
 
-@dataclass(frozen=True, slots=True)
-class TypeValue:
+class TypeValue(msgspec.Struct, frozen=True):
     """What `type(x)` gives."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Quantity:
+class Quantity(msgspec.Struct, frozen=True):
     """A Kubernetes quantity; equal when the amounts are."""
 
     amount: Decimal
@@ -54,8 +52,7 @@ class Quantity:
         return hash(self.amount)
 
 
-@dataclass(frozen=True, slots=True)
-class Url:
+class Url(msgspec.Struct, frozen=True):
     """A URL in its parts, as Go's net/url has them."""
 
     text: str
@@ -67,8 +64,7 @@ class Url:
     query: tuple[tuple[str, tuple[str, ...]], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
+class Format(msgspec.Struct, frozen=True):
     """One of the named string formats of Kubernetes."""
 
     name: str
@@ -77,8 +73,7 @@ class Format:
 Allowed = Callable[["Check", str], bool]
 
 
-@dataclass(frozen=True, slots=True)
-class Authorizer:
+class Authorizer(msgspec.Struct, frozen=True):
     """Who may be asked about; `allowed` decides a check for a verb, `become` gives that of another user."""
 
     allowed: Allowed
@@ -88,8 +83,7 @@ class Authorizer:
         return Authorizer(self.become(name, groups), self.become)
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(msgspec.Struct, frozen=True):
     """What is asked of an authorizer: a path, or a resource."""
 
     authorizer: Authorizer
@@ -101,8 +95,7 @@ class Check:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     allowed: bool
 
 

@@ -7,8 +7,9 @@ resource belong to the registry and are authorised by resource attributes; every
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 from skerry.apiserver.http.message import Request, Response
 
@@ -24,8 +25,7 @@ class Access(Enum):
     OWN = "the handler checks a credential of its own kind"
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """One entry: `methods` are upper-case, `pattern` is a path or `prefix/*`."""
 
     methods: tuple[str, ...]

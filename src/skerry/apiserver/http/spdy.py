@@ -10,7 +10,8 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 VERSION = 3
 SYN_STREAM, SYN_REPLY, RST_STREAM, SETTINGS, PING, GOAWAY, HEADERS, WINDOW_UPDATE = 1, 2, 3, 4, 6, 7, 8, 9
@@ -51,8 +52,7 @@ class SpdyError(Exception):
     """The peer broke the protocol or a limit; the connection cannot go on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(msgspec.Struct, frozen=True):
     """The client opened stream `id`."""
 
     id: int
@@ -60,8 +60,7 @@ class Opened:
     ended: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Data:
+class Data(msgspec.Struct, frozen=True):
     """Bytes on stream `id`; `ended`: the client sends no more on it."""
 
     id: int
@@ -69,8 +68,7 @@ class Data:
     ended: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Reset:
+class Reset(msgspec.Struct, frozen=True):
     """The client gave stream `id` up."""
 
     id: int

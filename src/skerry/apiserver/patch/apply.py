@@ -7,7 +7,6 @@ and would become something else is a conflict, refused unless it is forced. Appl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -49,8 +48,7 @@ _REDACTED = "<secret contents redacted>"
 _Conflicts = list[tuple[Entry, Fields]]
 
 
-@dataclass(frozen=True, slots=True)
-class Configuration:
+class Configuration(msgspec.Struct, frozen=True):
     """What a manager wants, checked against its kind, and the fields that it names."""
 
     config: Object
@@ -58,8 +56,7 @@ class Configuration:
     fields: Fields
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(msgspec.Struct, frozen=True):
     """What comes of an apply. `changed` says whether anything but the entries differs from the live object."""
 
     obj: Object

@@ -8,8 +8,9 @@ object costs what the change is large. (Rules: k8s.io/apimachinery/pkg/util/mana
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from skerry.apiserver.patch.fields import Fields, FieldsError, covers, difference, read, union, without
 from skerry.apiserver.patch.types import Type
@@ -28,15 +29,14 @@ UNKNOWN = "unknown"
 APPLY, UPDATE = "Apply", "Update"
 
 
-@dataclass(frozen=True, slots=True)
-class Writer:
+class Writer(msgspec.Struct, frozen=True):
     """Who writes what: `ignored` are fields that this (sub)resource wipes, which nobody comes to own through it."""
 
     manager: str
     api_version: str
     now: str
     subresource: str = ""
-    ignored: Fields = field(default_factory=dict)
+    ignored: Fields = msgspec.field(default_factory=dict)
 
     def entry(self, operation: str, fields: Fields, time: str | None) -> Entry:
         """Return this writer's entry."""

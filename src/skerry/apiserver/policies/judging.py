@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
@@ -54,8 +53,7 @@ class _RefusalError(Exception):
         self.reason, self.broken = reason, broken
 
 
-@dataclass(slots=True)
-class _Case:
+class _Case(msgspec.Struct):
     """One write before one policy with one parameter."""
 
     asked: Admission
@@ -63,8 +61,7 @@ class _Case:
     budget: _Budget
 
 
-@dataclass(slots=True)
-class _Budget:
+class _Budget(msgspec.Struct):
     """What all policies may cost that judge one write."""
 
     left: int = PER_CALL

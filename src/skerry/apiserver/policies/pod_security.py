@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from skerry.apiserver.access.audit.notes import annotate
 from skerry.apiserver.policies.standards import LEVELS, PRIVILEGED, refusals, worded
@@ -36,8 +37,7 @@ MAX_EXISTING = 3000
 _VERSION = re.compile(r"latest|v1\.(0|[1-9]\d{0,2})", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Standard:
+class Standard(msgspec.Struct, frozen=True):
     """A level and the version of its rules; rules of other versions than ours are taken as ours."""
 
     level: str

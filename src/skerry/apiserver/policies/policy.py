@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from skerry.apiserver.cel import CelProgram, CelSyntaxError
 from skerry.apiserver.cel.functions import AUTHORIZER, RESOURCE_CHECK
@@ -32,16 +33,14 @@ _TOO_LONG = f"Too long: may not be more than {MAX_VALUE_EXPRESSION} bytes"
 _IDENTIFIER = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Validation:
+class Validation(msgspec.Struct, frozen=True):
     program: CelProgram
     message: str
     explain: CelProgram | None
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(msgspec.Struct, frozen=True):
     """matchConstraints, or a binding's matchResources."""
 
     rules: Sequence[Mapping[str, Any]]
@@ -50,8 +49,7 @@ class Match:
     exact: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(msgspec.Struct, frozen=True):
     name: str
     match: Match
     conditions: tuple[Condition, ...]
@@ -64,8 +62,7 @@ class Policy:
     """apiVersion and kind of the parameters."""
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(msgspec.Struct, frozen=True):
     name: str
     policy: str
     match: Match | None

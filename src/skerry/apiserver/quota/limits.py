@@ -6,9 +6,10 @@ Source: k8s.io/kubernetes/plugin/pkg/admission/limitranger.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+
+import msgspec
 
 from skerry.apiserver.quota.usage import Usage, pod_total, text_of
 from skerry.model import quantity
@@ -110,8 +111,7 @@ def _below(limit: Limit, name: str, bound: _Bound, asked: Usage, capped: Usage) 
     return []
 
 
-@dataclass(frozen=True, slots=True)
-class _Bound:
+class _Bound(msgspec.Struct, frozen=True):
     """A bound, and how it was written."""
 
     value: Decimal

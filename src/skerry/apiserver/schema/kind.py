@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from skerry.apiserver.schema.shape import Shape
 from skerry.model.errors import Cause
@@ -15,8 +16,7 @@ Complete = Callable[[Object], None]
 Judge = Callable[[Object, Object | None, list[Cause], str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class KindSchema:
+class KindSchema(msgspec.Struct, frozen=True):
     """The order is: `prune_unknown`, the registry's own fields, `reset_status` on create, `default`, `validate`.
 
     All work in place on the caller's own copy. Nothing here reads a clock, a store or another object.

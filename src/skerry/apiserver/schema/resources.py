@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from skerry.apiserver.schema.facts import Facts
 from skerry.model.objects import Object
 from skerry.model.resources import Resource
 
 
-@dataclass(frozen=True, slots=True)
-class Subresource:
+class Subresource(msgspec.Struct, frozen=True):
     """`pods/log` is Subresource("log", "", "v1", "Pod", ("get",)): group, version and kind of what it answers or takes."""
 
     name: str
@@ -21,8 +21,7 @@ class Subresource:
     verbs: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ServedResource:
+class ServedResource(msgspec.Struct, frozen=True):
     """One collection in one version, as discovery shows it."""
 
     group: str
@@ -37,7 +36,7 @@ class ServedResource:
     subresources: tuple[Subresource, ...] = ()
     storage_hash: str = ""
     custom: bool = False
-    list_kind: str = field(default="")
+    list_kind: str = msgspec.field(default="")
 
     @property
     def resource(self) -> Resource:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from skerry.apiserver.schema.constraints import Validate
 from skerry.apiserver.schema.paths import Path
@@ -28,8 +29,7 @@ MAX_DEPTH = 64
 _META_FIELDS = frozenset(("apiVersion", "kind", "metadata"))
 
 
-@dataclass(frozen=True)
-class Passes:
+class Passes(msgspec.Struct, frozen=True):
     """The compiled passes; each is None when the schema has nothing for it. `rules` are the CEL rules, given the object before.
 
     `status` judges the status alone, as its subresource does: paths in its messages begin there.

@@ -11,6 +11,8 @@ from collections.abc import Container
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
+import msgspec
+
 from skerry.apiserver.registry.admission import Admission, Chain
 from skerry.apiserver.registry.encoding import decode
 from skerry.apiserver.services.allocation import allocate, held_addresses, held_ports
@@ -26,8 +28,7 @@ IPV4, IPV6 = IPv4Network("10.96.0.0/16"), IPv6Network("fd00:96::/112")
 _Name = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Ranges:
+class Ranges(msgspec.Struct, frozen=True):
     """What Services are given; Kubernetes' usual ranges."""
 
     ipv4: IPv4Network = IPV4
@@ -148,8 +149,7 @@ class _TakenPorts(Container[int]):
         return port in self.held.ports or port in self.besides
 
 
-@dataclass(frozen=True, slots=True)
-class _Free:
+class _Free(msgspec.Struct, frozen=True):
     """What one Service may have."""
 
     held: Addresses

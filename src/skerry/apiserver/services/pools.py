@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Container
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from itertools import chain
+
+import msgspec
 
 TRIES = 32
 """Draws before the range is walked: with half of it taken, one in four billion needs the walk."""
@@ -21,8 +22,7 @@ class FullError(Exception):
     """Nothing is left."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pool:
+class Pool(msgspec.Struct, frozen=True):
     """Offsets 0 to `size` - 1; the first `reserved` are drawn last."""
 
     size: int

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import apsw
+import msgspec
 
 from skerry.apiserver.store.opening import needed_keys
 from skerry.apiserver.store.records import Index
@@ -14,8 +14,7 @@ from skerry.apiserver.store.vault import RingVault
 from skerry.durable import StoreFormatError, open_checked
 
 
-@dataclass(frozen=True)
-class Examined:
+class Examined(msgspec.Struct, frozen=True):
     """A store that could be started from: `objects` counts by resource."""
 
     identity: str

@@ -10,7 +10,6 @@ import base64
 import binascii
 import hashlib
 import secrets
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -27,8 +26,7 @@ class KeyRingError(Exception):
     """The key ring cannot be used; the message names the file and says what to do."""
 
 
-@dataclass(frozen=True)
-class SealingKey:
+class SealingKey(msgspec.Struct, frozen=True):
     """One key, and when it was made (RFC 3339)."""
 
     secret: bytes
@@ -42,8 +40,7 @@ class SealingKey:
         return f"<key {self.id.hex()}>"
 
 
-@dataclass(frozen=True)
-class KeyRing:
+class KeyRing(msgspec.Struct, frozen=True):
     """All keys, the primary first; never empty."""
 
     keys: tuple[SealingKey, ...]

@@ -7,16 +7,16 @@ anybody may fill a change's `cache` with forms of it that are made once for all 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
+
+import msgspec
 
 ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(msgspec.Struct, frozen=True):
     """One object: `resource` is the plural with its group ("pods", "deployments.apps"); no namespace is ""."""
 
     resource: str
@@ -27,16 +27,14 @@ class Key:
         return f"{self.resource} {self.namespace}/{self.name}" if self.namespace else f"{self.resource} {self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(msgspec.Struct, frozen=True):
     """What selectors look at: the object's labels and the field labels its resource offers."""
 
-    labels: Mapping[str, str] = field(default_factory=lambda: NOTHING)
-    fields: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    labels: Mapping[str, str] = msgspec.field(default_factory=lambda: NOTHING)
+    fields: Mapping[str, str] = msgspec.field(default_factory=lambda: NOTHING)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Record:
+class Record(msgspec.Struct, frozen=True, eq=False):
     """An object at one revision: `value` is its JSON as served, resourceVersion included."""
 
     key: Key
@@ -51,8 +49,8 @@ class Record:
 
     def take_index(self, index: Index) -> None:
         """Replace what selectors look at; for the store alone."""
-        object.__setattr__(self, "labels", index.labels or NOTHING)
-        object.__setattr__(self, "fields", index.fields or NOTHING)
+        msgspec.structs.force_setattr(self, "labels", index.labels or NOTHING)
+        msgspec.structs.force_setattr(self, "fields", index.fields or NOTHING)
 
 
 class Change:
@@ -84,8 +82,7 @@ class Change:
         self._cache = None
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True):
     """All objects of a resource at one revision, sorted by namespace and name."""
 
     records: Sequence[Record]

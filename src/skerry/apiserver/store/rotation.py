@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 import apsw
+import msgspec
 
 from skerry.apiserver.store.keyring import new_key
 from skerry.apiserver.store.opening import note_key
@@ -26,8 +26,7 @@ _RESOURCES = ",".join(f"'{resource}'" for resource in sorted(SEALED_RESOURCES))
 _ID = "substr(value, 2, 4)"
 
 
-@dataclass(frozen=True)
-class KeyUse:
+class KeyUse(msgspec.Struct, frozen=True):
     """One key of the ring: whether it seals what is written now, and how many rows it sealed."""
 
     id: str

@@ -8,7 +8,6 @@ from a row or from a floor, and is never given out again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from sys import intern
 from typing import Any
 
@@ -69,8 +68,7 @@ def begin_epoch(db: apsw.Connection, *, skip: int, at_least: int = 0) -> str:
     return _epoch(db)[1]
 
 
-@dataclass(frozen=True)
-class Loaded:
+class Loaded(msgspec.Struct, frozen=True):
     """The file in memory."""
 
     identity: str

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -28,13 +27,12 @@ ROWS_AT_ONCE = 128
 MAX_FINDINGS = 20
 
 
-@dataclass
-class Report:
+class Report(msgspec.Struct):
     """What a scrub looked at, and what it found: at most `MAX_FINDINGS` lines; none is a healthy file."""
 
     pages: int = 0
     objects: int = 0
-    findings: list[str] = field(default_factory=list)
+    findings: list[str] = msgspec.field(default_factory=list)
     more: int = 0
 
     def add(self, text: str) -> None:

@@ -11,8 +11,9 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Awaitable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from skerry.apiserver.access.audit.notes import annotate
 from skerry.apiserver.cel import CostError, EvaluationError
@@ -37,8 +38,7 @@ from skerry.model.objects import Object
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Matched:
+class Matched(msgspec.Struct, frozen=True):
     """A hook that is about a kind and operation, and the version in which it wants to see objects."""
 
     hook: Hook

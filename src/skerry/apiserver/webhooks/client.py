@@ -13,9 +13,10 @@ import ipaddress
 import random
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+import msgspec
 
 from skerry.apiserver.registry.encoding import decode
 from skerry.apiserver.store import Key, Store
@@ -39,8 +40,7 @@ class CallError(Exception):
     """A webhook that gave no answer; the message says why, as a Go client would."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """Where to connect, and what is said there: `shown` is the URL in messages, `host` the name in the certificate."""
 
     url: str

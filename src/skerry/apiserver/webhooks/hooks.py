@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from skerry.apiserver.cel import CelProgram, CelSyntaxError
 from skerry.apiserver.webhooks.matching import LATER, Selectors
@@ -25,14 +26,12 @@ CONDITION_COST = 100_000
 _VERSION = "v1"
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(msgspec.Struct, frozen=True):
     name: str
     program: CelProgram
 
 
-@dataclass(frozen=True, slots=True)
-class Hook:
+class Hook(msgspec.Struct, frozen=True):
     """One webhook of one configuration."""
 
     configuration: str

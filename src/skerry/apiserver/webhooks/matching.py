@@ -6,8 +6,9 @@ Source: k8s.io/apiserver/pkg/admission/plugin/webhook/predicates of Kubernetes 1
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from skerry.model.objects import Object
 from skerry.model.selectors import Selector, from_label_selector
@@ -17,8 +18,7 @@ LATER = "admissionregistration.k8s.io"
 """The group of those who judge: nobody outside is asked about these, or one mistake could never be taken back."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """What is written, and how: a resource in one version, perhaps a subresource of it."""
 
     group: str
@@ -66,8 +66,7 @@ def matching_version(rules: Iterable[Mapping[str, Any]], place: Place, others: S
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Selectors:
+class Selectors(msgspec.Struct, frozen=True):
     """`namespaceSelector` and `objectSelector`; None selects nothing, an empty one everything."""
 
     namespace: Selector | None

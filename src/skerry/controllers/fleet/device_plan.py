@@ -7,16 +7,16 @@ that node or the Node object is gone, since a node that is cut off goes on drivi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+import msgspec
 
 from skerry.model.conditions import get_condition, is_true, with_condition
 from skerry.model.objects import Object, dig, labels_of, metadata, name_of
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
+class Placement(msgspec.Struct, frozen=True):
     """`node` is "" when there is none; then `reason` and `message` say why."""
 
     node: str

@@ -7,9 +7,10 @@ class belongs to another controller: it is touched only as long as nobody has sa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+import msgspec
 
 from skerry.events.delivery import UnresolvedError, dead_letter_of, subscriber_of
 from skerry.model.conditions import get_condition, with_condition
@@ -18,8 +19,7 @@ from skerry.model.objects import Object, dig, labels_of, metadata, name_of
 from skerry.model.resources import SITE_LABEL
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(msgspec.Struct, frozen=True):
     """One condition: `state` None is Unknown."""
 
     type: str

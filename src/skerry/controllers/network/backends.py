@@ -8,10 +8,11 @@ Source: k8s.io/kubernetes/pkg/controller/endpointslice, pkg/controller/endpoint,
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
+
+import msgspec
 
 from skerry.controllers.workloads.pods import is_finished, is_ready
 from skerry.model.objects import Object, dig, labels_of, metadata, name_of, uid_of
@@ -21,8 +22,7 @@ Ports = tuple[tuple[str, int, str, str], ...]
 ZONE = "topology.kubernetes.io/zone"
 
 
-@dataclass(frozen=True, slots=True)
-class Backend:
+class Backend(msgspec.Struct, frozen=True):
     """One Pod behind a Service, at one address."""
 
     pod: Object

@@ -7,8 +7,9 @@ fill up slices with room before another is made.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from skerry.controllers.network.backends import Backend, Ports
 from skerry.model.objects import Object, labels_of, metadata, owner_reference
@@ -21,26 +22,22 @@ HEADLESS = "service.kubernetes.io/headless"
 Endpoint = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Create:
+class Create(msgspec.Struct, frozen=True):
     slice: Object
 
 
-@dataclass(frozen=True, slots=True)
-class Replace:
+class Replace(msgspec.Struct, frozen=True):
     slice: Object
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(msgspec.Struct, frozen=True):
     slice: Object
 
 
 Step = Create | Replace | Delete
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """The endpoints of one family, by their ports."""
 
     family: str

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+import msgspec
 
 from skerry.controllers.workloads.affinity import matches_term
 from skerry.controllers.workloads.deployment_plan import template_hash
@@ -42,15 +43,13 @@ TOLERATIONS: tuple[Mapping[str, str], ...] = tuple(
 _HOST_NETWORK = {"key": "node.kubernetes.io/network-unavailable", "operator": "Exists", "effect": "NoSchedule"}
 
 
-@dataclass(frozen=True, slots=True)
-class CreateOn:
+class CreateOn(msgspec.Struct, frozen=True):
     """Create a Pod for this node; the scheduler binds it there."""
 
     node: str
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(msgspec.Struct, frozen=True):
     pod: Object
 
 

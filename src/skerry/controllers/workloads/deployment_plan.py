@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -28,13 +27,11 @@ _OWN_ANNOTATIONS = frozenset({REVISION, HISTORY, DESIRED, MOST, "kubectl.kuberne
 _SAFE = "bcdfghjklmnpqrstvwxz2456789"
 
 
-@dataclass(frozen=True, slots=True)
-class CreateReplicaSet:
+class CreateReplicaSet(msgspec.Struct, frozen=True):
     replicaset: Object
 
 
-@dataclass(frozen=True, slots=True)
-class Resize:
+class Resize(msgspec.Struct, frozen=True):
     """Set the size of a ReplicaSet; `patch` also carries the annotations that go with it."""
 
     replicaset: Object
@@ -42,28 +39,24 @@ class Resize:
     patch: Object
 
 
-@dataclass(frozen=True, slots=True)
-class Annotate:
+class Annotate(msgspec.Struct, frozen=True):
     """Change annotations of a ReplicaSet."""
 
     replicaset: Object
     patch: Object
 
 
-@dataclass(frozen=True, slots=True)
-class SetRevision:
+class SetRevision(msgspec.Struct, frozen=True):
     """Say on the Deployment which revision it is at."""
 
     revision: str
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteReplicaSet:
+class DeleteReplicaSet(msgspec.Struct, frozen=True):
     replicaset: Object
 
 
-@dataclass(frozen=True, slots=True)
-class RollBack:
+class RollBack(msgspec.Struct, frozen=True):
     """Put the template of an earlier revision back, as an annotation asked; tell how it went."""
 
     patch: Object

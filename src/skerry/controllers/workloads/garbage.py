@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from skerry.controllers.workloads import garbage_plan as rules
 from skerry.kube import Change, ClusterApi, Controller, Informer, Propagation
@@ -29,8 +30,7 @@ REDISCOVER_S = 30.0
 BY_OWNER = "owner"
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(msgspec.Struct, frozen=True):
     """One object to look at: as a dependent, and as an owner that is being deleted."""
 
     resource: Resource

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from skerry.kube import Propagation
 from skerry.model.objects import Object, metadata, uid_of
@@ -25,37 +26,31 @@ class Owner(enum.Enum):
     UNKNOWN = "cannot be looked up: its kind is not served"
 
 
-@dataclass(frozen=True, slots=True)
-class Keep:
+class Keep(msgspec.Struct, frozen=True):
     """Nothing is to be done."""
 
 
-@dataclass(frozen=True, slots=True)
-class Collect:
+class Collect(msgspec.Struct, frozen=True):
     """Delete the object."""
 
     propagation: Propagation
 
 
-@dataclass(frozen=True, slots=True)
-class DropReferences:
+class DropReferences(msgspec.Struct, frozen=True):
     """Take the owners with these UIDs out of the object, which lives on by its other owners."""
 
     uids: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class OrphanDependents:
+class OrphanDependents(msgspec.Struct, frozen=True):
     """Take the object out of its dependents' owners, then remove the finalizer."""
 
 
-@dataclass(frozen=True, slots=True)
-class CollectDependents:
+class CollectDependents(msgspec.Struct, frozen=True):
     """Delete the dependents; the finalizer waits for those that block."""
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveFinalizer:
+class RemoveFinalizer(msgspec.Struct, frozen=True):
     finalizer: str
 
 

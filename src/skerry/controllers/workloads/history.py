@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from skerry.controllers.workloads.deployment_plan import bare_template, template_hash
 from skerry.model.objects import Object, annotations_of, dig, labels_of, metadata, name_of, owner_reference
@@ -20,23 +21,20 @@ STATEFULSET_HASH = "controller.kubernetes.io/hash"
 _UNCOPIED = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
 
 
-@dataclass(frozen=True, slots=True)
-class Keep:
+class Keep(msgspec.Struct, frozen=True):
     """Create the revision of the present template."""
 
     revision: Object
 
 
-@dataclass(frozen=True, slots=True)
-class Renumber:
+class Renumber(msgspec.Struct, frozen=True):
     """Give a revision the highest number, and the annotations of its owner."""
 
     revision: Object
     patch: Object
 
 
-@dataclass(frozen=True, slots=True)
-class Drop:
+class Drop(msgspec.Struct, frozen=True):
     """Delete a revision that nobody runs."""
 
     revision: Object

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from skerry.model.conditions import with_condition
 
@@ -14,13 +16,12 @@ FIRST_LOOK_S = 0.2
 LATER_LOOK_S = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Remaining:
+class Remaining(msgspec.Struct, frozen=True):
     """Counts by resource and by finalizer, and what could not be looked at."""
 
-    objects: Mapping[str, int] = field(default_factory=dict)
-    finalizers: Mapping[str, int] = field(default_factory=dict)
-    failures: Mapping[str, str] = field(default_factory=dict)
+    objects: Mapping[str, int] = msgspec.field(default_factory=dict)
+    finalizers: Mapping[str, int] = msgspec.field(default_factory=dict)
+    failures: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def and_object(self, resource: str, finalizers: Iterable[str]) -> Remaining:
         counts = dict(self.finalizers)

@@ -6,8 +6,9 @@ A Pod that was deleted counts as gone before its event comes, so that no control
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from skerry.controllers.recorder import Recorder
 from skerry.kube import Api, Change, Informer
@@ -17,8 +18,7 @@ from skerry.model.resources import PODS
 from skerry.model.times import rfc3339
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
+class Words(msgspec.Struct, frozen=True):
     """What the Events say: of {pod}, {owner} and {error}."""
 
     created: str = "Created pod: {pod}"

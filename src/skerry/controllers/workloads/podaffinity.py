@@ -9,8 +9,9 @@ Source: k8s.io/kubernetes/pkg/scheduler/framework/plugins/interpodaffinity, podt
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+import msgspec
 
 from skerry.controllers.workloads.nodestate import REQUIRED, NodeState
 from skerry.model.objects import Object, dig, labels_of, metadata, name_of
@@ -30,8 +31,7 @@ class Eligible(Protocol):
     def tolerated(self, state: NodeState) -> bool: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(msgspec.Struct, frozen=True):
     """Which Pods a term speaks of, and `mark`, which is the same for terms that speak of the same Pods."""
 
     mark: str
@@ -47,8 +47,7 @@ def _count(matches: Callable[[Object], bool], pods: Iterable[Object]) -> tuple[i
     return len(found), sum(not metadata(p).get("deletionTimestamp") for p in found)
 
 
-@dataclass(frozen=True, slots=True)
-class _Near:
+class _Near(msgspec.Struct, frozen=True):
     """A term that asks for company: in these domains there is some."""
 
     key: str
@@ -57,8 +56,7 @@ class _Near:
     """The first of its kind may start a group: it looks for itself and finds nobody anywhere."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Spread:
+class _Spread(msgspec.Struct, frozen=True):
     key: str
     counts: Mapping[str, int]
     itself: int
@@ -67,15 +65,14 @@ class _Spread:
     """The fewest in any domain; 0 while there are fewer domains than are asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Neighbours:
+class Neighbours(msgspec.Struct, frozen=True):
     """What the Pods that are there mean for one that comes."""
 
     near: Sequence[_Near] = ()
     apart: frozenset[tuple[str, str]] = frozenset()
     unwelcome: frozenset[tuple[str, str]] = frozenset()
     even: Sequence[_Spread] = ()
-    wishes: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    wishes: Mapping[tuple[str, str], int] = msgspec.field(default_factory=dict)
     soft: Sequence[_Spread] = ()
 
     @property

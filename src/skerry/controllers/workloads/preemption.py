@@ -8,8 +8,9 @@ Source: k8s.io/kubernetes/pkg/scheduler/framework/preemption.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from skerry.controllers.workloads.nodelife_plan import is_marked
 from skerry.controllers.workloads.nodestate import NodeState, node_state
@@ -18,8 +19,7 @@ from skerry.model.objects import Object, dig, labels_of, metadata, name_of, uid_
 from skerry.model.selectors import SelectorError, from_label_selector
 
 
-@dataclass(frozen=True, slots=True)
-class Preemption:
+class Preemption(msgspec.Struct, frozen=True):
     """Where room can be made, and whose."""
 
     node: str

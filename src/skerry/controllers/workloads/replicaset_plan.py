@@ -6,8 +6,9 @@ Only Pods that are deleted or have ended are replaced. A Pod of a node that is n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from skerry.controllers.workloads.pods import available_in_s, deletion_order, is_active, is_ready, matches_all, selection
 from skerry.model.conditions import with_condition
@@ -17,23 +18,19 @@ BURST = 500
 """Pods created or deleted in one round, as in Kubernetes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Adopt:
+class Adopt(msgspec.Struct, frozen=True):
     pod: Object
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(msgspec.Struct, frozen=True):
     pod: Object
 
 
-@dataclass(frozen=True, slots=True)
-class Create:
+class Create(msgspec.Struct, frozen=True):
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(msgspec.Struct, frozen=True):
     pod: Object
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(msgspec.Struct, frozen=True):
     """A ReplicaSet in numbers: what it shall have, what it has, and how many of these are available."""
 
     name: str
@@ -21,8 +22,7 @@ class Size:
     available: int
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """A Deployment's rolling update, resolved: at least one of the two is above zero."""
 
     replicas: int

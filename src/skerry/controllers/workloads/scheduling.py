@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from skerry.controllers.workloads.affinity import matches_term, preference
 from skerry.controllers.workloads.nodestate import ZERO, NodeState, host_ports, node_state, requests
@@ -27,13 +28,11 @@ Volumes = Callable[[NodeState], str]
 """Says why the Pod's volumes cannot be had on a node, "" when they can."""
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(msgspec.Struct, frozen=True):
     node: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unschedulable:
+class Unschedulable(msgspec.Struct, frozen=True):
     """No node fits; `message` is what the Event and the condition say. `full` are nodes where fewer Pods would help."""
 
     message: str
@@ -46,8 +45,7 @@ class Unschedulable:
         return hash(self.message)
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """What a Pod asks of a node, read once."""
 
     pod: Object

@@ -6,7 +6,8 @@ What must stay true: every point lies whole in exactly one block, and no block i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from skerry.model.bindings import ModbusPoint
 
@@ -15,8 +16,7 @@ MAX_BITS = 1920
 """The protocol allows 125 registers and 2000 bits; a few gateways stop a little short of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(msgspec.Struct, frozen=True):
     """One read request: *count* registers or bits of *table* from *start*."""
 
     table: str

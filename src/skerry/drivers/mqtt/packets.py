@@ -7,7 +7,8 @@ kept; what `encode` makes, the reader reads back. QoS 2 is not spoken: its packe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from skerry.drivers.contract import PeerError
 
@@ -15,8 +16,7 @@ MAX_STRING = 65_535
 _QOS1 = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Will:
+class Will(msgspec.Struct, frozen=True):
     """What is published for a client that vanishes."""
 
     topic: str
@@ -24,8 +24,7 @@ class Will:
     qos: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Connect:
+class Connect(msgspec.Struct, frozen=True):
     """`level` is 4 for 3.1.1; a password of None is none at all."""
 
     client_id: str
@@ -37,16 +36,14 @@ class Connect:
     level: int = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Connack:
+class Connack(msgspec.Struct, frozen=True):
     """`code` 0 accepts; 1 protocol version, 2 identifier, 3 unavailable, 4 bad user or password, 5 not authorised."""
 
     code: int
     session_present: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(msgspec.Struct, frozen=True):
     """`packet_id` is 0 with QoS 0; `again` is the DUP flag: it was sent before."""
 
     topic: str
@@ -57,50 +54,42 @@ class Publish:
     retain: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Puback:
+class Puback(msgspec.Struct, frozen=True):
     packet_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Subscribe:
+class Subscribe(msgspec.Struct, frozen=True):
     """Filters with the QoS that is asked for."""
 
     packet_id: int
     filters: tuple[tuple[str, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Suback:
+class Suback(msgspec.Struct, frozen=True):
     """The QoS granted for each filter, 0x80 for a refusal."""
 
     packet_id: int
     codes: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Unsubscribe:
+class Unsubscribe(msgspec.Struct, frozen=True):
     packet_id: int
     filters: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Unsuback:
+class Unsuback(msgspec.Struct, frozen=True):
     packet_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Pingreq:
+class Pingreq(msgspec.Struct, frozen=True):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class Pingresp:
+class Pingresp(msgspec.Struct, frozen=True):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class Disconnect:
+class Disconnect(msgspec.Struct, frozen=True):
     pass
 
 

@@ -9,15 +9,15 @@ skerry/<namespace>/<device>/events/<name>   from the device: JSON data of an eve
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 TopicKind = Literal["telemetry", "reported", "events"]
 _EVENT = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 
 
-@dataclass(frozen=True, slots=True)
-class Topic:
+class Topic(msgspec.Struct, frozen=True):
     """What a device publishes to; `event` is the name of its event."""
 
     kind: TopicKind

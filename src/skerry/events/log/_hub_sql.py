@@ -6,9 +6,9 @@ A stream's `mark` and the events up to it are one transaction. `hub_seq` is neve
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import apsw
+import msgspec
 
 from skerry.durable import Rebuild, StoreFormatError, quick_check
 from skerry.events.log.batch import Dropped, Entry, Stored, bounds, digest
@@ -53,8 +53,7 @@ class GapError(Exception):
         self.mark = mark
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(msgspec.Struct, frozen=True):
     """What the hub knows of one stream: numbers up to `mark` = `stored` + `dropped`."""
 
     node: str
@@ -64,8 +63,7 @@ class Account:
     dropped: int
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True):
     """`newest` is the hub's newest sequence after the batch; `discarded` how many old events left for the bound."""
 
     mark: int

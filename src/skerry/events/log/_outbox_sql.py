@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import apsw
+import msgspec
 
 MIGRATIONS = (
     """
@@ -35,16 +35,14 @@ Row = tuple[float, str, str, bytes]
 """at, broker, key, body"""
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(msgspec.Struct, frozen=True):
     """A row, and the mark by which it is recognised when its source sends it again; b"" when it cannot be."""
 
     row: Row
     mark: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True):
     """What an outbox knows of itself; `running_s` is its age in seconds of running time."""
 
     stream: str
@@ -56,8 +54,7 @@ class Facts:
     cursors: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
+class Bound(msgspec.Struct, frozen=True):
     """Keep at most `max_bytes`, nothing stamped before `oldest_s`; what goes beyond `acknowledged` counts as dropped."""
 
     max_bytes: int

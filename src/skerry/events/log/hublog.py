@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import apsw
+import msgspec
 
 from skerry.durable import StoreFailedError, StoreFormatError, Writer, is_damage
 from skerry.durable.failpoints import reach
@@ -33,16 +33,14 @@ _MAX_EARLY = 8
 _MAX_KNOWN_MARKS = 16_384
 
 
-@dataclass(frozen=True, slots=True)
-class HubLogLimits:
+class HubLogLimits(msgspec.Struct, frozen=True):
     """How much the log keeps, oldest out first."""
 
     max_events: int = 1_000_000
     max_bytes: int = 1024 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class LogEntry:
+class LogEntry(msgspec.Struct, frozen=True):
     """One stored event: `sequence` is the hub's, `seq` the node's; `raw` its structured JSON, as the node sent it."""
 
     sequence: int

@@ -11,7 +11,6 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -39,8 +38,7 @@ class OutboxBusyError(Exception):
     """More waits for the disk than memory should hold: try again later."""
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxLimits:
+class OutboxLimits(msgspec.Struct, frozen=True):
     """`max_bytes` and `max_age_s` bound what is kept, oldest out first; `max_waiting_bytes` what waits for the disk in memory."""
 
     max_bytes: int = 256 * 1024 * 1024
@@ -48,12 +46,11 @@ class OutboxLimits:
     max_waiting_bytes: int = 8 * 1024 * 1024
 
 
-@dataclass(slots=True)
-class _Group:
+class _Group(msgspec.Struct):
     """Events that share one commit, and who waits for it."""
 
-    offers: list[sql.Offer] = field(default_factory=list)
-    waiters: list[Done] = field(default_factory=list)
+    offers: list[sql.Offer] = msgspec.field(default_factory=list)
+    waiters: list[Done] = msgspec.field(default_factory=list)
     bytes: int = 0
 
 

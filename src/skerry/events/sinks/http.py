@@ -13,10 +13,10 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import h11
+import msgspec
 
 from skerry.events.delivery import Reply, Sink
 
@@ -35,16 +35,14 @@ class UnsendableError(ValueError):
     """The event cannot be written as an HTTP message: trying again changes nothing."""
 
 
-@dataclass(slots=True)
-class _Connection:
+class _Connection(msgspec.Struct):
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     protocol: h11.Connection
     idle_since: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
+class _Target(msgspec.Struct, frozen=True):
     """Scheme, host, port, and whose certificates count."""
 
     secure: bool

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+
+import msgspec
 
 from skerry.model.objects import Object, dig, metadata
 from skerry.model.times import parse_time
@@ -19,28 +20,24 @@ KEPT_PENDING = timedelta(hours=24)
 """As kube-controller-manager keeps them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sign:
+class Sign(msgspec.Struct, frozen=True):
     """Issue the certificate, for at most this long."""
 
     lifetime_s: int
 
 
-@dataclass(frozen=True, slots=True)
-class Fail:
+class Fail(msgspec.Struct, frozen=True):
     """Say why no certificate comes of it."""
 
     reason: str
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Drop:
+class Drop(msgspec.Struct, frozen=True):
     """Delete it: everybody has seen what became of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(msgspec.Struct, frozen=True):
     """Look again after this long; None when there is nothing to wait for."""
 
     seconds: float | None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -28,8 +27,7 @@ _ANOTHER = "ask for another with `skerry hub token create`"
 _NO_SECRET = hash_secret("no token has this secret")
 
 
-@dataclass(frozen=True)
-class TokenRecord:
+class TokenRecord(msgspec.Struct, frozen=True):
     """What a token buys: one certificate, until *expires*, for *node* if it names one."""
 
     id: str
@@ -37,7 +35,7 @@ class TokenRecord:
     expires: datetime
     node: str = ""
     site: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
     used_by: str = ""
     """Hash of the key that consumed it; "" while it is unused."""
 
@@ -100,16 +98,14 @@ def new_token(
     return token, TokenRecord(token.id, hash_secret(token.secret), expires, node, site, dict(labels or {}))
 
 
-@dataclass(frozen=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True):
     """The token is good; `unused` when it must still be consumed."""
 
     record: TokenRecord
     unused: bool
 
 
-@dataclass(frozen=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True):
     """Why the token is no good, in words for whoever shows it."""
 
     reason: str

@@ -11,9 +11,10 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
+
+import msgspec
 
 from skerry.apiserver.http.message import User
 from skerry.apiserver.http.shell import user_of_certificate
@@ -36,8 +37,7 @@ MAX_STRANGERS = 1024
 """Connections without a client's certificate (browsers, tokens, nodes that ask to join): whoever has one always finds room."""
 
 
-@dataclass(frozen=True)
-class DoorSettings:
+class DoorSettings(msgspec.Struct, frozen=True):
     """Where to listen, and how many may come in."""
 
     host: str = "127.0.0.1"

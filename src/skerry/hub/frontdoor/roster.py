@@ -7,15 +7,15 @@ key, whatever node name it asks for.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from skerry.model.kinds.enrollment import APPROVED, DENIED, PENDING
 from skerry.model.objects import dig, name_of
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """What one Enrollment says."""
 
     enrollment: str

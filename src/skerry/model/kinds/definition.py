@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+import msgspec
 
 from skerry.model.errors import Cause
 from skerry.model.objects import Object
@@ -24,8 +25,7 @@ Default = Callable[[Object, Object | None, Lookup], None]
 """Complete the new object in place before it is validated."""
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(msgspec.Struct, frozen=True):
     """A column of `kubectl get`; `path` is a JSONPath, `wide` shows it with `-o wide` only."""
 
     name: str
@@ -35,8 +35,7 @@ class Column:
     description: str = ""
 
 
-@dataclass(frozen=True)
-class Definition:
+class Definition(msgspec.Struct, frozen=True):
     """One custom kind; `schema` is its structural OpenAPI v3 schema (the whole object)."""
 
     resource: Resource
@@ -49,7 +48,7 @@ class Definition:
     selectable_fields: tuple[str, ...] = ()
     admit: Admit | None = None
     default: Default | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def to_crd(self) -> Object:
         """Return the CustomResourceDefinition (apiextensions.k8s.io/v1) that `deploy/crds/` carries."""

@@ -13,7 +13,6 @@ import logging
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
@@ -47,27 +46,25 @@ class Outbox(Protocol):
     async def read(self, after: int, *, max_events: int, max_bytes: int) -> list[tuple[int, bytes]]: ...
 
 
-@dataclass(slots=True)
-class _Counter:
+class _Counter(msgspec.Struct):
     """Numbers of one source. `own` is the last number that the device gave itself, -1 while it gives none."""
 
     given: int = 0
     committed: int = 0
     own: int = -1
     repeats: Repetitions | None = None
-    pending: dict[int, _Pending] = field(default_factory=dict)
+    pending: dict[int, _Pending] = msgspec.field(default_factory=dict)
 
     def stored(self, own: int, digest: int, *, in_flight: int) -> None:
         self.repeats = self.repeats or Repetitions()
         self.repeats.keep(own, digest, in_flight=in_flight)
 
 
-@dataclass(slots=True)
-class _Pending:
+class _Pending(msgspec.Struct):
     """A message on its way to the disk, and who else waits for it because it came twice."""
 
     digest: int
-    waiting: list[Done] = field(default_factory=list)
+    waiting: list[Done] = msgspec.field(default_factory=list)
 
 
 class Journal:

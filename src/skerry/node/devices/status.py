@@ -7,9 +7,10 @@ newer one; values are bounded in number and size by the profile.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+import msgspec
 
 from skerry.model.conditions import get_condition, with_condition
 from skerry.model.objects import Object, dig, metadata
@@ -21,8 +22,7 @@ from skerry.node.devices.twin import Ack, Reported, Twin
 MAX_MESSAGE = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(msgspec.Struct, frozen=True):
     """One condition before it has a time; `status` None is Unknown."""
 
     type: str

@@ -7,7 +7,6 @@ what became of a wish at once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import apsw
@@ -25,13 +24,12 @@ MIGRATIONS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Numbers:
+class Numbers(msgspec.Struct, frozen=True):
     """The last running number and the last own number (-1: none) of each source, as of *seq* in the outbox *stream*."""
 
     stream: str = ""
     seq: int = 0
-    last: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    last: Mapping[str, tuple[int, int]] = msgspec.field(default_factory=dict)
 
 
 class TwinStore:

@@ -11,9 +11,10 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+import msgspec
 
 from skerry.drivers import Plugin, RefusedError, Target, load_plugin
 from skerry.kube.api import Api
@@ -49,8 +50,7 @@ class Runner(Protocol):
     async def run(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceSettings:
+class DeviceSettings(msgspec.Struct, frozen=True):
     """`state` is the node's folder; `site` the Site that the hub gave it, "" when none.
 
     `mqtt` is where the MQTT listener listens, None for none; a certificate and its key are needed on any address but a loopback one.
@@ -64,8 +64,7 @@ class DeviceSettings:
     mqtt_key: str = ""
 
 
-@dataclass(slots=True)
-class _Driven:
+class _Driven(msgspec.Struct):
     device: ManagedDevice
     made_of: object
     runner: Runner | None = None

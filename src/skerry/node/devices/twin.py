@@ -8,7 +8,6 @@ the profile rejected is not tried again until the wish changes; an acknowledgeme
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -51,16 +50,14 @@ class Twin(msgspec.Struct, omit_defaults=True):
     last_seen: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(msgspec.Struct, frozen=True):
     """Write *value*, then read it back."""
 
     prop: Property
     value: Scalar
 
 
-@dataclass(frozen=True, slots=True)
-class Settle:
+class Settle(msgspec.Struct, frozen=True):
     """Take *ack* down without asking the device."""
 
     name: str

@@ -12,7 +12,8 @@ import logging
 import random
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from skerry.events.cloudevents import Event, EventError, from_json
 from skerry.events.delivery import Reply, Sink, Verdict, answer_event, dead_letter, delivery_of, describe, verdict
@@ -30,8 +31,7 @@ _PAGE_EVENTS = 100
 _SCAN_NUMBERS = 5000
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
+class _Outcome(msgspec.Struct, frozen=True):
     """What one attempt came to: `why` is "" when the event was taken; `final` when trying again changes nothing."""
 
     reply: Reply | None = None
@@ -39,8 +39,7 @@ class _Outcome:
     final: bool = True
 
 
-@dataclass(slots=True)
-class TriggerCounts:
+class TriggerCounts(msgspec.Struct):
     """What became of a Trigger's events since this process started; `matched` = taken + dead_lettered + dropped + under way."""
 
     matched: int = 0

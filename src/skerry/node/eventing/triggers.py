@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from skerry.events.delivery import UnresolvedError, delivery_of
 from skerry.events.filters import FilterError, compile_trigger
 from skerry.model.kinds.broker import OUR_CLASS, class_of
@@ -27,13 +29,11 @@ class RunningTrigger:
     broker_spec: Mapping[str, Any] = field(hash=False)
 
 
-@dataclass(frozen=True)
-class Start:
+class Start(msgspec.Struct, frozen=True):
     trigger: RunningTrigger
 
 
-@dataclass(frozen=True)
-class Stop:
+class Stop(msgspec.Struct, frozen=True):
     """`forget` says that its cursor goes too."""
 
     uid: str

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
@@ -35,8 +34,7 @@ class HubTransport(Transport, Protocol):
     async def wait_connected(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class UploadSettings:
+class UploadSettings(msgspec.Struct, frozen=True):
     """`window`: batches under way at once. `gather_s`: under load, wait this long for a fuller batch."""
 
     window: int = 3
@@ -60,8 +58,7 @@ class _Answer(msgspec.Struct):
     digest: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
+class _Batch(msgspec.Struct, frozen=True):
     last: int
     body: bytes
 

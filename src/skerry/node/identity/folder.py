@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -20,8 +19,7 @@ class IdentityError(Exception):
     """The state folder is not that of a node that has joined, or another process uses it; the message says what to do."""
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """A node that has joined."""
 
     settings: NodeSettings
@@ -34,8 +32,7 @@ class Identity:
         return self.settings.name
 
 
-@dataclass(frozen=True)
-class StateFolder:
+class StateFolder(msgspec.Struct, frozen=True):
     """One node's folder."""
 
     path: Path

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
+
+import msgspec
 
 from skerry.node.identity.dialing import dial
 
 MAX_ANSWER = 256 * 1024
 
 
-@dataclass(frozen=True)
-class HubAddress:
+class HubAddress(msgspec.Struct, frozen=True):
     """The host (a name or an address) and the port of the hub's one listener."""
 
     host: str
@@ -37,8 +37,7 @@ class HubAddress:
         return f"https://{host}:{self.port}"
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """A whole answer; header names in lower case."""
 
     status: int

@@ -8,8 +8,9 @@ back (the same epoch at a lower revision: its files were put back by hand) count
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
+
+import msgspec
 
 from skerry.kube.api import Origin
 from skerry.model.objects import Name, Object, revision_of, uid_of
@@ -29,16 +30,14 @@ class Trust(Enum):
     """Foreign, nameless or older than what we know: it changes nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(msgspec.Struct, frozen=True):
     """The last fully believed answer: its origin and the `revision` within that epoch; 0 before the first list."""
 
-    origin: Origin = field(default_factory=Origin)
+    origin: Origin = msgspec.field(default_factory=Origin)
     revision: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
+class Changes(msgspec.Struct, frozen=True):
     """What to do to the copy: objects to put, names to drop."""
 
     put: Mapping[Name, Object]

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 from skerry.drivers import PeerError
 from skerry.drivers.mqtt import (
@@ -52,16 +53,14 @@ class State(Enum):
     CLOSED = "closed"
 
 
-@dataclass(frozen=True, slots=True)
-class Knock:
+class Knock(msgspec.Struct, frozen=True):
     """A client wants in: answer with `admit` or `refuse`."""
 
     username: str
     password: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True):
     """Something to store; call `stored` with its *token* once it is on the disk."""
 
     topic: Topic
@@ -70,13 +69,11 @@ class Message:
     token: int
 
 
-@dataclass(frozen=True, slots=True)
-class Listening:
+class Listening(msgspec.Struct, frozen=True):
     """The device asked for its desired values."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True):
     """The session is over; *will* is what the device wanted said if it vanished."""
 
     why: str
@@ -86,8 +83,7 @@ class Ended:
 Event = Knock | Message | Listening | Ended
 
 
-@dataclass(slots=True)
-class _Waiting:
+class _Waiting(msgspec.Struct):
     packet_id: int
     stored: bool
 

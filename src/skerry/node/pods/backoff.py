@@ -5,7 +5,7 @@ It is kept in memory only: a node that was restarted tries at once, and no clock
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 FIRST_S = 10.0
 LIMIT_S = 300.0
@@ -13,8 +13,7 @@ FORGET_AFTER_S = 600.0
 """Who ran so long is well again. As the kubelet has it: twice the longest wait."""
 
 
-@dataclass(frozen=True, slots=True)
-class Restarts:
+class Restarts(msgspec.Struct, frozen=True):
     """`delay_s` is the last wait, 0 before the first; `until` when it ends."""
 
     delay_s: float = 0.0

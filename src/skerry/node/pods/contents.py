@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from skerry.model.objects import Object, name_of
 from skerry.node.pods.env import ConfigError, Kind, Lookup, NodeFacts, data_of, field, resource_field
@@ -16,8 +17,7 @@ DEFAULT_MODE = 0o644
 MAX_FILES = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(msgspec.Struct, frozen=True):
     data: bytes
     mode: int = DEFAULT_MODE
 

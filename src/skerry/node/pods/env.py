@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import ROUND_CEILING
 from typing import Any, Literal
+
+import msgspec
 
 from skerry.model import quantity
 from skerry.model.objects import Object, annotations_of, dig, labels_of, metadata
@@ -33,8 +34,7 @@ class NotKnownError(ConfigError):
     """Nobody can say yet whether it is there: the hub has not answered. Worth waiting for, not worth an Event."""
 
 
-@dataclass(frozen=True, slots=True)
-class NodeFacts:
+class NodeFacts(msgspec.Struct, frozen=True):
     """What a Pod may ask of its node. `allocatable` is quantities as text."""
 
     name: str

@@ -7,8 +7,9 @@ only after the one before it ended; nothing is stopped unless the Pod ends, is o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from skerry.node.pods.shape import ContainerShape, PodShape
 from skerry.node.runtimes.contract import Container
@@ -17,8 +18,7 @@ KEPT_ATTEMPTS = 2
 """The latest attempt and the one before it, for `kubectl logs --previous`."""
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerSeen:
+class ContainerSeen(msgspec.Struct, frozen=True):
     """What is known of one container. Times are monotonic seconds.
 
     `retry_at`: not to be started before. `started`: its startup probe passed, or it has none. `unhealthy`: what a probe
@@ -49,14 +49,12 @@ class ContainerSeen:
 UNSEEN = ContainerSeen()
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(msgspec.Struct, frozen=True):
     name: str
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(msgspec.Struct, frozen=True):
     """`why` is for the Event: the end of the Pod, or what its probe found."""
 
     name: str
@@ -64,16 +62,14 @@ class Stop:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Remove:
+class Remove(msgspec.Struct, frozen=True):
     """Forget an attempt that nobody asks for any more."""
 
     name: str
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(msgspec.Struct, frozen=True):
     """Nothing of the Pod runs and nothing will: say so to the API."""
 
 
@@ -82,8 +78,7 @@ Seen = Mapping[str, ContainerSeen]
 Outcome = Literal["Succeeded", "Failed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """`wake_at` (monotonic seconds) is when to plan again if nothing happens before."""
 
     steps: tuple[Step, ...]

@@ -7,15 +7,16 @@ the startup probe passed; readiness starts as failed, liveness as passed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+import msgspec
+from msgspec.structs import replace
 
 Kind = Literal["startup", "liveness", "readiness"]
 KINDS: tuple[Kind, ...] = ("startup", "liveness", "readiness")
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """When to ask and how often the same answer counts. Each at least what the API allows, whatever is written."""
 
     kind: Kind
@@ -27,8 +28,7 @@ class Rule:
     failures: int
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """The answers of one probe so far: `passed` None before any verdict, `run` equal answers in a row."""
 
     rule: Rule
@@ -61,8 +61,7 @@ def observe(row: Row, ok: bool, message: str) -> Row:
     return replace(row, last=ok, run=run, passed=ok if run >= needed else row.passed, message="" if ok else message)
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """`unhealthy` is what the container must be restarted for, "" while it need not."""
 
     started: bool

@@ -11,9 +11,10 @@ import logging
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+import msgspec
 
 from skerry.kube import Api
 from skerry.model.errors import ApiError
@@ -34,8 +35,7 @@ REPEAT_S = 30.0
 MAX_MESSAGE = 1024
 
 
-@dataclass
-class _Known:
+class _Known(msgspec.Struct):
     """One Event as it was written, or waits to be. `dirty` when the API does not know the latest count."""
 
     obj: Object

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from skerry.kube import Api
 from skerry.kube.backoff import Backoff
@@ -20,8 +21,7 @@ log = logging.getLogger(__name__)
 RETRY = Backoff(first_s=1.0, limit_s=30.0)
 
 
-@dataclass
-class _Due:
+class _Due(msgspec.Struct):
     pod: Object
     status: dict[str, Any]
     delete: bool

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
+
+import msgspec
 
 from skerry.model.objects import Object, dig, metadata
 
@@ -13,16 +14,14 @@ Policy = Literal["Always", "OnFailure", "Never"]
 DEFAULT_GRACE_S = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerShape:
+class ContainerShape(msgspec.Struct, frozen=True):
     """`sidecar` is an init container with `restartPolicy: Always`: it starts in its turn and stays."""
 
     name: str
     sidecar: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class PodShape:
+class PodShape(msgspec.Struct, frozen=True):
     """`grace_s` is what the Pod asks for at its end."""
 
     policy: Policy

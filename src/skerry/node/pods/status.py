@@ -6,9 +6,10 @@ Source: k8s.io/kubernetes/pkg/kubelet/kubelet_pods.go (phase) and status/generat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+
+import msgspec
 
 from skerry.model import quantity
 from skerry.model.conditions import with_condition
@@ -19,18 +20,16 @@ from skerry.node.pods.shape import PodShape, container_of, shape_of
 from skerry.node.runtimes.contract import Container
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(msgspec.Struct, frozen=True):
     reason: str
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class PodSeen:
+class PodSeen(msgspec.Struct, frozen=True):
     """All that the status is made of. `waiting`: why a container does not run, by name. `refused`: why none ever will."""
 
     containers: Seen
-    waiting: Mapping[str, Waiting] = field(default_factory=dict)
+    waiting: Mapping[str, Waiting] = msgspec.field(default_factory=dict)
     ending: bool = False
 
 

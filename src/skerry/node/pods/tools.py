@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+import msgspec
 
 from skerry.node.pods.env import Lookup, NodeFacts
 from skerry.node.pods.recorder import EventRecorder
@@ -14,8 +15,7 @@ from skerry.node.pods.volumes import VolumeRoom
 from skerry.node.runtimes.contract import Runtime
 
 
-@dataclass(frozen=True)
-class PodTools:
+class PodTools(msgspec.Struct, frozen=True):
     """What every worker shares."""
 
     runtime: Runtime

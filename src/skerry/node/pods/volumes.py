@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +30,7 @@ ON_THE_HOST = ("hostPath", "persistentVolumeClaim")
 _HOST_PATH_TYPES = {"": "any", "Directory": "directory", "DirectoryOrCreate": "directory", "File": "file", "FileOrCreate": "file"}
 
 
-@dataclass(frozen=True)
-class VolumeRoom:
+class VolumeRoom(msgspec.Struct, frozen=True):
     """Where volumes are. `pods` is the runtime's folder; `memory` a folder in RAM, or None where there is none."""
 
     pods: Path

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from skerry.node.pods.prober import ask
 from skerry.node.pods.probes import KINDS, Kind, Row, Rule, Verdict, observe, rule_of, verdict
@@ -21,11 +22,10 @@ Told = Callable[[str, Kind, str], None]
 """Called with container, probe and message when a probe fails."""
 
 
-@dataclass
-class _Watched:
+class _Watched(msgspec.Struct):
     attempt: int
     rows: dict[Kind, Row]
-    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    tasks: list[asyncio.Task[None]] = msgspec.field(default_factory=list)
 
 
 class ProbeWatch:

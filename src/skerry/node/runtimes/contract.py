@@ -8,8 +8,9 @@ Containers outlive the node software. Nothing here knows of the Kubernetes API: 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
+
+import msgspec
 
 
 class ContainerKey(NamedTuple):
@@ -36,8 +37,7 @@ class RefusedError(RuntimeFailedError):
     """This Pod asks for what this runtime cannot keep: it fails for good, with the reason and the field named."""
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(msgspec.Struct, frozen=True):
     """Something that can be run. `root` is the folder of its files, or "" for the host's own programs.
 
     `binds` is what of it is shown: names in `root`, or paths of the host.
@@ -47,7 +47,7 @@ class Image:
     digest: str
     entrypoint: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = msgspec.field(default_factory=dict)
     workdir: str = "/"
     root: str = ""
     binds: tuple[str, ...] = ()
@@ -55,8 +55,7 @@ class Image:
     """True when `command` may only name the entrypoint itself: the node allowed this program and no other."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(msgspec.Struct, frozen=True):
     """*source* (an absolute path of the host) at *target* in the container; `inside` is a path below *source* that
     is opened without following links (subPath)."""
 
@@ -66,16 +65,14 @@ class Mount:
     inside: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """What a container may use at most; None is no limit. `memory_bytes`, `cpu_millis` (1000 is one core)."""
 
     memory_bytes: int | None = None
     cpu_millis: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerSpec:
+class ContainerSpec(msgspec.Struct, frozen=True):
     """All that is needed to start one attempt of one container. Every value is decided and checked."""
 
     key: ContainerKey
@@ -88,22 +85,21 @@ class ContainerSpec:
     workdir: str
     hostname: str
     mounts: tuple[Mount, ...] = ()
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = msgspec.field(default_factory=Limits)
     run_as_user: int | None = None
     run_as_group: int | None = None
     termination_path: str = "/dev/termination-log"
     """Where the program may leave a last message, "" for nowhere."""
     message_from_log: bool = False
     """Whether the log's end stands in for that message when the program failed without one."""
-    files: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Small files that the container gets, by absolute path: `/etc/hosts` and the like."""
 
 
 State = Literal["running", "exited"]
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
+class Container(msgspec.Struct, frozen=True):
     """One attempt as the runtime knows it. Times are seconds since 1970; `exit_code` and `finished_at` once it exited."""
 
     key: ContainerKey
@@ -120,8 +116,7 @@ class Container:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class LogOptions:
+class LogOptions(msgspec.Struct, frozen=True):
     """As `kubectl logs` asks. `since_at` is seconds since 1970; `tail_lines` None means all that is kept."""
 
     follow: bool = False
@@ -151,15 +146,13 @@ class ExecSession(Protocol):
     async def kill(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class ExecSpec:
+class ExecSpec(msgspec.Struct, frozen=True):
     argv: tuple[str, ...]
     tty: bool = False
     stdin: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Enforcement:
+class Enforcement(msgspec.Struct, frozen=True):
     """Which limits this host lets the runtime keep; `message` says what is missing and what to do about it."""
 
     memory: bool

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -30,8 +29,7 @@ class Head(msgspec.Struct, frozen=True):
     first_previous: str = FIRST
 
 
-@dataclass(slots=True)
-class Position:
+class Position(msgspec.Struct):
     """Where the next line goes: its number, the hash that it follows, and the file."""
 
     sequence: int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -15,8 +14,7 @@ from skerry.apiserver.access.audit.files import MAX_LINE, Head, files_in, read_h
 MAX_PROBLEMS = 20
 
 
-@dataclass(slots=True)
-class Verdict:
+class Verdict(msgspec.Struct):
     """What was found: how many good lines, from which to which number, the last hash, and every problem (bounded)."""
 
     files: int = 0
@@ -24,7 +22,7 @@ class Verdict:
     first: int = 0
     last: int = 0
     hash: str = FIRST
-    problems: list[str] = field(default_factory=list)
+    problems: list[str] = msgspec.field(default_factory=list)
 
     @property
     def whole(self) -> bool:

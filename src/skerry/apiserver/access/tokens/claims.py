@@ -6,9 +6,10 @@ Claims are Kubernetes' own. A token is good only while its ServiceAccount and wh
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
+
+import msgspec
 
 from skerry.apiserver.access.tokens.jwt import TokenError
 from skerry.apiserver.http.message import User
@@ -33,8 +34,7 @@ class Bond(NamedTuple):
     uid: str
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
+class Bound(msgspec.Struct, frozen=True):
     """A token that was read: whom it names, for which audiences, until when, and on what it depends."""
 
     user: User

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+
+import msgspec
 
 from skerry.apiserver.access.tokens.claims import ISSUER, MAX_LIFETIME_S, MIN_LIFETIME_S, build
 from skerry.apiserver.access.tokens.jwt import encode
@@ -23,8 +24,7 @@ MAX_AUDIENCES = 16
 _BINDABLE = {("v1", "Pod"): "pods", ("v1", "Secret"): "secrets", ("v1", "Node"): "nodes"}
 
 
-@dataclass(frozen=True, slots=True)
-class Issued:
+class Issued(msgspec.Struct, frozen=True):
     """A token, until when it is good, and what was asked for with the defaults filled in."""
 
     token: str

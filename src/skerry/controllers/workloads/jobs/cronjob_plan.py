@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+import msgspec
 
 from skerry.controllers.workloads.jobs.facts import finished_condition
 from skerry.model.objects import Object, annotations_of, dig, labels_of, metadata, name_of, owner_reference, uid_of
@@ -27,8 +28,7 @@ BELIEVED_AHEAD = timedelta(days=1)
 _WINDOWS = tuple(timedelta(minutes=m) for m in (2, 60, 24 * 60, 32 * 24 * 60, 366 * 24 * 60))
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(msgspec.Struct, frozen=True):
     """What is due now."""
 
     at: datetime | None
@@ -126,8 +126,7 @@ def reference(job: Object) -> Object:
     return {**fields, "resourceVersion": meta.get("resourceVersion"), "uid": meta.get("uid")}
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(msgspec.Struct, frozen=True):
     """The Jobs of a CronJob as its status knew them and as they are."""
 
     active: Sequence[Object]

@@ -7,8 +7,9 @@ completion beside it, until its node is heard again or somebody removes the Pod 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
+
+import msgspec
 
 from skerry.controllers.workloads.pods import is_finished
 from skerry.model.conditions import get_condition, is_true
@@ -21,8 +22,7 @@ INDEX_IGNORED = "batch.kubernetes.io/job-index-ignored-failure-count"
 MANAGED_BY = "kubernetes.io/job-controller"
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True):
     """What a look at a Job depends on besides the Job and its Pods."""
 
     now: datetime
@@ -32,12 +32,11 @@ class Facts:
     """How long the Job has been running since `status.startTime`."""
     retry_s: float = 0.0
     """How long the back-off after failures still lasts."""
-    index_retry_s: Mapping[int, float] = field(default_factory=dict)
+    index_retry_s: Mapping[int, float] = msgspec.field(default_factory=dict)
     """The same for each index, with `backoffLimitPerIndex`."""
 
 
-@dataclass(frozen=True, slots=True)
-class JobPods:
+class JobPods(msgspec.Struct, frozen=True):
     """The Pods that a Job controls, by what they are to it."""
 
     every: Sequence[Object]

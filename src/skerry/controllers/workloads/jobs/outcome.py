@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from skerry.controllers.workloads.jobs import policies
 from skerry.controllers.workloads.jobs.facts import Facts, JobPods, completions, is_suspended, limits_each_index
@@ -11,8 +11,7 @@ from skerry.model.conditions import get_condition
 from skerry.model.objects import Object, dig
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What the Job comes to; it is announced first, and final once nothing of it runs any more."""
 
     succeeded: bool

@@ -7,8 +7,9 @@ two of these, the next look goes on as if nothing had happened.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from skerry.controllers.workloads.jobs.facts import (
     MANAGED_BY,
@@ -32,8 +33,7 @@ from skerry.model.times import rfc3339
 __all__ = ["Create", "Delete", "Facts", "Look", "Note", "Step", "is_ours", "look"]
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(msgspec.Struct, frozen=True):
     """An Event about the Job."""
 
     kind: str
@@ -41,8 +41,7 @@ class Note:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(msgspec.Struct, frozen=True):
     """What is to be done, in this order: steps, status, notes, release."""
 
     steps: Sequence[Step]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from skerry.controllers.workloads.jobs.facts import full_name
 from skerry.controllers.workloads.jobs.indexes import Indexes
@@ -11,8 +12,7 @@ from skerry.model.conditions import get_condition
 from skerry.model.objects import Object, dig
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(msgspec.Struct, frozen=True):
     """What the first rule that holds says: Count, Ignore, FailIndex or FailJob, and why."""
 
     action: str = "Count"

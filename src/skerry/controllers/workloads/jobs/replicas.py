@@ -6,7 +6,8 @@ Never more Pods work than `parallelism`, and never more than completions are mis
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from skerry.controllers.workloads.jobs.facts import (
     INDEX_FAILURES,
@@ -30,16 +31,14 @@ BURST = 500
 """Pods created or deleted in one round, as in Kubernetes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Create:
+class Create(msgspec.Struct, frozen=True):
     """Create a Pod, for a completion index when the Job has such."""
 
     index: int | None = None
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(msgspec.Struct, frozen=True):
     """Delete a Pod; with *release* it is let go first and counts as nothing: it was merely not needed."""
 
     pod: Object

@@ -8,7 +8,8 @@ status and Pods between two of these writes comes to the same numbers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from skerry.controllers.workloads.jobs.facts import (
     INDEX_FAILURES,
@@ -28,8 +29,7 @@ AT_ONCE = 500
 """Pods taken into one status, as in Kubernetes: it keeps the object small."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(msgspec.Struct, frozen=True):
     """The counts as they are to be written, and the Pods that may be let go once they are."""
 
     counted_succeeded: int

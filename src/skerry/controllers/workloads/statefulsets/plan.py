@@ -7,8 +7,9 @@ replaced only when it has ended or is gone: on a node that is not heard it stays
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from skerry.controllers.workloads.pods import available_in_s, is_finished
 from skerry.controllers.workloads.rolling import limits
@@ -16,16 +17,14 @@ from skerry.controllers.workloads.statefulsets.identity import REVISION, first_o
 from skerry.model.objects import Object, dig, labels_of, metadata
 
 
-@dataclass(frozen=True, slots=True)
-class Create:
+class Create(msgspec.Struct, frozen=True):
     """Create the Pod of this ordinal (its claims first) from the template of *revision*."""
 
     ordinal: int
     revision: str
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(msgspec.Struct, frozen=True):
     """Delete a Pod; *condemned* says that its ordinal goes for good, *ended* that it is made anew because it ended."""
 
     pod: Object
@@ -36,8 +35,7 @@ class Delete:
 Step = Create | Delete
 
 
-@dataclass(frozen=True, slots=True)
-class Revisions:
+class Revisions(msgspec.Struct, frozen=True):
     """The names of the revision that Pods come from and the one that they go to."""
 
     current: str

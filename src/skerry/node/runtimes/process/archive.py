@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 BLOCK = 512
 CHUNK = 64 * 1024
@@ -24,8 +25,7 @@ class ArchiveError(Exception):
     """The archive is not one that we unpack; the message names the entry and the rule."""
 
 
-@dataclass(frozen=True, slots=True)
-class Caps:
+class Caps(msgspec.Struct, frozen=True):
     """What one image may hold at most: a small board's disk and inodes are bounded."""
 
     entries: int = 100_000
@@ -53,8 +53,7 @@ Read = Callable[[int], bytes]
 """Return exactly so many bytes; raises ArchiveError when the archive ends before."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(msgspec.Struct, frozen=True):
     name: str
     folder: bool
     executable: bool

@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from skerry.node.runtimes.contract import Enforcement, Limits
 
@@ -19,12 +20,11 @@ CPU_PERIOD_US = 100_000
 _NEEDED = ("memory", "cpu", "pids")
 
 
-@dataclass(frozen=True, slots=True)
-class Cgroups:
+class Cgroups(msgspec.Struct, frozen=True):
     """Where groups are made: a parent folder a controller. `version` is 1 or 2; no parents means no limits at all."""
 
     version: int
-    parents: Mapping[str, Path] = field(default_factory=dict)
+    parents: Mapping[str, Path] = msgspec.field(default_factory=dict)
     missing: str = ""
 
     @property

@@ -11,7 +11,6 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -44,8 +43,7 @@ class Exit(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(msgspec.Struct, frozen=True):
     """What bubblewrap has said so far; `finished_at` is when it last said something."""
 
     child: int = 0
@@ -53,8 +51,7 @@ class Status:
     finished_at: float = 0.0
 
 
-@dataclass(frozen=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """The folder of one attempt."""
 
     folder: Path

@@ -10,11 +10,11 @@ import contextlib
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from skerry.durable import failpoints
 from skerry.node.runtimes.contract import ContainerSpec, Mount, RuntimeFailedError

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+import msgspec
 
 MAX_LINKS = 40
 MAX_ENTRIES = 1024
@@ -19,8 +20,7 @@ _MADE_ANEW = ("dev", "proc", "tmp")
 """Folders that no sandbox takes from its image."""
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
+class Places(msgspec.Struct, frozen=True):
     """`moved` is where a target really is; `rebuilt` are folders to make anew, with the links (target) and entries ("") in them."""
 
     moved: Mapping[str, str]

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from skerry.node.runtimes.contract import Image, ImageError
 
@@ -16,8 +17,7 @@ HOST = "host.skerry.invalid"
 _ALWAYS_SHOWN = ("/usr/", "/bin/", "/sbin/", "/lib/", "/lib64/")
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(msgspec.Struct, frozen=True):
     """An executable of the host and what else it needs to see, read-only, at the same path (a virtual environment)."""
 
     path: str

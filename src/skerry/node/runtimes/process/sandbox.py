@@ -7,8 +7,10 @@ root is read-only; environment and paths travel in a file and not on a command l
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from skerry.node.runtimes.contract import ContainerSpec, Mount, RefusedError
 from skerry.node.runtimes.process.places import NOWHERE, Places
@@ -28,8 +30,7 @@ Argument = str | dict[str, Any]
 """A literal argument of bubblewrap, or a bind that the shim opens and places."""
 
 
-@dataclass(frozen=True, slots=True)
-class HostLayout:
+class HostLayout(msgspec.Struct, frozen=True):
     """What the host's root looks like: `links` (`/bin` -> `usr/bin`), `folders` to show, `files` of /etc that exist."""
 
     links: Mapping[str, str]

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from skerry.node.runtimes.process.programs import Program
 
 
-@dataclass(frozen=True, kw_only=True)
-class ProcessSettings:
+class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`pods` is the folder of all Pods. Every bound has its reason beside it."""
 
     pods: Path
-    programs: Mapping[str, Program] = field(default_factory=dict)
+    programs: Mapping[str, Program] = msgspec.field(default_factory=dict)
     layouts: Path | None = None
     bwrap: str = "/usr/bin/bwrap"
     first_uid: int = 2_000_000_000
