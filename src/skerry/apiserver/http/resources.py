@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
+
+import msgspec
 
 from skerry.apiserver.access.attributes import Attributes
 from skerry.apiserver.http import media
@@ -40,8 +41,7 @@ CONNECT = frozenset(("exec", "attach", "portforward"))
 """Authorised as `create` whatever the method: these run something."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """One request on a resource, understood."""
 
     request: Request
@@ -50,7 +50,7 @@ class Call:
     verb: str
     query: Query
     form: media.Form
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[str] = msgspec.field(default_factory=list)
     """What the client is told beside the answer, also when that is a refusal."""
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from skerry.apiserver.registry.options import WriteOptions
 from skerry.model.objects import Object
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from skerry.apiserver.registry.registry import Registry
 
 
-@dataclass(slots=True)
-class Admission:
+class Admission(msgspec.Struct):
     """One write that asks to be admitted. `new` is None for a deletion, `old` for a creation."""
 
     operation: str

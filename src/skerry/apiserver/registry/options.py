@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -17,8 +16,7 @@ MAX_MANAGER = 128
 """Longest fieldManager: bytes."""
 
 
-@dataclass(slots=True)
-class WriteOptions:
+class WriteOptions(msgspec.Struct):
     """How to write. `warnings` collects what the client is told beside the answer (299 headers)."""
 
     user: User
@@ -27,7 +25,7 @@ class WriteOptions:
     manager: str = ""
     agent: str = ""
     """The User-Agent, for whoever names no manager."""
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[str] = msgspec.field(default_factory=list)
     internal: bool = False
     size: int = 0
     """Bytes of the body, as `beside` weighs them: from LARGE on it is worked on beside the loop."""
@@ -35,8 +33,7 @@ class WriteOptions:
     """Refuses, with ApiError 403, a PUT or an apply that would create, where the user may only change what is there."""
 
 
-@dataclass(frozen=True, slots=True)
-class ListOptions:
+class ListOptions(msgspec.Struct, frozen=True):
     """LIST and WATCH. `revision` None means the most recent; 0 any; `match` is "", Exact or NotOlderThan."""
 
     labels: Selector = EVERYTHING

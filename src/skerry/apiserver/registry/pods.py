@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from skerry.apiserver.registry.below import admit_below
 from skerry.apiserver.registry.budgets import charge_eviction

@@ -7,8 +7,9 @@ one came first; a change that names a revision is refused then.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from skerry.apiserver.patch import Entry, same, same_but_times
 from skerry.apiserver.registry.admission import Admission
@@ -36,8 +37,7 @@ Transform = Callable[[Object], Object]
 """Make the wanted object of the stored one, which it leaves as it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """One change of one object: what to do, and on which part of it."""
 
     kind: Kind
