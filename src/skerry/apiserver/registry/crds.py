@@ -12,9 +12,10 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
+
+from msgspec.structs import replace
 
 from skerry.apiserver.http.message import User
 from skerry.apiserver.registry.crd_names import CLEANUP, accepted_status, storage_version
