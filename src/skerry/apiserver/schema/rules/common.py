@@ -54,6 +54,13 @@ def too_long(field: str, limit: int) -> Cause:
     return Cause(field, "FieldValueTooLong", f"Too long: may not be more than {limit} bytes")
 
 
+def go_int_or_string(value: int | str) -> str:
+    """Return an IntOrString as Go prints it."""
+    if isinstance(value, str):
+        return f'intstr.IntOrString{{Type:1, IntVal:0, StrVal:"{value}"}}'
+    return f'intstr.IntOrString{{Type:0, IntVal:{value}, StrVal:""}}'
+
+
 def go_string_map(value: Mapping[str, str] | None) -> str:
     """Return `map[string]string{"a":"b"}`."""
     if not value:
@@ -149,6 +156,14 @@ def env_name_error(text: str) -> str | None:
             "'[-._a-zA-Z][-._a-zA-Z0-9]*')"
         )
     return f"must not be '{text}'" if text in (".", "..") else None
+
+
+def local_path(path: str, field: str, causes: Causes) -> None:
+    """Check a path inside a volume: relative, and never out of it."""
+    if path.startswith("/"):
+        causes.append(invalid_value(field, path, "must be a relative path"))
+    if ".." in path.split("/"):
+        causes.append(invalid_value(field, path, "must not contain '..'"))
 
 
 def dns_label(value: Any, field: str, causes: Causes) -> None:

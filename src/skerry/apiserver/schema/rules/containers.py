@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from skerry.apiserver.schema.rules.common import (
@@ -9,9 +10,11 @@ from skerry.apiserver.schema.rules.common import (
     Causes,
     Map,
     amount,
+    config_key_error,
     dns_label,
     duplicate,
     env_name_error,
+    local_path,
     not_found,
     not_negative,
     one_of,
@@ -19,6 +22,8 @@ from skerry.apiserver.schema.rules.common import (
     port_number,
     port_or_name,
 )
+from skerry.apiserver.schema.rules.security import container_security
+from skerry.apiserver.schema.rules.sources import IN_ENVIRONMENT, field_ref, resource_ref
 from skerry.model.errors import Cause, forbidden_field, invalid_value, required
 from skerry.model.names import qualified_name_error
 
@@ -28,7 +33,7 @@ _HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 _PROBE_NUMBERS = ("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold")
 
 
-def container(c: Map, field: str, causes: Causes, *, volumes: Map, host_network: bool, init: bool = False) -> None:
+def container(c: Map, field: str, causes: Causes, *, volumes: Map, host_network: bool, init: bool = False, grace_s: int = 30) -> None:
     """Check a container or an init container."""
     _common(c, field, causes, volumes=volumes, host_network=host_network)
     sidecar = init and c.get("restartPolicy") == "Always"
@@ -40,11 +45,39 @@ def container(c: Map, field: str, causes: Causes, *, volumes: Map, host_network:
             causes.append(forbidden_field(f"{field}.{name}", "may not be set for init containers without restartPolicy=Always"))
             continue
         _probe(probe, f"{field}.{name}", causes)
+        _probe_grace(probe, name, field, causes)
         if name != "readinessProbe" and probe.get("successThreshold", 1) != 1:
             causes.append(invalid_value(f"{field}.{name}.successThreshold", probe["successThreshold"], "must be 1"))
-    for name, hook in (c.get("lifecycle") or {}).items():
-        if isinstance(hook, dict):
-            _handler(hook, f"{field}.lifecycle.{name}", causes, handlers=("exec", "httpGet", "tcpSocket", "sleep"))
+    if c.get("lifecycle") and init and not sidecar:
+        causes.append(forbidden_field(f"{field}.lifecycle", "may not be set for init containers without restartPolicy=Always"))
+    else:
+        _hooks(c.get("lifecycle") or {}, f"{field}.lifecycle", causes, grace_s)
+    if c.get("restartPolicy") is not None:
+        if not init:
+            causes.append(forbidden_field(f"{field}.restartPolicy", "may not be set for non-init containers"))
+        else:
+            one_of(c["restartPolicy"], ("Always",), f"{field}.restartPolicy", causes)
+
+
+def _hooks(lifecycle: Map, field: str, causes: Causes, grace_s: int) -> None:
+    for name, hook in lifecycle.items():
+        if not isinstance(hook, dict):
+            continue
+        _handler(hook, f"{field}.{name}", causes, handlers=("exec", "httpGet", "tcpSocket", "sleep"))
+        seconds = (hook.get("sleep") or {}).get("seconds", 1)
+        if hook.get("sleep") is not None and not 0 < seconds <= grace_s:
+            why = f"must be greater than 0 and less than terminationGracePeriodSeconds ({grace_s})"
+            causes.append(invalid_value(f"{field}.{name}.sleep", seconds, why))
+
+
+def _probe_grace(probe: Map, name: str, field: str, causes: Causes) -> None:
+    seconds, at = probe.get("terminationGracePeriodSeconds"), f"{field}.{name}.terminationGracePeriodSeconds"
+    if seconds is None:
+        return
+    if name == "readinessProbe":
+        causes.append(invalid_value(at, seconds, "must not be set for readinessProbes"))
+    elif seconds <= 0:
+        causes.append(invalid_value(at, seconds, "must be greater than 0"))
 
 
 def ephemeral_container(c: Map, field: str, causes: Causes, *, volumes: Map) -> None:
@@ -70,9 +103,12 @@ def _common(c: Map, field: str, causes: Causes, *, volumes: Map, host_network: b
         _env(variable, f"{field}.env[{i}]", causes)
     for i, source in enumerate(c.get("envFrom") or ()):
         _env_from(source, f"{field}.envFrom[{i}]", causes)
-    _mounts(c.get("volumeMounts") or (), f"{field}.volumeMounts", causes, volumes)
+    _mounts(c, f"{field}.volumeMounts", causes, volumes)
+    _devices(c.get("volumeDevices") or (), f"{field}.volumeDevices", causes, volumes)
     one_of(c.get("imagePullPolicy"), ("Always", "IfNotPresent", "Never"), f"{field}.imagePullPolicy", causes)
     resources(c.get("resources") or {}, f"{field}.resources", causes)
+    if c.get("securityContext"):
+        container_security(c["securityContext"], f"{field}.securityContext", causes)
 
 
 def _ports(ports: Any, field: str, causes: Causes, *, host_network: bool) -> None:
@@ -123,8 +159,15 @@ def _env(variable: Map, field: str, causes: Causes) -> None:
 
 
 def _env_source(kind: str, source: Map, field: str, causes: Causes) -> None:
-    needed = {"fieldRef": ("apiVersion", "fieldPath"), "resourceFieldRef": ("resource",)}.get(kind, ("name", "key"))
-    causes.extend(required(f"{field}.{n}") for n in needed if not source.get(n))
+    if kind == "fieldRef":
+        field_ref(source, IN_ENVIRONMENT, field, causes)
+    elif kind == "resourceFieldRef":
+        resource_ref(source, field, causes, named=False)
+    else:
+        causes.extend(required(f"{field}.{n}") for n in ("name", "key") if not source.get(n))
+        wrong = config_key_error(source["key"]) if source.get("key") else None
+        if wrong:
+            causes.append(invalid_value(f"{field}.key", source["key"], wrong))
 
 
 def _env_from(source: Map, field: str, causes: Causes) -> None:
@@ -140,9 +183,13 @@ def _env_from(source: Map, field: str, causes: Causes) -> None:
             causes.append(invalid_value(f"{field}.prefix", source["prefix"], wrong))
 
 
-def _mounts(mounts: Any, field: str, causes: Causes, volumes: Map) -> None:
+_PROPAGATIONS = ("Bidirectional", "HostToContainer", "None")
+
+
+def _mounts(c: Map, field: str, causes: Causes, volumes: Map) -> None:
     paths: set[str] = set()
-    for i, mount in enumerate(mounts):
+    devices = {d.get("name") for d in c.get("volumeDevices") or ()}
+    for i, mount in enumerate(c.get("volumeMounts") or ()):
         at = f"{field}[{i}]"
         name, path = mount.get("name"), mount.get("mountPath")
         if not name:
@@ -154,17 +201,45 @@ def _mounts(mounts: Any, field: str, causes: Causes, volumes: Map) -> None:
         elif path in paths:
             causes.append(invalid_value(f"{at}.mountPath", path, "must be unique"))
         paths.add(path or "")
+        if name in devices:
+            causes.append(invalid_value(f"{at}.name", name, "must not already exist in volumeDevices"))
+        if mount.get("subPath") and mount.get("subPathExpr"):
+            causes.append(invalid_value(f"{at}.subPathExpr", mount["subPathExpr"], "subPathExpr and subPath are mutually exclusive"))
+        propagation = mount.get("mountPropagation")
+        one_of(propagation, _PROPAGATIONS, f"{at}.mountPropagation", causes, optional=True)
+        if propagation == "Bidirectional" and not (c.get("securityContext") or {}).get("privileged"):
+            why = "Bidirectional mount propagation is available only to privileged containers"
+            causes.append(forbidden_field(f"{at}.mountPropagation", why))
         for sub in ("subPath", "subPathExpr"):
             if mount.get(sub):
                 local_path(mount[sub], f"{at}.{sub}", causes)
 
 
-def local_path(path: str, field: str, causes: Causes) -> None:
-    """Check a path inside a volume: relative, and never out of it."""
-    if path.startswith("/"):
-        causes.append(invalid_value(field, path, "must be a relative path"))
-    if ".." in path.split("/"):
-        causes.append(invalid_value(field, path, "must not contain '..'"))
+def _devices(devices: Any, field: str, causes: Causes, volumes: Map) -> None:
+    paths: set[str] = set()
+    for i, device in enumerate(devices):
+        at, name, path = f"{field}[{i}]", device.get("name"), device.get("devicePath")
+        if not name:
+            causes.append(required(f"{at}.name"))
+        elif name not in volumes:
+            causes.append(not_found(f"{at}.name", name))
+        elif not any(volumes[name].get(kind) is not None for kind in ("persistentVolumeClaim", "ephemeral")):
+            why = "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode"
+            causes.append(invalid_value(f"{at}.name", name, why))
+        if not path:
+            causes.append(required(f"{at}.devicePath"))
+        elif path in paths:
+            causes.append(invalid_value(f"{at}.devicePath", path, "must be unique"))
+        elif ".." in path.split("/"):
+            causes.append(invalid_value(f"{at}.devicePath", path, "must not contain '..'"))
+        paths.add(path or "")
+
+
+_HEADER = re.compile(r"[-A-Za-z0-9]+")
+_HEADER_RULE = (
+    "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is "
+    "'[-A-Za-z0-9]+')"
+)
 
 
 def _probe(probe: Map, field: str, causes: Causes) -> None:
@@ -187,9 +262,9 @@ def _handler(action: Map, field: str, causes: Causes, *, handlers: tuple[str, ..
             causes.append(required(f"{at}.path"))
         port_or_name(found.get("port"), f"{at}.port", causes)
         one_of(found.get("scheme"), ("HTTP", "HTTPS"), f"{at}.scheme", causes)
-        for i, header in enumerate(found.get("httpHeaders") or ()):
-            if not header.get("name"):
-                causes.append(required(f"{at}.httpHeaders[{i}].name"))
+        for header in found.get("httpHeaders") or ():
+            if not _HEADER.fullmatch(header.get("name") or ""):
+                causes.append(invalid_value(f"{at}.httpHeaders", header.get("name") or "", _HEADER_RULE))
     elif kind == "tcpSocket":
         port_or_name(found.get("port"), f"{at}.port", causes)
     elif kind == "grpc":
@@ -206,6 +281,22 @@ def resources(found: Map, field: str, causes: Causes) -> None:
         limit = limits.get(name)
         if limit is not None and limit != text and amount(text) > amount(limit):
             causes.append(invalid_value(f"{field}.requests", text, f"must be less than or equal to {name} limit of {limit}"))
+    _never_overcommitted(limits, requests, field, causes)
+
+
+def _never_overcommitted(limits: Map, requests: Map, field: str, causes: Causes) -> None:
+    """Check what no node gives twice: huge pages and resources of device plug-ins are requested as they are limited."""
+    for name, text in requests.items():
+        if "/" not in name and not name.startswith("hugepages-"):
+            continue
+        limit = limits.get(name)
+        if limit is None:
+            causes.append(required(f"{field}.limits", "Limit must be set for non overcommitable resources"))
+        elif amount(text) < amount(limit):
+            causes.append(invalid_value(f"{field}.requests", text, f"must be equal to {name} limit of {limit}"))
+    pages = any(name.startswith("hugepages-") for name in (*limits, *requests))
+    if pages and not any(name in found for found in (limits, requests) for name in ("cpu", "memory")):
+        causes.append(forbidden_field(field, "HugePages require cpu or memory"))
 
 
 def _amount(name: str, text: str, field: str, causes: Causes) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from skerry.apiserver.schema.objectmeta import validate_annotations, validate_labels
-from skerry.apiserver.schema.rules.common import Causes, Map, dns_label, dns_subdomain, duplicate, not_negative, one_of
+from skerry.apiserver.schema.rules.common import Causes, Map, dns_label, dns_subdomain, duplicate, ip_address, not_negative, one_of
 from skerry.apiserver.schema.rules.containers import container, ephemeral_container
+from skerry.apiserver.schema.rules.scheduling import affinity, spread_constraints, toleration
+from skerry.apiserver.schema.rules.security import dns, pod_security
 from skerry.apiserver.schema.rules.volumes import volume
 from skerry.model.errors import forbidden_field, invalid_value, required
-from skerry.model.names import label_value_error, qualified_name_error
+from skerry.model.names import dns_subdomain_error, qualified_name_error
 from skerry.model.objects import Object
 
 _UPDATE = (
@@ -26,6 +28,11 @@ def pod(obj: Object, old: Object | None, causes: Causes, subresource: str) -> No
         return
     spec = obj.get("spec") or {}
     pod_spec(spec, "spec", causes)
+    if old is None:
+        if spec.get("ephemeralContainers"):
+            causes.append(forbidden_field("spec.ephemeralContainers", "cannot be set on create"))
+        if spec.get("nodeName") and spec.get("schedulingGates"):
+            causes.append(forbidden_field("spec.nodeName", "cannot be set until all schedulingGates have been cleared"))
     if old is not None and subresource not in _FREE_SUBRESOURCES:
         _update(spec, old.get("spec") or {}, causes)
     if old is not None and subresource == "ephemeralcontainers":
@@ -53,6 +60,8 @@ def template_spec(template: Map, field: str, causes: Causes) -> None:
     if meta.get("annotations"):
         validate_annotations(meta["annotations"], causes, f"{field}.metadata.annotations")
     pod_spec(template.get("spec") or {}, f"{field}.spec", causes)
+    if (template.get("spec") or {}).get("ephemeralContainers"):
+        causes.append(forbidden_field(f"{field}.spec.ephemeralContainers", "ephemeral containers not allowed in pod template"))
 
 
 def pod_spec(spec: Map, field: str, causes: Causes) -> None:
@@ -70,14 +79,46 @@ def pod_spec(spec: Map, field: str, causes: Causes) -> None:
         if spec.get(name):
             dns_label(spec[name], f"{field}.{name}", causes)
     _numbers(spec, field, causes)
-    for i, toleration in enumerate(spec.get("tolerations") or ()):
-        _toleration(toleration, f"{field}.tolerations[{i}]", causes)
+    for i, found in enumerate(spec.get("tolerations") or ()):
+        toleration(found, f"{field}.tolerations[{i}]", causes)
     for i, secret in enumerate(spec.get("imagePullSecrets") or ()):
         if not secret.get("name"):
             causes.append(required(f"{field}.imagePullSecrets[{i}].name"))
-    for i, alias in enumerate(spec.get("hostAliases") or ()):
-        if not alias.get("ip"):
-            causes.append(required(f"{field}.hostAliases[{i}].ip"))
+    _host_aliases(spec.get("hostAliases") or (), f"{field}.hostAliases", causes)
+    pod_security(spec.get("securityContext") or {}, spec, f"{field}.securityContext", causes)
+    dns(spec, field, causes)
+    if spec.get("affinity"):
+        affinity(spec["affinity"], f"{field}.affinity", causes)
+    if spec.get("topologySpreadConstraints"):
+        spread_constraints(spec["topologySpreadConstraints"], f"{field}.topologySpreadConstraints", causes)
+    _gates(spec, field, causes)
+    system = (spec.get("os") or {}).get("name") if spec.get("os") is not None else "linux"
+    one_of(system, ("linux", "windows"), f"{field}.os.name", causes)
+
+
+def _host_aliases(aliases: Any, field: str, causes: Causes) -> None:
+    for i, alias in enumerate(aliases):
+        ip_address(alias.get("ip") or "", f"{field}[{i}].ip", causes)
+        for j, name in enumerate(alias.get("hostnames") or ()):
+            wrong = dns_subdomain_error(name)
+            if wrong:
+                causes.append(invalid_value(f"{field}[{i}].hostnames[{j}]", name, wrong))
+
+
+def _gates(spec: Map, field: str, causes: Causes) -> None:
+    for i, gate in enumerate(spec.get("readinessGates") or ()):
+        wrong = qualified_name_error(gate.get("conditionType") or "")
+        if wrong:
+            causes.append(invalid_value(f"{field}.readinessGates[{i}].conditionType", gate.get("conditionType") or "", wrong))
+    seen: set[str] = set()
+    for i, gate in enumerate(spec.get("schedulingGates") or ()):
+        name, at = gate.get("name") or "", f"{field}.schedulingGates[{i}]"
+        wrong = qualified_name_error(name)
+        if wrong:
+            causes.append(invalid_value(at, name, wrong))
+        if name in seen:
+            causes.append(duplicate(at, name))
+        seen.add(name)
 
 
 def _volumes(spec: Map, field: str, causes: Causes) -> dict[str, Any]:
@@ -97,11 +138,14 @@ def _containers(spec: Map, field: str, causes: Causes, *, volumes: Map, host_net
     if not spec.get("containers"):
         causes.append(required(f"{field}.containers"))
     seen: set[str] = set()
+    grace = spec.get("terminationGracePeriodSeconds") or 0
     for kind in ("containers", "initContainers"):
+        ports: set[str] = set()
         for i, c in enumerate(spec.get(kind) or ()):
             at = f"{field}.{kind}[{i}]"
-            container(c, at, causes, volumes=volumes, host_network=host_network, init=kind == "initContainers")
+            container(c, at, causes, volumes=volumes, host_network=host_network, init=kind == "initContainers", grace_s=grace)
             _unique_name(c, at, seen, causes)
+            _unique_host_ports(c, at, ports, causes)
     for i, c in enumerate(spec.get("ephemeralContainers") or ()):
         at = f"{field}.ephemeralContainers[{i}]"
         ephemeral_container(c, at, causes, volumes=volumes)
@@ -115,34 +159,20 @@ def _unique_name(c: Map, at: str, seen: set[str], causes: Causes) -> None:
     seen.add(name or "")
 
 
+def _unique_host_ports(c: Map, at: str, seen: set[str], causes: Causes) -> None:
+    for i, port in enumerate(c.get("ports") or ()):
+        if port.get("hostPort"):
+            taken = f"{port.get('protocol') or ''}/{port.get('hostIP') or ''}/{port['hostPort']}"
+            if taken in seen:
+                causes.append(duplicate(f"{at}.ports[{i}].hostPort", taken))
+            seen.add(taken)
+
+
 def _numbers(spec: Map, field: str, causes: Causes) -> None:
     not_negative(spec, ("terminationGracePeriodSeconds",), field, causes)
     deadline = spec.get("activeDeadlineSeconds")
     if deadline is not None and not 1 <= deadline <= 2**31 - 1:
         causes.append(invalid_value(f"{field}.activeDeadlineSeconds", deadline, "must be between 1 and 2147483647, inclusive"))
-
-
-def _toleration(t: Map, field: str, causes: Causes) -> None:
-    key, operator = t.get("key") or "", t.get("operator") or "Equal"
-    if key:
-        wrong = qualified_name_error(key)
-        if wrong:
-            causes.append(invalid_value(f"{field}.key", key, wrong))
-    elif operator != "Exists":
-        why = 'operator must be Exists when `key` is empty, which means "match all values and all keys"'
-        causes.append(invalid_value(f"{field}.operator", t.get("operator") or "", why))
-    if t.get("tolerationSeconds") is not None and t.get("effect") != "NoExecute":
-        causes.append(invalid_value(f"{field}.effect", t.get("effect") or "", "effect must be 'NoExecute' when `tolerationSeconds` is set"))
-    if operator == "Equal":
-        wrong = label_value_error(t.get("value") or "")
-        if wrong:
-            causes.append(invalid_value(f"{field}.operator", t.get("value"), wrong))
-    elif operator == "Exists":
-        if t.get("value"):
-            causes.append(invalid_value(f"{field}.operator", "Exists", "value must be empty when `operator` is 'Exists'"))
-    else:
-        one_of(operator, ("Equal", "Exists"), f"{field}.operator", causes)
-    one_of(t.get("effect"), ("NoSchedule", "PreferNoSchedule", "NoExecute"), f"{field}.effect", causes, optional=True)
 
 
 def _update(new: Map, old: Map, causes: Causes) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from skerry.apiserver.schema.rules.common import Causes, Map, config_key_error, dns_label, one_of
-from skerry.apiserver.schema.rules.containers import local_path
+from skerry.apiserver.schema.rules.common import Causes, Map, amount, config_key_error, dns_label, local_path, one_of
+from skerry.apiserver.schema.rules.sources import IN_VOLUMES, field_ref, resource_ref
 from skerry.model.errors import forbidden_field, invalid_value, required
 
 _HOST_PATH_TYPES = ("", "DirectoryOrCreate", "Directory", "FileOrCreate", "File", "Socket", "CharDevice", "BlockDevice")
@@ -73,14 +73,31 @@ def _mode(mode: Any, field: str, causes: Causes) -> None:
 
 def _downward(source: Map, field: str, causes: Causes) -> None:
     _mode(source.get("defaultMode"), f"{field}.defaultMode", causes)
-    for i, item in enumerate(source.get("items") or ()):
-        _item_path(item, f"{field}.items[{i}]", causes)
+    _downward_items(source, field, causes)
+
+
+def _downward_items(source: Map, field: str, causes: Causes) -> None:
+    for item in source.get("items") or ():
+        _item_path(item, field, causes)
+        of_field, of_resource = item.get("fieldRef"), item.get("resourceFieldRef")
+        if of_field is not None:
+            field_ref(of_field, IN_VOLUMES, f"{field}.fieldRef", causes)
+            if of_resource is not None:
+                causes.append(invalid_value(field, "resource", "fieldRef and resourceFieldRef can not be specified simultaneously"))
+        elif of_resource is not None:
+            resource_ref(of_resource, f"{field}.resourceFieldRef", causes, named=True)
+        else:
+            causes.append(required(field, "one of fieldRef and resourceFieldRef is required"))
 
 
 def _projected(source: Map, field: str, causes: Causes) -> None:
     _mode(source.get("defaultMode"), f"{field}.defaultMode", causes)
     for i, part in enumerate(source.get("sources") or ()):
         at = f"{field}.sources[{i}]"
+        given = [s for s in part if part[s] is not None]
+        causes.extend(forbidden_field(f"{at}.{s}", "may not specify more than 1 volume type") for s in given[1:])
+        if part.get("downwardAPI") is not None:
+            _downward_items(part["downwardAPI"], f"{at}.downwardAPI", causes)
         for kind in ("secret", "configMap"):
             if part.get(kind) is not None and not part[kind].get("name"):
                 causes.append(required(f"{at}.{kind}.name"))
@@ -98,7 +115,43 @@ def _claim(source: Map, field: str, causes: Causes) -> None:
         causes.append(required(f"{field}.claimName"))
 
 
+def _empty_dir(source: Map, field: str, causes: Causes) -> None:
+    if source.get("sizeLimit") is not None and amount(source["sizeLimit"]) < 0:
+        causes.append(forbidden_field(f"{field}.sizeLimit", "SizeLimit field must be a valid resource quantity"))
+
+
+def _nfs(source: Map, field: str, causes: Causes) -> None:
+    causes.extend(required(f"{field}.{n}") for n in ("server", "path") if not source.get(n))
+    if source.get("path") and not source["path"].startswith("/"):
+        causes.append(invalid_value(f"{field}.path", source["path"], "must be an absolute path"))
+
+
+def _csi(source: Map, field: str, causes: Causes) -> None:
+    if not source.get("driver"):
+        causes.append(required(f"{field}.driver"))
+
+
+def _git(source: Map, field: str, causes: Causes) -> None:
+    if not source.get("repository"):
+        causes.append(required(f"{field}.repository"))
+
+
+def _ephemeral(source: Map, field: str, causes: Causes) -> None:
+    if source.get("volumeClaimTemplate") is None:
+        causes.append(required(f"{field}.volumeClaimTemplate"))
+
+
+def _iscsi(source: Map, field: str, causes: Causes) -> None:
+    causes.extend(required(f"{field}.{n}") for n in ("targetPortal", "iqn") if not source.get(n))
+
+
 _SOURCES = {
+    "emptyDir": _empty_dir,
+    "nfs": _nfs,
+    "csi": _csi,
+    "gitRepo": _git,
+    "ephemeral": _ephemeral,
+    "iscsi": _iscsi,
     "hostPath": _host_path,
     "configMap": _config_map,
     "secret": _secret,
