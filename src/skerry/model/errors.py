@@ -6,15 +6,15 @@ Source: k8s.io/apimachinery/pkg/api/errors.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 MAX_CAUSES = 100
 """How many things that are wrong one answer names: an object can have tens of thousands."""
 
 
-@dataclass(frozen=True)
-class Cause:
+class Cause(msgspec.Struct, frozen=True):
     """One thing that is wrong with one field: `reason` is FieldValueRequired, FieldValueInvalid, ..."""
 
     field: str

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from skerry.model.errors import Cause, forbidden_field, invalid_value, required
 from skerry.model.objects import Object
@@ -24,8 +25,7 @@ _PRIORITIES = {
 _CUSTOM_PRIORITY, _VERSION_PRIORITY = 1000, 100
 
 
-@dataclass(frozen=True, slots=True)
-class Remote:
+class Remote(msgspec.Struct, frozen=True):
     """A group version that another server serves, and how it is reached."""
 
     name: str

@@ -7,7 +7,8 @@ import gzip
 import zlib
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from skerry.apiserver.http.message import Response
 from skerry.apiserver.registry.slices import Finite

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class User:
+
+class User(msgspec.Struct, frozen=True):
     """Who asks. `node` is set only by the front door, for a node that proved its key."""
 
     name: str
     groups: tuple[str, ...] = ()
     uid: str = ""
-    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    extra: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     node: str = ""
 
 
 ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """`path` is decoded once and normalised, before authorisation; `query` is raw; header names are lower-case."""
 
     method: str
@@ -52,8 +51,7 @@ class WebSocket(Protocol):
     async def close(self, code: int = 1000) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Upgrade:
+class Upgrade(msgspec.Struct, frozen=True):
     """Instead of a body: become a WebSocket with the first of *protocols* that the client offers.
 
     Either `serve` is called, or `abandon` when no WebSocket comes of it.
@@ -64,11 +62,10 @@ class Upgrade:
     abandon: Callable[[], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(msgspec.Struct, frozen=True):
     """`body` is bytes, or a stream that is flushed at each item; header names as they go on the wire."""
 
     status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     body: bytes | AsyncIterator[bytes] = b""
     upgrade: Upgrade | None = None

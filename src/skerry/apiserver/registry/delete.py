@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+
+import msgspec
 
 from skerry.apiserver.registry.admission import Admission
 from skerry.apiserver.registry.crd_names import CLEANUP
@@ -34,8 +35,7 @@ MAX_BYTES_AT_ONCE = 2 << 20
 _ANSWER_WITH_OBJECT = frozenset(("pods", "namespaces"))
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteOptions:
+class DeleteOptions(msgspec.Struct, frozen=True):
     """How to delete. `grace_s` None means the object's own; preconditions are "" when not given."""
 
     grace_s: int | None = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -28,14 +27,13 @@ MANY_LOOKS = 10_000
 _TOKEN_VERSION = "meta.k8s.io/v1"  # noqa: S105 - the version of a continue token, no secret
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(msgspec.Struct, frozen=True):
     """One page. `remaining` is None when it is not known."""
 
     records: Sequence[Record]
     revision: int
     token: str = ""
-    remaining: int | None = field(default=None)
+    remaining: int | None = msgspec.field(default=None)
 
 
 async def get(registry: Registry, kind: Kind, namespace: str, name: str, revision: int | None = None) -> bytes:

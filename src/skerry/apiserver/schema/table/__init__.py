@@ -7,10 +7,11 @@ its name and when it was made; custom kinds show what their CRD declares.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
 from typing import Any
+
+import msgspec
 
 from skerry.apiserver.schema.table.cells import columns
 from skerry.model.objects import Object
@@ -18,8 +19,7 @@ from skerry.model.objects import Object
 Cells = Callable[[Object, datetime], list[Any]]
 
 
-@dataclass(frozen=True)
-class TableFormat:
+class TableFormat(msgspec.Struct, frozen=True):
     """`columns` are `columnDefinitions` as they go on the wire; `cells` gives one row."""
 
     columns: list[dict[str, Any]]
