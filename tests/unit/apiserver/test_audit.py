@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from skerry.apiserver.access.audit import AuditLog, Auditor, notes, verify
+from skerry.apiserver.access.audit import AuditLog, Auditor, notes, shares, verify
 from skerry.apiserver.access.audit.files import files_in
+from skerry.apiserver.access.audit.shares import Shares
 from skerry.apiserver.http.message import ANONYMOUS, User
 from skerry.apiserver.server import ApiServer
 from tests.unit.apiserver.asking import CONFIGMAPS, MERGE, Asker, configmap, node_user, pod
@@ -123,7 +124,47 @@ async def test_strangers_cannot_fill_the_log(log: AuditLog, server: ApiServer, a
     kept = len(_said(log, tmp_path))
 
     assert 100 <= kept < 300
-    assert server.auditor.strangers == 300 - kept
+    assert server.auditor.counted == 300 - kept
+
+
+async def test_who_may_read_a_little_cannot_push_everybodys_lines_out(
+    log: AuditLog, server: ApiServer, ask: Asker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """380,000 refusals of one viewer, of a minute, were all that the log still held."""
+    monkeypatch.setattr(shares, "BURST", 5.0)
+    monkeypatch.setattr(shares, "PER_S", 0.0)
+    eve = ask.as_user(User("eve", ("system:authenticated",)))
+    for _ in range(20):
+        await eve("GET", f"{SECRETS}/x")
+        await eve("GET", "/api/v1/namespaces/default/pods/x/log")
+    for n in range(20):
+        await ask("POST", CONFIGMAPS, configmap(f"c{n}"))
+
+    lines = _lines(log, tmp_path)
+
+    assert [e["user"]["username"] for e in lines] == ["eve"] * 6 + ["admin"] * 20  # what changes something always gets its line
+    assert "from here on they are counted" in lines[5]["annotations"]["audit.skerry.dev/note"]
+    assert server.auditor.counted == 34
+
+
+def test_what_was_counted_stands_on_the_next_line() -> None:
+    found = Shares()
+    taken = [found.take(("eve", True), 0.0, stranger=False) for _ in range(int(shares.BURST) + 4)]
+
+    later = [found.take(("eve", True), 1.0, stranger=False) for _ in range(2)]
+
+    assert taken[: int(shares.BURST)] == [""] * int(shares.BURST)
+    assert taken[int(shares.BURST)] == shares.BEGINS.format(shares.PER_S)
+    assert taken[int(shares.BURST) + 1 :] == [None] * 3
+    assert later == [shares.ENDS.format(4), ""]
+
+
+def test_the_users_that_are_remembered_are_bounded() -> None:
+    found = Shares()
+    for n in range(3 * shares.MAX_USERS):
+        found.take((str(n), True), 0.0, stranger=False)
+
+    assert len(found._of) == shares.MAX_USERS
 
 
 async def test_no_body_gets_into_the_log(log: AuditLog, ask: Asker, tmp_path: Path) -> None:

@@ -11,14 +11,15 @@ from collections.abc import Callable, Mapping
 
 from skerry.apiserver.access.audit.events import NONE, Entry
 from skerry.apiserver.access.audit.log import AuditLog
-from skerry.apiserver.access.audit.policy import REFUSED, glance, wanted
+from skerry.apiserver.access.audit.policy import glance, wanted
+from skerry.apiserver.access.audit.shares import Shares
 from skerry.apiserver.http.message import ANONYMOUS, Request, User
-from skerry.apiserver.http.paths import parse
+from skerry.apiserver.http.paths import Target, parse
 from skerry.model.errors import ApiError
 
 READS = frozenset(("GET", "HEAD", "OPTIONS"))
-STRANGERS_PER_S, STRANGERS_BURST = 5.0, 100.0
-"""Refusals of people without credentials that get a line: a stranger must not fill the log. The others are counted."""
+FAILED = 400
+_STREAMS = frozenset(("exec", "attach", "portforward"))
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
 
 
@@ -29,9 +30,9 @@ class Auditor:
         self.log, self._required, self._clock = log, required, clock
         self._prefix = f"{secrets.token_hex(4)}-{secrets.token_hex(2)}-4{secrets.token_hex(2)[1:]}-8{secrets.token_hex(2)[1:]}-"
         self._count = 0
-        self._left, self._at = STRANGERS_BURST, 0.0
-        self.strangers = 0
-        """Refusals of strangers that got no line."""
+        self._shares = Shares()
+        self.counted = 0
+        """Requests that changed nothing and got no line."""
 
     def number(self) -> str:
         """Return the identifier of the next request, in the form of a UUID."""
@@ -79,25 +80,24 @@ class Auditor:
         verb: str,
         notes: Mapping[str, str] = NONE,
     ) -> None:
-        now = self._clock()
-        if request.user is ANONYMOUS and status in REFUSED and not self._stranger(now):
-            self.strangers += 1
-            return
+        now, note = self._clock(), ""
+        target = parse(request.path)
+        if status >= FAILED or request.user.node or (request.method in READS and not _is_stream(target)):
+            told = self._shares.take((request.user.name, status >= FAILED), now, stranger=request.user is ANONYMOUS)
+            if told is None:
+                self.counted += 1
+                return
+            note = told
         assert self.log is not None
         agent = request.headers.get("user-agent", "")
-        target = parse(request.path)
         entry = Entry(
-            audit_id, received, now, verb, request.path, request.query, request.user, acts_as, request.peer, agent, target, status
+            audit_id, received, now, verb, request.path, request.query, request.user, acts_as, request.peer, agent, target, status, note
         )
         self.log.note(entry._replace(annotations=notes) if notes else entry)
 
-    def _stranger(self, now: float) -> bool:
-        self._left = min(STRANGERS_BURST, self._left + max(0.0, now - self._at) * STRANGERS_PER_S)
-        self._at = now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
+
+def _is_stream(target: Target | None) -> bool:
+    return target is not None and target.subresource in _STREAMS
 
 
 def _verb(request: Request, named: bool) -> str:
