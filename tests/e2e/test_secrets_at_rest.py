@@ -80,6 +80,12 @@ def test_a_secret_is_in_no_file_of_the_hub_and_in_no_backup(hub: HubProcess, tmp
     assert files_with(tmp_path, wanted) != []  # it would have been found
 
 
+def test_a_hub_leaves_no_core_file(hub: HubProcess) -> None:
+    limits = Path(f"/proc/{hub.pid}/limits").read_text()
+
+    assert next(line.split()[4] for line in limits.splitlines() if line.startswith("Max core file size")) == "0"
+
+
 def test_a_hub_without_its_key_ring_does_not_start_and_makes_no_other(hub: HubProcess, tmp_path: Path) -> None:
     assert hub.request("POST", SECRETS, {"metadata": {"name": "a"}, "stringData": {"password": "x"}}).status == 201
     hub.stop()

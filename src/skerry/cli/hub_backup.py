@@ -56,6 +56,9 @@ def create(file: Path, data: Path, key_file: Path, events: bool, output: str) ->
       skerry hub backup /mnt/backup/hub-monday --data /var/lib/skerry-hub --key-file /root/hub-backup.key
     """
     from skerry.hub.backup import BackupError, back_up, make_key_file, read_key_file
+    from skerry.trust.files import leave_no_core
+
+    leave_no_core()
 
     if key_file.absolute().is_relative_to(data.absolute()):
         raise click.UsageError(f"--key-file {key_file} lies in the hub's own folder: keep it apart, so that it is not lost with the hub")
@@ -105,6 +108,9 @@ def restore(file: Path, data: Path, key_file: Path, output: str) -> None:
     """
     from skerry.hub.backup import BackupError, read_key_file
     from skerry.hub.backup import restore as put_back
+    from skerry.trust.files import leave_no_core
+
+    leave_no_core()
 
     key = _try(read_key_file, key_file)
     try:

@@ -46,6 +46,7 @@ from skerry.hub.settings import HubSettings
 from skerry.model.resources import ENROLLMENTS, NODES
 from skerry.model.times import rfc3339
 from skerry.trust import Workshop
+from skerry.trust.files import leave_no_core
 from skerry.trust.joining import CA_PATH, ENROLL_PATH
 from skerry.trust.tls import hub_context
 
@@ -313,6 +314,7 @@ def run(settings: HubSettings, say: Callable[[str], None]) -> None:
     from skerry.hub.logs import configure
 
     configure()
+    leave_no_core()
     _allow_connections()
     collecting.pause()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

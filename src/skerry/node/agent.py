@@ -43,6 +43,7 @@ from skerry.node.runtimes.process import ProcessRuntime, ProcessSettings, Progra
 from skerry.node.site import SiteWatch
 from skerry.node.streams import PodStreams
 from skerry.trust import Workshop
+from skerry.trust.files import leave_no_core
 
 if TYPE_CHECKING:
     from skerry.events.log import Outbox
@@ -57,6 +58,7 @@ StreamHandler = Callable[[dict[str, Any], AnsweringStream], Awaitable[None]]
 def run(folder: StateFolder) -> None:
     """Run the node of *folder* until SIGTERM or SIGINT; raises IdentityError when it has not joined or runs already."""
     log_to_stderr()
+    leave_no_core()
     asyncio.run(_until_signal(folder))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 
@@ -22,6 +23,11 @@ def replace_private(path: Path, data: bytes) -> None:
     create_private(draft, data)
     draft.replace(path)
     _sync_folder(path.parent)
+
+
+def leave_no_core() -> None:
+    """Let this process and those that it starts leave no core file: it would hold keys and Secrets in plain text."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def _sync_folder(folder: Path) -> None:

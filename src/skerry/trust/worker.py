@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from skerry.trust.der import TrustError
-from skerry.trust.files import create_private, replace_private
+from skerry.trust.files import create_private, leave_no_core, replace_private
 from skerry.trust.wire import MAX_LINE
 
 Task = Callable[[Mapping[str, Any]], dict[str, Any]]
@@ -125,4 +125,5 @@ def serve(source: BinaryIO, sink: BinaryIO) -> None:
 
 
 if __name__ == "__main__":
+    leave_no_core()
     serve(sys.stdin.buffer, sys.stdout.buffer)

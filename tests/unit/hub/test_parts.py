@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import resource
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -85,6 +86,14 @@ def test_a_login_code_has_no_letters_that_look_alike() -> None:
     made = {c for _ in range(50) for c in LoginCodes().make(ADMIN, 0.0)}
 
     assert made.isdisjoint("01iloIO")
+
+
+def test_a_process_that_holds_keys_leaves_no_core_file_and_may_give_its_children_one() -> None:
+    asks = "import resource, skerry.trust.files as f; f.leave_no_core(); print(*resource.getrlimit(resource.RLIMIT_CORE))"
+
+    done = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["0", str(resource.getrlimit(resource.RLIMIT_CORE)[1])]
 
 
 async def a_pki(folder: Path, *names: str) -> Pki:
