@@ -1,7 +1,7 @@
 """The TLS settings of both ends. TLS 1.3 only, our own CA only, names checked, no session is ever resumed.
 
 A node does not look at the dates of the hub's certificate: it has pinned the hub's CA, and its own clock may be decades
-off (a dead battery). The hub looks at the dates of its clients' after the handshake (`has_expired`): whoever runs past the end
+off (a dead battery). The hub looks at the dates of its clients' after the handshake (`end_of`): whoever runs past the end
 is refused by name, and a beginning that is still to come says only that the hub's own clock is behind, since it made the certificate.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import ssl
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from skerry.trust.der import TrustError, facts_of
@@ -21,7 +21,7 @@ _CHECK_ROOT = 0x4000
 
 
 def hub_context(ca_file: Path, identity_file: Path, protocols: Sequence[str]) -> ssl.SSLContext:
-    """Return the hub's settings: a client may show a certificate of our CA; whether it has run out the caller asks `has_expired`."""
+    """Return the hub's settings: a client may show a certificate of our CA; whether it has run out the caller asks `end_of`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.load_cert_chain(identity_file)
@@ -33,12 +33,12 @@ def hub_context(ca_file: Path, identity_file: Path, protocols: Sequence[str]) ->
     return context
 
 
-def has_expired(der: bytes, now: datetime) -> bool:
-    """Whether a certificate in DER has run out at *now*; one that cannot be read has."""
+def end_of(der: bytes) -> datetime:
+    """Return when a certificate in DER runs out; one that cannot be read ran out long ago."""
     try:
-        return facts_of(der).not_after < now
+        return facts_of(der).not_after
     except TrustError:
-        return True
+        return datetime.min.replace(tzinfo=UTC)
 
 
 def client_context(

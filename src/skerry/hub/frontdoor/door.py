@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -27,7 +28,7 @@ from skerry.hub.frontdoor.strangers import Strangers, network_of
 from skerry.link import ALPN, LinkConnection
 from skerry.link.control import DENIED, EXPIRED, NOT_ENROLLED
 from skerry.trust import TrustError, facts_of
-from skerry.trust.tls import has_expired
+from skerry.trust.tls import end_of
 
 log = logging.getLogger(__name__)
 
@@ -264,10 +265,19 @@ def user_by_certificate(roster: Roster, ssl_object: Any) -> User | None:
     return node_user(node) if node is not None else None
 
 
+_ends: WeakKeyDictionary[Any, datetime] = WeakKeyDictionary()
+"""When the certificates of open connections run out: they are asked for with every request."""
+
+
 def _has_expired(tls: Any) -> bool:
     """Whether the peer shows a certificate that has run out by our clock."""
-    der = tls.getpeercert(binary_form=True) if tls is not None else None
-    return der is not None and has_expired(der, datetime.now(UTC))
+    ends = _ends.get(tls) if tls is not None else None
+    if ends is None:
+        der = tls.getpeercert(binary_form=True) if tls is not None else None
+        if der is None:
+            return False
+        ends = _ends[tls] = end_of(der)
+    return ends < datetime.now(UTC)
 
 
 def _key_hash(tls: Any) -> str:
