@@ -120,6 +120,9 @@ def _subject(request: x509.CertificateSigningRequest) -> tuple[str, tuple[str, .
     groups = tuple(dict.fromkeys(str(a.value) for a in request.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)))
     if len(names) != 1 or not names[0].strip() or len(groups) > MAX_GROUPS:
         raise TrustError(f"the request's subject needs exactly one common name, and at most {MAX_GROUPS} organizations")
+    odd = [n for n in (names[0], *groups) if n != n.strip() or not n.isprintable()]
+    if odd:  # a name is compared byte by byte here, and trimmed by whoever gets it in a header
+        raise TrustError(f"{', '.join(map(ascii, odd))}: names have no blanks at their ends, and nothing that cannot be seen")
     return names[0], groups
 
 

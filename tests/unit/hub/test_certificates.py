@@ -88,6 +88,10 @@ def test_a_certificate_has_the_names_that_were_asked_for_and_only_the_clients_pu
         a_request("system:serviceaccount:kube-system:default")[0],
         a_request("eve", key=rsa.generate_private_key(65537, 1024))[0],
         a_request(" ")[0],
+        a_request("eve", " system:masters")[0],
+        a_request("eve", "system:masters\t")[0],
+        a_request("eve", "system\u200b:masters")[0],
+        a_request("eve\r\nX-Remote-Group: system:masters")[0],
         "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n",
     ],
 )
