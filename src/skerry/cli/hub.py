@@ -90,6 +90,7 @@ def create(site: str, node: str, labels: Sequence[str], ttl: str, kubeconfig: Pa
     """
     import asyncio
 
+    from skerry.hub.enrollment.tokens import MAX_TTL_S
     from skerry.model.times import parse_duration
 
     try:
@@ -97,7 +98,7 @@ def create(site: str, node: str, labels: Sequence[str], ttl: str, kubeconfig: Pa
         wanted = dict(_pair(label) for label in labels)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    if not 0 < seconds <= 30 * 86400:
+    if not 0 < seconds <= MAX_TTL_S:
         raise click.UsageError(f"--ttl {ttl}: a token is good for at most 30d")
     expires = datetime.now(UTC) + timedelta(seconds=seconds)
     cluster = cluster_of(kubeconfig)

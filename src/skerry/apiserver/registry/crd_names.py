@@ -70,10 +70,3 @@ def _accept(
     if wanted.get("categories"):
         accepted["categories"] = wanted["categories"]
     return accepted, conflict
-
-
-def marked_for_deletion(crd: Object) -> None:
-    """Hold a CRD that is being deleted until its objects are gone, in place."""
-    meta = crd["metadata"]
-    if CLEANUP not in (meta.get("finalizers") or ()):
-        meta["finalizers"] = [*(meta.get("finalizers") or ()), CLEANUP]

@@ -86,10 +86,6 @@ class Facts:
         found: dict[str, Any] = msgspec.json.decode(self._schemas[name])
         return found
 
-    def definition_bytes(self, name: str) -> msgspec.Raw:
-        """Return one OpenAPI definition as JSON; raises KeyError."""
-        return self._schemas[name]
-
     def message(self, name: str) -> list[WireField] | None:
         """Return the protobuf fields of a message, or None when it is not known."""
         raw = self._wire.get(name)

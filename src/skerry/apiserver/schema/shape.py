@@ -34,21 +34,6 @@ class Shape:
         return str(self.rules.get("x-kubernetes-patch-merge-key", ""))
 
     @property
-    def list_type(self) -> str:
-        """Return atomic, set or map; "" when it is not declared."""
-        return str(self.rules.get("x-kubernetes-list-type", ""))
-
-    @property
-    def map_keys(self) -> tuple[str, ...]:
-        """Return the keys of a list of type map."""
-        return tuple(self.rules.get("x-kubernetes-list-map-keys", ()))
-
-    @property
-    def map_type(self) -> str:
-        """Return atomic or granular for a map or struct; "" when it is not declared."""
-        return str(self.rules.get("x-kubernetes-map-type", self.schema.get("x-kubernetes-map-type", "")))
-
-    @property
     def is_struct(self) -> bool:
         return "properties" in self.schema
 

@@ -75,11 +75,6 @@ def number(revision: Object) -> int:
     return int(revision.get("revision") or 0)
 
 
-def hash_of(revision: Object) -> str:
-    """Return the hash by which a DaemonSet marks the Pods of a revision."""
-    return str(labels_of(revision).get(DAEMONSET_HASH) or name_of(revision).name.rpartition("-")[2])
-
-
 def _new(owner: Object, revision: int, hash_label: str, collisions: int) -> Object:
     template = owner["spec"]["template"]
     mark = template_hash(template, collisions)

@@ -29,10 +29,6 @@ class Schedule:
         """Return when something is due next; infinity when nothing is read."""
         return min(self._due.values(), default=float("inf"))
 
-    def all_now(self, now: float) -> None:
-        """Have everything read at once, as after a reconnect."""
-        self._due = dict.fromkeys(self._due, now)
-
 
 def reconnect_after_s(failures: int, fraction: float) -> float:
     """Return the wait before the next try to reach a device that is offline: 1 s doubling to 30 s, up to 25 % more at random."""
