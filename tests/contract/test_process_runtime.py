@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
 import signal
 import subprocess
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from msgspec.structs import replace
 
@@ -105,7 +108,7 @@ class TestSandbox:
         await runtime.start(await a_spec(runtime, "wait", env={"PASSWORD": "c4n4ry"}))
         await until_printed(runtime, "app")
 
-        lines = [p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if _readable(p)]
+        lines = _command_lines().values()
 
         assert any(b"skerry:" in line for line in lines)
         assert not any(b"c4n4ry" in line for line in lines)
@@ -184,24 +187,27 @@ class TestSandbox:
         assert "BlockingIOError" in await the_log(runtime)
 
     async def test_what_a_program_leaves_behind_ends_with_it(self, runtime: Runtime) -> None:
+        mark = f"{os.getpid()}0000"
         await runtime.start(
-            await a_spec(runtime, "eval", "__import__('subprocess').Popen(['sleep', '4242'], start_new_session=True).pid > 0")
+            await a_spec(runtime, "eval", f"__import__('subprocess').Popen(['sleep', '{mark}'], start_new_session=True).pid > 0")
         )
         await until_exited(runtime)
 
-        assert not [p for p in Path("/proc").glob("[0-9]*/cmdline") if _readable(p) and b"sleep\x004242" in p.read_bytes()]
+        assert f"sleep\0{mark}\0".encode() not in _command_lines().values()
 
     async def test_a_monitor_that_was_killed_takes_its_sandbox_along(self, runtime: Runtime) -> None:
         await runtime.start(await a_spec(runtime, "wait"))
         await until_printed(runtime, "app")
-        titled = [p for p in Path("/proc").glob("[0-9]*/cmdline") if _readable(p) and p.read_bytes().startswith(f"skerry:{POD}".encode())]
-        monitor = min(int(p.parent.name) for p in titled)
+        titled = {pid for pid, line in _command_lines().items() if line.startswith(f"skerry:{POD}".encode())}
+        [monitor] = [pid for pid in titled if psutil.Process(pid).ppid() not in titled]
 
         os.kill(monitor, signal.SIGKILL)
         ended = await until_exited(runtime)
 
         assert (ended.exit_code, ended.reason) == (137, "ContainerStatusUnknown")
-        assert not [p for p in titled if _readable(p)]
+        async with asyncio.timeout(60):
+            while titled & _command_lines().keys():
+                await asyncio.sleep(0.01)
 
     async def test_a_terminal_is_a_terminal(self, runtime: Runtime) -> None:
         await runtime.start(await a_spec(runtime, "wait"))
@@ -222,7 +228,9 @@ class TestSandbox:
         await until_printed(runtime, "app")
 
         session = await runtime.exec(ContainerKey(POD, "app"), ExecSpec(("cat", "/proc/self/status")))
-        status = await session.read("stdout")
+        status = b""
+        while data := await session.read("stdout"):
+            status += data
 
         facts = dict(line.split(":\t", 1) for line in status.decode().splitlines() if ":\t" in line)
         assert {facts[k] for k in ("CapEff", "CapPrm", "CapBnd")} == {"0" * 16}
@@ -312,8 +320,10 @@ class TestOciImage:
         assert await the_log(runtime) == "hush\nkept\nx"
 
 
-def _readable(cmdline: Path) -> bool:
-    try:
-        return bool(cmdline.read_bytes())
-    except OSError:
-        return False
+def _command_lines() -> dict[int, bytes]:
+    """Return the command line of every process that lives, by pid."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended meanwhile
+            found[int(path.parent.name)] = path.read_bytes()
+    return {pid: line for pid, line in found.items() if line}

@@ -21,6 +21,7 @@ import pytest
 from skerry.node.connection import HubLink
 from skerry.node.identity import StateFolder
 from skerry.trust import Workshop
+from tests.conftest import closed
 from tests.e2e.hub_process import HubProcess
 
 pytestmark = pytest.mark.slow
@@ -219,6 +220,7 @@ def test_a_hub_that_was_killed_is_the_same_hub_and_its_nodes_come_back(tmp_path:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await workshop.close()
+        await closed()
         return status
 
     assert asyncio.run(across_a_kill()) == 404  # answered, as this node: its Node object was never made

@@ -16,7 +16,7 @@ from skerry.link import ALPN, LinkClosedError, LinkConnection, LinkStream
 from skerry.link.control import CONTROL_PATH, Open, Reader
 from skerry.model.errors import ApiError
 from skerry.trust.tls import client_context
-from tests.unit.frontdoor.stage import Stage, a_stage, settle, the_ca
+from tests.unit.frontdoor.stage import Stage, a_stage, the_ca
 
 
 @asynccontextmanager
@@ -31,7 +31,6 @@ async def a_raw_link(stage: Stage, node: str = "node-a") -> AsyncIterator[LinkCo
         yield link
     finally:
         link.abort("the test is over")
-        await settle()
 
 
 async def _listen(link: LinkConnection) -> LinkStream:
@@ -154,7 +153,10 @@ async def test_bodies_in_memory_are_bounded_and_other_nodes_are_served_meanwhile
     async with a_stage(tmp_path, slow) as stage, a_raw_link(stage, "node-a") as link, a_raw_link(stage, "node-b") as other:
         streams = [link.open_stream("POST", "/api/v1/x", ended=False) for _ in range(60)]
         sending = [asyncio.ensure_future(s.send(b"x" * 1000, ended=True)) for s in streams]
-        await asyncio.sleep(0.1)
+        async with asyncio.timeout(60):
+            while running < MAX_WRITES:
+                await asyncio.sleep(0.001)
+        await asyncio.sleep(0.1)  # one too many would come now
 
         answer = other.open_stream("POST", "/api/v1/x", ended=True)
         assert await asyncio.wait_for(answer.read(limit_bytes=100), 60) == b"served"

@@ -163,7 +163,7 @@ async def test_a_webhook_that_hangs_holds_nobody_else(ask: Asker, hook: Served) 
         return {"allowed": True}
 
     hook.answer = hang
-    await configure(ask, "Validating", hook_of(hook.url(), timeoutSeconds=1))
+    await configure(ask, "Validating", hook_of(hook.url(), timeoutSeconds=30))
     waiting = asyncio.create_task(ask("POST", CONFIGMAPS, configmap("c")))
     while not hook.asked:
         await asyncio.sleep(0.01)
@@ -172,10 +172,13 @@ async def test_a_webhook_that_hangs_holds_nobody_else(ask: Asker, hook: Served) 
 
     assert [s for s, _ in others] == [201] * 20
     assert not waiting.done()
-    status, answer = await waiting
+    await ask("DELETE", f"{GROUP}/validatingwebhookconfigurations/checks")
+    await configure(ask, "Validating", hook_of(hook.url(), timeoutSeconds=1), name="hurried")
+    status, answer = await ask("POST", CONFIGMAPS, configmap("d"))
     never.set()
     assert status == 500
     assert answer["message"].endswith("context deadline exceeded")
+    assert (await waiting)[0] == 201
 
 
 async def test_selectors_and_conditions_say_who_is_asked(ask: Asker, hook: Served) -> None:
