@@ -27,7 +27,7 @@ def verify(data: Path, expect: str, output: str) -> None:
     """Check that no line was changed, cut off, moved or removed; exits with 1 when one was.
 
     The hub may run meanwhile. Who can write the folder can also write a whole new log: note NUMBER:HASH elsewhere now and
-    then (it is what this command prints), and give it with --expect.
+    then (it is what this command prints, and skerry hub backup inspect), and give it with --expect.
 
     \b
     Try it:

@@ -143,3 +143,5 @@ def _tell(manifest: Manifest, output: str, line: str, **more: Any) -> None:
     click.echo(line)
     click.echo(f"made {manifest.made} by skerry {manifest.skerry}, of the store {manifest.identity} at revision {manifest.revision}")
     click.echo(f"{sum(manifest.objects.values())} objects of {len(manifest.objects)} resources, {len(manifest.files)} files")
+    if manifest.audit:
+        click.echo(f"the last line of its audit log was {manifest.audit}")

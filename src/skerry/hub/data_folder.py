@@ -11,7 +11,7 @@ from pathlib import Path
 
 from skerry.durable import HeldLock, StoreLockedError, hold, hold_folder, write_private
 
-STORE, EVENTS, PKI = "hub.sqlite", "events.sqlite", "pki"
+STORE, EVENTS, PKI, AUDIT = "hub.sqlite", "events.sqlite", "pki", "audit"
 KEY_RING = "secrets.keys"
 RESTORED = "restored"
 """Beside the keys: the newest revision of the backup that the hub was restored from."""

@@ -52,8 +52,6 @@ from skerry.trust.tls import hub_context
 
 log = logging.getLogger(__name__)
 
-AUDIT = "audit"
-"""Folder of the audit log, below the data folder."""
 LAST_ANSWERS_S = 0.5
 """Seconds for answers that are being written when the hub stops."""
 MAX_FILES = 16384
@@ -156,7 +154,7 @@ class Hub:
         self.server.metrics.gauge("skerry_store_damage", "Faults on the disk that the last scrub found.", self.scrub_desk.damage)
 
     def _open_audit(self) -> Auditor:
-        audit = AuditLog(self.settings.data / AUDIT)
+        audit = AuditLog(self.settings.data / data_folder.AUDIT)
 
         async def close() -> None:
             await asyncio.to_thread(audit.close)

@@ -10,10 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from skerry.apiserver.access.audit import AuditLog, verify
+from skerry.apiserver.access.audit.chain import unlink
+from skerry.apiserver.access.audit.events import Entry
+from skerry.apiserver.access.audit.files import Head, files_in, write_head
+from skerry.apiserver.http.message import User
 from skerry.apiserver.store import Index, Key, RingVault, Store, TooOldError
 from skerry.hub.backup import BackupError, Manifest, back_up, inspect, make_key_file, read_key_file, restore
 from skerry.hub.backup.envelope import PIECE_BYTES
-from skerry.hub.data_folder import KEY_RING, PKI, STORE, remember_store, restored_from
+from skerry.hub.data_folder import AUDIT, KEY_RING, PKI, STORE, remember_store, restored_from
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 MADE = "2026-11-23T00:00:00Z"
@@ -296,6 +301,23 @@ async def test_looking_into_a_backup_says_what_is_in_it(data: Path, key: bytes) 
 
     assert inspect(data.parent / "backup", key) == manifest
     assert {file.path for file in manifest.files} == {STORE, f"{PKI}/ca.key", f"{PKI}/{KEY_RING}", f"{PKI}/store"}
+
+
+async def test_a_backup_knows_the_audit_logs_last_line_so_that_a_log_written_anew_is_found(data: Path, key: bytes) -> None:
+    """A log whose end is cut off and whose head is written anew verifies by itself: only what lies elsewhere can tell."""
+    log = AuditLog(data / AUDIT, batch_s=0.0)
+    for number in range(5):
+        log.note(Entry(str(number), 0.0, 0.0, "create", "/x", "", User("eve"), None, "", "", None, 201))
+    log.close(30)
+    made(data, key)
+    last, digest = inspect(data.parent / "backup", key).audit.split(":")
+    (file,) = files_in(data / AUDIT)
+    lines = file.read_bytes().splitlines(keepends=True)[:3]
+    file.write_bytes(b"".join(lines))
+    write_head(data / AUDIT, Head(3, (unlink(lines[-1][:-1]) or (b"", ""))[1]))
+
+    assert verify(data / AUDIT).whole
+    assert not verify(data / AUDIT, expect=(int(last), digest)).whole
 
 
 async def test_a_backup_is_not_written_over_another(data: Path, key: bytes) -> None:

@@ -18,12 +18,13 @@ from pathlib import Path
 import apsw
 
 from skerry import __version__
+from skerry.apiserver.access.audit.files import read_head
 from skerry.apiserver.store import Examined, KeyRingError, RingVault, examine, merge_rings
 from skerry.durable import HeldLock, StoreError, StoreLockedError, copy_database, failpoints, hold, put_in_place
 from skerry.hub.backup.envelope import BackupError, seal_to
 from skerry.hub.backup.manifest import FORMAT, File, Manifest, encode
 from skerry.hub.backup.restore import inspect
-from skerry.hub.data_folder import BACKUP_LOCK, BACKUP_WORK, EVENTS, KEY_RING, PKI, STORE
+from skerry.hub.data_folder import AUDIT, BACKUP_LOCK, BACKUP_WORK, EVENTS, KEY_RING, PKI, STORE
 from skerry.model.times import rfc3339
 
 Say = Callable[[str], None]
@@ -42,7 +43,7 @@ def back_up(data: Path, target: Path, key: bytes, *, now: datetime, say: Say, ev
             examined = _gather(data, work, events=events, say=say)
         except (StoreError, KeyRingError, apsw.Error, OSError) as error:
             raise BackupError(f"{data} cannot be backed up: {error}") from error
-        manifest = _describe(work, examined, now)
+        manifest = _describe(work, examined, now, _audit_head(data / AUDIT))
         try:
             _write(work, target, key, manifest, say)
         except OSError as error:
@@ -106,10 +107,19 @@ def _copy_pki(data: Path, work: Path) -> None:
         made.chmod(0o600)
 
 
-def _describe(work: Path, examined: Examined, now: datetime) -> Manifest:
+def _audit_head(folder: Path) -> str:
+    """Return NUMBER:HASH of the last line of the audit log, which whoever can write its folder could write anew."""
+    try:
+        head = read_head(folder)
+    except ValueError:
+        return ""
+    return f"{head.sequence}:{head.hash}" if head is not None else ""
+
+
+def _describe(work: Path, examined: Examined, now: datetime, audit: str) -> Manifest:
     paths = sorted(path for path in work.rglob("*") if path.is_file())
     files = [File(str(path.relative_to(work)), path.stat().st_size, _digest(path)) for path in paths]
-    return Manifest(FORMAT, __version__, rfc3339(now), examined.identity, examined.epoch, examined.revision, examined.objects, files)
+    return Manifest(FORMAT, __version__, rfc3339(now), examined.identity, examined.epoch, examined.revision, examined.objects, files, audit)
 
 
 def _write(work: Path, target: Path, key: bytes, manifest: Manifest, say: Say) -> None:

@@ -24,7 +24,10 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The first thing in a backup; `objects` counts by resource, `revision` is the newest that it holds."""
+    """The first thing in a backup; `objects` counts by resource, `revision` is the newest that it holds.
+
+    `audit` is NUMBER:HASH of the audit log's last line then, "" without one: what `skerry hub audit verify --expect` compares.
+    """
 
     format: int
     skerry: str
@@ -34,6 +37,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     revision: int
     objects: dict[str, int]
     files: list[File]
+    audit: str = ""
 
 
 def encode(manifest: Manifest) -> bytes:
