@@ -315,6 +315,10 @@ def test_a_claim_of_a_local_volume_is_mounted(edge: Edge) -> None:
     run(edge, pod)
 
     until(lambda: (edge.witness / "kept").exists(), "what the Pod wrote")
+    pod["metadata"]["name"], pod["spec"]["nodeName"] = "placed", edge.node  # no scheduler tells the node of this one
+    pod["spec"]["containers"][0]["args"] = ["-c", "open('/witness/kept-too', 'w').write('here'); import time; time.sleep(600)"]
+    edge.apply(pod)
+    until(lambda: (edge.witness / "kept-too").exists(), "what the Pod with a nodeName wrote")
     assert "Bound" in edge.kubectl("get", "pvc", "data")
 
 

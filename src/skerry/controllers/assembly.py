@@ -79,6 +79,7 @@ def start_all(api: ClusterApi, settings: Settings, now: Callable[[], datetime]) 
 def _workloads(api: ClusterApi, informers: Informers, settings: Settings, now: Callable[[], datetime]) -> dict[str, Run]:
     from skerry.controllers.cluster import cluster_runs
     from skerry.controllers.volumes.placing import VolumePlacer
+    from skerry.controllers.volumes.told import PlacedPods
     from skerry.controllers.workloads.autoscalers import Autoscalers
     from skerry.controllers.workloads.daemonset import DaemonSets
     from skerry.controllers.workloads.deployment import Deployments
@@ -94,6 +95,7 @@ def _workloads(api: ClusterApi, informers: Informers, settings: Settings, now: C
     from skerry.controllers.workloads.scheduler import Scheduler
     from skerry.controllers.workloads.statefulsets.statefulset import StatefulSets
 
+    placer = VolumePlacer(api, informers)
     return {
         "deployments": Deployments(api, informers, now).controller.run,
         "daemonsets": DaemonSets(api, informers, now).controller.run,
@@ -105,7 +107,8 @@ def _workloads(api: ClusterApi, informers: Informers, settings: Settings, now: C
         "cronjobs": CronJobs(api, informers, now).controller.run,
         "job-expiry": JobExpiry(api, informers, now).controller.run,
         "replicasets": ReplicaSets(api, informers, now).controller.run,
-        "scheduler": Scheduler(api, informers, now, VolumePlacer(api, informers)).controller.run,
+        "scheduler": Scheduler(api, informers, now, placer).controller.run,
+        "placed-pods": PlacedPods(api, informers, placer).controller.run,
         **cluster_runs(api, informers, now),
         "garbage": GarbageCollector(api).run,
         "namespaces": NamespacePurge(api, informers, now).controller.run,

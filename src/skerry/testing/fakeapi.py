@@ -18,10 +18,11 @@ import msgspec
 from skerry.kube.api import ObjectList, Origin, PatchType, Propagation, Served, WatchEvent
 from skerry.model import resources as known
 from skerry.model.errors import Cause, already_exists, bad_request, conflict, expired, forbidden, invalid, not_found
-from skerry.model.objects import Name, Object, dig, labels_of, metadata, name_of
+from skerry.model.objects import Name, Object, annotations_of, dig, labels_of, metadata, name_of
 from skerry.model.resources import Resource
 from skerry.model.selectors import FieldSelector, Selector, parse_fields, parse_labels
 from skerry.model.times import rfc3339
+from skerry.model.volumes import LOCAL_PATHS
 from skerry.testing.fakepatch import apply_patch
 
 _WITHOUT_STATUS = frozenset(
@@ -302,7 +303,8 @@ class FakeApi:
         node = dig(binding, "target", "name", default="")
         if not node:
             raise invalid("Binding", "", name, [Cause("target.name", "FieldValueRequired", "Required value")])
-        if dig(old, "spec", "nodeName"):
+        told = LOCAL_PATHS in (metadata(binding).get("annotations") or {}) and LOCAL_PATHS not in annotations_of(old)
+        if dig(old, "spec", "nodeName") and not (told and old["spec"]["nodeName"] == node):
             raise conflict("pods", "", name, f'pod {name} is already assigned to node "{old["spec"]["nodeName"]}"')
         new = _copy(old)
         new.setdefault("spec", {})["nodeName"] = node

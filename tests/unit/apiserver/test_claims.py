@@ -32,6 +32,21 @@ async def test_only_who_binds_a_pod_says_where_its_volumes_are(ask: Asker) -> No
     changed = (await ask("PATCH", f"{pods}/p", {"metadata": {"annotations": said}}, content_type=MERGE))[1]
     removed = (await ask("PATCH", f"{pods}/p/status", {"metadata": {"annotations": None}}, content_type=MERGE))[1]
 
+    again = await ask("POST", f"{pods}/p/binding", binding)
+
+    assert (again[0], again[1]["message"].endswith('pod p is already assigned to node "n"')) == (409, True)
     assert made["metadata"]["annotations"] == {"mine": "1"}
     assert changed["metadata"]["annotations"] == {LOCAL_PATHS: '{"c":"/data"}', "mine": "1"}
     assert removed["metadata"]["annotations"] == {LOCAL_PATHS: '{"c":"/data"}'}
+
+
+async def test_a_pod_that_came_with_its_node_is_told_once_where_its_volumes_are(ask: Asker) -> None:
+    pods = "/api/v1/namespaces/default/pods"
+    await ask("POST", pods, {"metadata": {"name": "p"}, "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "i"}]}})
+    codes = []
+    for node, notes in (("n", None), ("other", '{"c":"/data"}'), ("n", '{"c":"/data"}'), ("n", '{"c":"/etc"}')):
+        meta = {"name": "p", **({"annotations": {LOCAL_PATHS: notes}} if notes else {})}
+        codes.append((await ask("POST", f"{pods}/p/binding", {"metadata": meta, "target": {"kind": "Node", "name": node}}))[0])
+
+    assert codes == [409, 409, 201, 409]
+    assert (await ask("GET", f"{pods}/p"))[1]["metadata"]["annotations"] == {LOCAL_PATHS: '{"c":"/data"}'}

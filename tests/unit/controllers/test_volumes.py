@@ -11,6 +11,7 @@ import pytest
 from skerry.controllers.volumes import matching as rules
 from skerry.controllers.volumes.binder import VolumeBinder
 from skerry.controllers.volumes.placing import VolumePlacer
+from skerry.controllers.volumes.told import PlacedPods
 from skerry.controllers.workloads.scheduler import Scheduler
 from skerry.model.conditions import get_condition
 from skerry.model.objects import Object, annotations_of, dig
@@ -172,3 +173,22 @@ async def test_a_claim_stays_while_a_pod_uses_it(world: World) -> None:
         await asyncio.sleep(5)
 
     assert (held, world.names(PERSISTENTVOLUMECLAIMS)) == (["c"], [])
+
+
+@virtually
+async def test_a_pod_that_comes_with_its_node_is_told_its_volumes_once_they_are_bound(world: World) -> None:
+    placer, binder = VolumePlacer(world.api, world.informers), VolumeBinder(world.api, world.informers, world.now)
+    placed = PlacedPods(world.api, world.informers, placer)
+    world.api.seed(NODES, a_node("a"), a_node("b"))
+    pods = [a_pod(n, node=n, volumes=[{"name": "data", "persistentVolumeClaim": {"claimName": "c"}}]) for n in "ab"]
+    async with world.running(placed.controller.run, binder.controller.run):
+        for pod in pods:
+            await world.api.create(PODS, pod)
+        await world.api.create(PERSISTENTVOLUMECLAIMS, a_claim())
+        await asyncio.sleep(5)
+        before = [annotations_of(p) for p in world.api.all(PODS)]
+        await world.api.create(PERSISTENTVOLUMES, a_volume("v", node="a", local={"path": "/data"}))
+        await asyncio.sleep(5)
+
+    assert before == [{}, {}]
+    assert [annotations_of(p) for p in world.api.all(PODS)] == [{LOCAL_PATHS: '{"c":"/data"}'}, {}]

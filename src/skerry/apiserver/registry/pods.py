@@ -17,7 +17,8 @@ from skerry.apiserver.registry.registry import Registry
 from skerry.apiserver.registry.update import Change, Transform, apply
 from skerry.model.conditions import with_condition
 from skerry.model.errors import bad_request, conflict, invalid, not_supported, required
-from skerry.model.objects import Object, dig
+from skerry.model.objects import Object, annotations_of, dig
+from skerry.model.volumes import LOCAL_PATHS
 
 PODS = "pods"
 
@@ -40,13 +41,13 @@ async def bind(registry: Registry, namespace: str, binding: Object, options: Wri
     await admit_below(registry, pod_kind(registry), namespace, name, binding, options, subresource="binding", operation="CREATE")
 
     def bound(pod: Object) -> Object:
-        _check_bindable(pod, name, uid, node)
+        notes = dig(binding, "metadata", "annotations", default={})
+        _check_bindable(pod, name, uid, node, told=LOCAL_PATHS in notes)
         conditions = dig(pod, "status", "conditions")
         now = registry.now()
         status = {**(pod.get("status") or {}), "conditions": with_condition(conditions, "PodScheduled", True, reason="", now=now)}
         status["conditions"] = [_bare(c) if c["type"] == "PodScheduled" else c for c in status["conditions"]]
         found = {**pod, "spec": {**pod["spec"], "nodeName": node}, "status": status}
-        notes = dig(binding, "metadata", "annotations")
         if notes:  # what the scheduler tells the node
             found["metadata"] = {**pod["metadata"], "annotations": {**(pod["metadata"].get("annotations") or {}), **notes}}
         return found
@@ -58,7 +59,8 @@ def _bare(condition: Object) -> Object:
     return {**{k: v for k, v in condition.items() if v != ""}, "lastProbeTime": None}
 
 
-def _check_bindable(pod: Object, name: str, uid: str, node: str) -> None:
+def _check_bindable(pod: Object, name: str, uid: str, node: str, *, told: bool) -> None:
+    """Refuse a binding that cannot be; *told* says that it tells a Pod that came with its node where its volumes are, which may be once."""
     if uid and uid != pod["metadata"].get("uid"):
         raise conflict(
             PODS, "", name, f"the UID in the precondition ({uid}) does not match the UID in record ({pod['metadata'].get('uid')})"
@@ -66,7 +68,7 @@ def _check_bindable(pod: Object, name: str, uid: str, node: str) -> None:
     if pod["metadata"].get("deletionTimestamp"):
         raise conflict("pods/binding", "", name, f"pod {name} is being deleted, cannot be assigned to a host")
     there = dig(pod, "spec", "nodeName", default="")
-    if there:
+    if there and (there != node or not told or LOCAL_PATHS in annotations_of(pod)):
         raise conflict("pods/binding", "", name, f'pod {name} is already assigned to node "{there}"')
     if dig(pod, "spec", "schedulingGates"):
         raise conflict("pods/binding", "", name, f"pod {name} has non-empty .spec.schedulingGates")

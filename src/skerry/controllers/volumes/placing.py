@@ -6,7 +6,7 @@ off or not. The node opens them only where its own configuration allows host pat
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -98,8 +98,23 @@ class VolumePlacer:
             bound = self._volumes.get("", dig(claim, "spec", "volumeName", default=""))
             if bound is not None:
                 paths[name_of(claim).name] = _path(bound)
-        local = {name: path for name, path in paths.items() if path}
-        return {LOCAL_PATHS: msgspec.json.encode(local).decode()} if local else {}
+        return _note(paths)
+
+    def told(self, pod: Object, node: str) -> dict[str, str]:
+        """Return the annotations for a Pod that is on *node* already; none while a claim is not bound to a volume that is there."""
+        paths, place = {}, self._nodes.get("", node) or {}
+        for name in claims_of(pod):
+            claim = self._claims.get(name_of(pod).namespace, name) or {}
+            volume = self._volumes.get("", dig(claim, "spec", "volumeName", default=""))
+            if dig(claim, "status", "phase") != "Bound" or volume is None or not rules.is_reachable(volume, place):
+                return {}
+            paths[name] = _path(volume)
+        return _note(paths)
+
+
+def _note(paths: Mapping[str, str]) -> dict[str, str]:
+    local = {name: path for name, path in paths.items() if path}
+    return {LOCAL_PATHS: msgspec.json.encode(local).decode()} if local else {}
 
 
 def _path(volume: Object) -> str:

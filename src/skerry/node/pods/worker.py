@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from skerry.model.objects import Object, dig, metadata, name_of, uid_of
+from skerry.model.objects import Object, annotations_of, dig, metadata, name_of, uid_of
+from skerry.model.volumes import LOCAL_PATHS
 from skerry.node.pods.backoff import Restarts, after_exit, after_failed_start
 from skerry.node.pods.ending import end_container
 from skerry.node.pods.env import ConfigError, NotKnownError, command_line, environment
@@ -76,18 +77,24 @@ class PodWorker:
         if pod is None:
             self._removed = True
         else:
+            if annotations_of(pod).get(LOCAL_PATHS) != annotations_of(self._pod).get(LOCAL_PATHS):
+                self._try_again("FailedMount")
             self._pod = pod
             self._tools.reporter.believe(pod)
         self._wake.set()
+
+    def _try_again(self, *reasons: str) -> None:
+        """Start at once what waits for one of these reasons."""
+        for name, waiting in self._waiting.items():
+            if waiting.reason in reasons:
+                self._restarts.pop(name, None)
 
     def wake(self) -> None:
         self._wake.set()
 
     def configuration_changed(self) -> None:
         """Something that the Pod refers to changed: refresh its volumes, and try again what waited for it."""
-        for name, waiting in list(self._waiting.items()):
-            if waiting.reason in ("CreateContainerConfigError", "ContainerCreating"):
-                self._restarts.pop(name, None)
+        self._try_again("CreateContainerConfigError", "ContainerCreating")
         if any(c.state == "running" for c in self._containers()):
             try:
                 self._prepare_volumes()
