@@ -73,7 +73,7 @@ export function DevicePage({ namespace, name }: { namespace: string; name: strin
       <PageSection isFilled>
         <Card>
           <CardBody>
-            <PropertyTable properties={properties} histories={histories[key] ?? {}} />
+            <PropertyTable properties={properties} histories={histories[key] ?? {}} live={live !== undefined} />
           </CardBody>
         </Card>
       </PageSection>
@@ -109,7 +109,7 @@ function Facts({ device, lastSeen }: { device: DeviceView; lastSeen: string }) {
   );
 }
 
-function PropertyTable({ properties, histories }: { properties: [string, Property][]; histories: Record<string, number[]> }) {
+function PropertyTable({ properties, histories, live }: { properties: [string, Property][]; histories: Record<string, number[]>; live: boolean }) {
   if (!properties.length) return <span className="sk-quiet">Nothing was reported yet.</span>;
   return (
     <Table aria-label="Properties" variant="compact" borders>
@@ -129,7 +129,7 @@ function PropertyTable({ properties, histories }: { properties: [string, Propert
             <Td dataLabel="Property">{name}</Td>
             <Td dataLabel="Value">
               <div>
-                <span className="sk-reading">{shown(p.value)}</span> <span className="sk-quiet">{unitShown(p.unit)}</span>
+                <span className={live ? "sk-reading" : "sk-reading sk-quiet"}>{shown(p.value)}</span> <span className="sk-quiet">{unitShown(p.unit)}</span>
               </div>
             </Td>
             <Td dataLabel="Trend">
