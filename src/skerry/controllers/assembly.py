@@ -110,7 +110,7 @@ def _workloads(api: ClusterApi, informers: Informers, settings: Settings, now: C
         "scheduler": Scheduler(api, informers, now, placer).controller.run,
         "placed-pods": PlacedPods(api, informers, placer).controller.run,
         **cluster_runs(api, informers, now),
-        "garbage": GarbageCollector(api).run,
+        "garbage": GarbageCollector(api, now).run,
         "namespaces": NamespacePurge(api, informers, now).controller.run,
         "namespace-defaults": NamespaceDefaults(api, informers, ca_pem=settings.ca_pem).run,
         "nodes": NodeLifecycle(api, informers, now, grace_s=settings.node_grace_s).run,

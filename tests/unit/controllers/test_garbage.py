@@ -13,7 +13,7 @@ from skerry.controllers.workloads.garbage import GarbageCollector
 from skerry.controllers.workloads.garbage_plan import Collect, DropReferences, Keep, Owner, decide
 from skerry.kube import Propagation
 from skerry.model.objects import Object, metadata
-from skerry.model.resources import CONFIGMAPS, DEPLOYMENTS, PODS, REPLICASETS, SECRETS, Resource
+from skerry.model.resources import CONFIGMAPS, DEPLOYMENTS, EVENTS, NODES, PODS, REPLICASETS, SECRETS, Resource
 from tests.unit.controllers.world import SPACE, World, virtually
 
 
@@ -58,7 +58,7 @@ def test_deleting_a_deployment_takes_what_it_should(propagation: Propagation, ex
     @virtually
     async def run(world: World) -> None:
         seeded(world, DEPLOYMENT, REPLICASET, POD)
-        async with world.running(GarbageCollector(world.api).run):
+        async with world.running(GarbageCollector(world.api, world.now).run):
             await settle()
             await world.api.delete(DEPLOYMENTS, SPACE, "d", propagation=propagation)
             await settle()
@@ -76,7 +76,7 @@ async def test_in_the_foreground_the_owner_goes_last(world: World) -> None:
     pod = thing(PODS, "p", REPLICASET, finalizers=["example.com/hold"])
     seeded(world, DEPLOYMENT, REPLICASET, pod)
 
-    async with world.running(GarbageCollector(world.api).run):
+    async with world.running(GarbageCollector(world.api, world.now).run):
         await settle()
         await world.api.delete(DEPLOYMENTS, SPACE, "d", propagation="Foreground")
         await settle()
@@ -93,7 +93,7 @@ async def test_a_dependent_that_does_not_block_lets_the_owner_go_first(world: Wo
     dependent = thing(CONFIGMAPS, "c", DEPLOYMENT, blocks=False, finalizers=["example.com/hold"])
     seeded(world, DEPLOYMENT, dependent)
 
-    async with world.running(GarbageCollector(world.api).run):
+    async with world.running(GarbageCollector(world.api, world.now).run):
         await settle()
         await world.api.delete(DEPLOYMENTS, SPACE, "d", propagation="Foreground")
         await settle()
@@ -107,7 +107,7 @@ async def test_a_child_of_a_missing_owner_is_collected_and_one_with_another_owne
     there = thing(CONFIGMAPS, "there")
     seeded(world, there, thing(PODS, "a", gone), thing(PODS, "b", gone, there))
 
-    async with world.running(GarbageCollector(world.api).run):
+    async with world.running(GarbageCollector(world.api, world.now).run):
         await settle()
 
     assert left(world) == ["b", "there"]
@@ -124,18 +124,38 @@ async def test_an_owner_in_another_namespace_or_under_another_uid_counts_as_miss
         world, elsewhere, renewed, thing(PODS, "a", elsewhere), thing(PODS, "b", {**renewed, "metadata": {"name": "again", "uid": "older"}})
     )
 
-    async with world.running(GarbageCollector(world.api).run):
+    async with world.running(GarbageCollector(world.api, world.now).run):
         await settle()
 
     assert world.names(PODS) == []
     assert world.names(CONFIGMAPS) == ["owner", "again"]
+    said = [(e["involvedObject"]["name"], e["reason"], e["message"]) for e in world.api.all(EVENTS)]
+    owner = "[v1/ConfigMap, namespace: team, name: owner, uid: uid-elsewhere-owner]"
+    assert said == [("a", "OwnerRefInvalidNamespace", f'ownerRef {owner} does not exist in namespace "team"')]
+
+
+@virtually
+async def test_a_cluster_wide_dependent_of_what_is_in_a_namespace_stays_and_is_told(world: World) -> None:
+    owner = thing(CONFIGMAPS, "owner")
+    node = thing(NODES, "n", owner, namespace="")
+    del node["metadata"]["namespace"]
+    seeded(world, owner)
+    world.api.seed(NODES, node)
+
+    async with world.running(GarbageCollector(world.api, world.now).run):
+        await settle()
+        await world.api.delete(CONFIGMAPS, SPACE, "owner")
+        await settle()
+
+    assert world.names(NODES) == ["n"]
+    assert {e["reason"] for e in world.api.all(EVENTS)} == {"OwnerRefInvalidNamespace"}
 
 
 @virtually
 async def test_an_owner_of_a_kind_that_is_not_served_keeps_its_dependents(world: World) -> None:
     seeded(world, thing(PODS, "a", {"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w", "uid": "w"}}))
 
-    async with world.running(GarbageCollector(world.api).run):
+    async with world.running(GarbageCollector(world.api, world.now).run):
         await settle()
 
     assert left(world) == ["a"]
@@ -145,7 +165,7 @@ async def test_an_owner_of_a_kind_that_is_not_served_keeps_its_dependents(world:
 async def test_deletions_that_were_missed_while_the_api_was_away_are_made_up_for(world: World) -> None:
     seeded(world, DEPLOYMENT, REPLICASET, POD)
 
-    async with world.running(GarbageCollector(world.api).run):
+    async with world.running(GarbageCollector(world.api, world.now).run):
         await settle()
         world.api.disconnect()
         world.api.erase(DEPLOYMENTS, SPACE, "d")

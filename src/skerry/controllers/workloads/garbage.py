@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from datetime import datetime
 
 import msgspec
 
+from skerry.controllers.recorder import Recorder
 from skerry.controllers.workloads import garbage_plan as rules
 from skerry.kube import Change, ClusterApi, Controller, Informer, Propagation
 from skerry.model.errors import ApiError
@@ -29,6 +32,9 @@ REDISCOVER_S = 30.0
 
 BY_OWNER = "owner"
 
+REMEMBERED = 4096
+"""UIDs of what went last: of these nobody has to be asked whether they are in another namespace."""
+
 
 class Item(msgspec.Struct, frozen=True):
     """One object to look at: as a dependent, and as an owner that is being deleted."""
@@ -41,8 +47,10 @@ class Item(msgspec.Struct, frozen=True):
 class GarbageCollector:
     """Deletes what its owners no longer hold."""
 
-    def __init__(self, api: ClusterApi) -> None:
+    def __init__(self, api: ClusterApi, now: Callable[[], datetime]) -> None:
         self._api = api
+        self._events = Recorder(api, "garbage-collector-controller", now)
+        self._gone: OrderedDict[str, None] = OrderedDict()  # UIDs of what was seen to go
         self._following: dict[str, tuple[Informer, asyncio.Task[None]]] = {}
         self._kinds: dict[tuple[str, str], Resource] = {}
         self._rediscover = asyncio.Event()
@@ -89,6 +97,10 @@ class GarbageCollector:
             self._rediscover.set()
         if change.new is not None:
             self.controller.queue.add(Item(resource, change.name, uid_of(change.new)))
+        if change.new is None:
+            self._gone[uid_of(change.object)] = None
+            if len(self._gone) > REMEMBERED:
+                self._gone.popitem(last=False)
         if change.new is None or metadata(change.new).get("deletionTimestamp"):
             for other, dependent in self._dependents(uid_of(change.object)):
                 self.controller.queue.add(Item(other, name_of(dependent), uid_of(dependent)))
@@ -136,17 +148,33 @@ class GarbageCollector:
     async def _look_up(self, obj: Object, reference: Object) -> rules.Owner:
         resource = self._kinds.get((str(reference.get("apiVersion")), str(reference.get("kind"))))
         namespace = name_of(obj).namespace
-        if resource is None or (resource.namespaced and not namespace):
+        if resource is None:
+            return rules.Owner.UNKNOWN
+        if resource.namespaced and not namespace:
+            await self._say_elsewhere(obj, reference)
             return rules.Owner.UNKNOWN
         try:
             owner = await self._api.get(resource, namespace if resource.namespaced else "", reference["name"])
         except ApiError as error:
-            if error.code == 404:
-                return rules.Owner.GONE
-            raise
+            if error.code != 404:
+                raise
+            if resource.namespaced and reference["uid"] not in self._gone and await self._is_elsewhere(resource, reference):
+                await self._say_elsewhere(obj, reference)
+            return rules.Owner.GONE
         if uid_of(owner) != reference["uid"]:
             return rules.Owner.GONE
         return rules.Owner.WAITING if rules.is_waiting(owner) else rules.Owner.SOLID
+
+    async def _is_elsewhere(self, resource: Resource, reference: Object) -> bool:
+        """Say whether the owner is in another namespace: an owner of a namespace owns nothing beyond it."""
+        found = await self._api.list(resource, fields=f"metadata.name={reference['name']}")
+        return any(uid_of(o) == reference["uid"] for o in found.items)
+
+    async def _say_elsewhere(self, obj: Object, reference: Object) -> None:
+        namespace = name_of(obj).namespace
+        kind, name, uid = (reference.get(k) for k in ("kind", "name", "uid"))
+        owner = f"[{reference.get('apiVersion')}/{kind}, namespace: {namespace}, name: {name}, uid: {uid}]"
+        await self._events.warning(obj, "OwnerRefInvalidNamespace", f'ownerRef {owner} does not exist in namespace "{namespace}"')
 
     async def _as_owner(self, item: Item, obj: Object) -> float | None:
         dependents = list(self._dependents(item.uid))
