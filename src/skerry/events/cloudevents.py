@@ -17,6 +17,9 @@ SAMPLE_TYPE = "dev.skerry.device.sample"
 DEVICE_EVENT_TYPE = "dev.skerry.device.event"
 """`subject` is the event's name in the DeviceProfile."""
 
+OF_NODES = "/nodes/"
+"""What the sources of a node and of its devices begin with."""
+
 _ATTRIBUTE = re.compile(r"[a-z0-9]{1,20}")
 _KNOWN = ("specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema")
 
@@ -86,6 +89,16 @@ def from_mapping(doc: Any) -> Event:
     if any(not isinstance(v, str) for v in known.values()):
         raise EventError("context attributes must be strings")
     return Event(data=data, extensions=extensions, **known)
+
+
+def key_of_apps(event: Event) -> str:
+    """Return the outbox key of an event that an app sent: never one of a device, whose numbers an app could use up otherwise.
+
+    EventError when it claims to come from a node or a device.
+    """
+    if event.source.startswith(OF_NODES):
+        raise EventError(f"source {event.source[:64]!r}: below {OF_NODES} are a node's own events and its devices'; use another source")
+    return f"app {event.extensions.get('partitionkey') or event.source}"
 
 
 def _decoded(text: Any) -> bytes:

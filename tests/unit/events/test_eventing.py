@@ -238,6 +238,20 @@ async def test_an_answered_event_enters_the_broker(world: World) -> None:
     assert "ce-knativebrokerttl" not in world.subscriber.requests[1].headers
 
 
+async def test_an_answer_that_claims_to_come_from_a_device_enters_no_broker(world: World) -> None:
+    reply = ["ce-specversion: 1.0", "ce-id: a1", "ce-source: /nodes/n/devices/plant/door", "ce-type: answer"]
+    answers = iter([answering(200, b"x", *reply, "content-type: text/plain")])
+    world.subscriber.answer = lambda r: next(answers, answering(202))
+    await world.run_trigger()
+
+    await world.emit(1)
+    await until(lambda: len(world.received) == 2)
+    await world.emit(2)
+    await until(lambda: len(world.received) == 3)
+
+    assert world.received == ["d-1", "d-1", "d-2"]  # the answer counts as a failure, and the event is tried again
+
+
 async def test_a_subscriber_that_answers_its_own_events_for_ever_is_stopped_by_the_loop_guard(world: World) -> None:
     reply = ["ce-specversion: 1.0", "ce-id: again", "ce-source: /app", "ce-type: loop"]
     world.subscriber.answer = lambda r: answering(200, b"x", *reply, "content-type: text/plain")

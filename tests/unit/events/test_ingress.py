@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
+from skerry.events.cloudevents import Event
 from skerry.events.log import Outbox
 from skerry.model.objects import Name
 from skerry.node.eventing.ingress import BrokerIngress, NotLoopbackError
@@ -72,6 +73,7 @@ async def test_structured_and_batch_are_taken(ingress: BrokerIngress, outbox: Ou
         (post(headers=""), 400),
         (post(headers=CE.replace("ce-id: 1", "ce-id: ")), 400),
         (post(headers=CE.replace("/app", "/a%0d%0ab")), 400),
+        (post(headers=CE.replace("/app", "/nodes/n/devices/plant/meter")), 400),
         (post(headers="content-type: application/cloudevents+json\r\n", body=b"{"), 400),
         (post(headers="content-type: application/cloudevents+json\r\n", body=b'{"id":"\xb0"}'), 400),
         (post(headers="content-type: application/cloudevents+json\r\n", body=b"[" * 100_000), 400),
@@ -89,6 +91,17 @@ async def test_what_cannot_be_taken_is_refused_and_nothing_is_stored(
 ) -> None:
     assert (await say(ingress, raw))[0] == status
     assert outbox.newest == 0
+
+
+async def test_an_app_cannot_use_up_a_devices_numbers(ingress: BrokerIngress, outbox: Outbox) -> None:
+    """An event with the number and the value that a device was about to send made the device's own one a repetition."""
+    source, data = "/nodes/n/devices/plant/door", {"open": True}
+    claimed = CE + f"ce-partitionkey: {source}\r\nce-sequence: 7\r\ncontent-type: application/json\r\n"
+    assert (await say(ingress, post(claimed, msgspec.json.encode(data))))[0] == 202
+
+    await outbox.append(Event(id="7", source=source, type="t", data=data, extensions={"sequence": "7"}), key=source, broker="plant/default")
+
+    assert [e["source"] for e in await in_broker(outbox)] == ["/app", source]
 
 
 async def test_one_connection_carries_many_events(ingress: BrokerIngress, outbox: Outbox) -> None:

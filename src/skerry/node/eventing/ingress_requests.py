@@ -15,7 +15,7 @@ import h11
 import msgspec
 
 from skerry.durable import StoreError
-from skerry.events.cloudevents import EventError
+from skerry.events.cloudevents import EventError, key_of_apps
 from skerry.events.httpbinding import from_http
 from skerry.events.log import EventTooLargeError, Outbox, OutboxBusyError
 from skerry.model.objects import Name
@@ -86,7 +86,8 @@ class Requests:
         headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in request.headers}
         try:
             events = from_http(headers, body)
-            await asyncio.gather(*(self._outbox.append(e, key=_key(e.extensions, e.source), broker=str(broker)) for e in events))
+            keys = [key_of_apps(e) for e in events]
+            await asyncio.gather(*(self._outbox.append(e, key=k, broker=str(broker)) for e, k in zip(events, keys, strict=True)))
         except EventTooLargeError as error:
             return _Reply(413, str(error))
         except EventError as error:
@@ -95,10 +96,6 @@ class Requests:
             log.warning("the outbox takes no events", extra={"cause": str(error)})
             return _Reply(503, "events cannot be stored now: try again later", {"retry-after": "1"})
         return _Reply(202)
-
-
-def _key(extensions: Mapping[str, str | int | bool], source: str) -> str:
-    return str(extensions.get("partitionkey") or source)
 
 
 def _broker_of(target: bytes) -> Name | None:

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections import deque
 from collections.abc import Callable, Iterator
 
 import msgspec
 
-from skerry.events.cloudevents import Event, EventError, from_json
+from skerry.events.cloudevents import Event, EventError, from_json, key_of_apps
 from skerry.events.delivery import Reply, Sink, Verdict, answer_event, dead_letter, delivery_of, describe, verdict
 from skerry.events.filters import compile_trigger
 from skerry.events.log import EventTooLargeError, Outbox
 from skerry.events.sinks import HttpSender, UnsendableError
+from skerry.model.chance import fraction
 from skerry.node.eventing.triggers import RunningTrigger
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class TriggerRunner:
         sender: HttpSender,
         *,
         counts: TriggerCounts,
-        jitter: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = fraction,
     ) -> None:
         self._trigger = trigger
         self._outbox = outbox
@@ -175,9 +175,8 @@ class TriggerRunner:
         event = answer_event(reply, delivered)
         if event is None:
             return ""
-        key = str(event.extensions.get("partitionkey") or event.source)
         try:
-            await self._outbox.append(event, key=key, broker=str(self._trigger.broker))
+            await self._outbox.append(event, key=key_of_apps(event), broker=str(self._trigger.broker))
         except (EventTooLargeError, EventError) as error:
             return f"answered with an event that cannot be kept: {error}"
         return ""
