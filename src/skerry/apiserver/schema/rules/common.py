@@ -20,6 +20,11 @@ NOT_NEGATIVE = "must be greater than or equal to 0"
 PORT_RANGE = "must be between 1 and 65535, inclusive"
 IMMUTABLE = "field is immutable"
 MAX_DATA_BYTES = 1 << 20
+PERCENT_RULE = (
+    "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is "
+    "'[0-9]+%')"
+)
+_DOMAIN_PATH = re.compile(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+")
 
 amount = lru_cache(maxsize=1024)(parse)
 """The exact value of a quantity; the same few are asked for again and again."""
@@ -34,6 +39,39 @@ def ip_address(text: str, field: str, causes: Causes) -> None:
         ipaddress.ip_address(text)
     except ValueError:
         causes.append(invalid_value(field, text, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"))
+
+
+def special_address(text: str, field: str, causes: Causes) -> None:
+    """Check that an address is one that traffic can be sent to from elsewhere."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return  # said already
+    if address.is_unspecified:
+        causes.append(invalid_value(field, text, "may not be unspecified (0.0.0.0 or ::)"))
+    elif address.is_loopback:
+        causes.append(invalid_value(field, text, "may not be in the loopback range (127.0.0.0/8, ::1/128)"))
+    elif address.is_link_local:
+        causes.append(invalid_value(field, text, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"))
+    elif address in _LOCAL_MULTICAST[address.version]:
+        causes.append(invalid_value(field, text, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"))
+
+
+_LOCAL_MULTICAST = {4: ipaddress.ip_network("224.0.0.0/24"), 6: ipaddress.ip_network("ff02::/16")}
+
+
+def domain_path(text: str, field: str, causes: Causes) -> None:
+    """Check a name like `acme.io/foo`."""
+    domain, _, path = text.partition("/")
+    if not text:
+        causes.append(required(field))
+    elif not domain or not path:
+        causes.append(invalid_value(field, text, 'must be a domain-prefixed path (such as "acme.io/foo")'))
+    elif wrong := dns_subdomain_error(domain):
+        causes.append(invalid_value(field, domain, wrong))
+    elif not _DOMAIN_PATH.fullmatch(path):
+        why = r"Invalid path (regex used for validation is '[A-Za-z0-9/\-._~%!$&'()*+,;=:]+')"
+        causes.append(invalid_value(field, path, why))
 
 
 def go_invalid(field: str, shown: str, detail: str) -> Cause:

@@ -1,4 +1,4 @@
-"""Rules of the core group that are not about Pods: data, Services, Nodes, Namespaces, Events, volumes and quotas."""
+"""Rules of the core group that are not about Pods: data, Services, Nodes, Namespaces, Events, Endpoints."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ from skerry.apiserver.schema.gojson import go_words
 from skerry.apiserver.schema.rules.common import (
     IMMUTABLE,
     MAX_DATA_BYTES,
-    NOT_NEGATIVE,
     Causes,
-    Map,
-    amount,
     config_key_error,
     ip_address,
     one_of,
@@ -159,66 +156,6 @@ def event(obj: Object, old: Object | None, causes: Causes, subresource: str) -> 
             causes.append(invalid_value("type", "", f"has invalid value: {obj.get('type') or ''}"))
 
 
-QUOTA_SCOPES = ("BestEffort", "CrossNamespacePodAffinity", "NotBestEffort", "NotTerminating", "PriorityClass", "Terminating")
-QUOTA_NAMES = frozenset(
-    (
-        "cpu", "memory", "ephemeral-storage", "requests.cpu", "requests.memory", "requests.storage", "requests.ephemeral-storage",
-        "limits.cpu", "limits.memory", "limits.ephemeral-storage", "pods", "resourcequotas", "services", "replicationcontrollers",
-        "secrets", "persistentvolumeclaims", "configmaps", "services.nodeports", "services.loadbalancers",
-    )
-)  # fmt: skip
-
-
-def resource_quota(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
-    for name, text in ((obj.get("spec") or {}).get("hard") or {}).items():
-        if "/" not in name and name not in QUOTA_NAMES:
-            causes.append(invalid_value(f"spec.hard[{name}]", name, "must be a standard resource for quota"))
-        _whole_amount(name, text, f"spec.hard[{name}]", causes)
-    scopes = (obj.get("spec") or {}).get("scopes") or []
-    causes.extend(invalid_value("spec.scopes", scopes, "unsupported scope") for s in scopes if s not in QUOTA_SCOPES)
-
-
-_FRACTIONS = ("cpu", "memory", "storage")
-
-
-def _whole_amount(name: str, text: str, field: str, causes: Causes) -> None:
-    value = amount(text)
-    if value < 0:
-        causes.append(invalid_value(field, text, NOT_NEGATIVE))
-    elif value != value.to_integral_value() and not any(f in name for f in _FRACTIONS):
-        causes.append(invalid_value(field, text, "must be an integer"))
-
-
-def limit_range(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
-    for i, limit in enumerate((obj.get("spec") or {}).get("limits") or ()):
-        if not limit.get("type"):
-            causes.append(required(f"spec.limits[{i}].type"))
-        _limits_in_order(limit, f"spec.limits[{i}]", causes)
-
-
-_ORDER = (
-    ("min", "min", "max", "max"),
-    ("min", "min", "defaultRequest", "default request"),
-    ("defaultRequest", "default request", "max", "max"),
-    ("defaultRequest", "default request", "default", "default limit"),
-    ("min", "min", "default", "default"),
-    ("default", "default", "max", "max"),
-)
-"""Which amount may not be greater than which, and what the two are called."""
-
-
-def _limits_in_order(limit: Map, field: str, causes: Causes) -> None:
-    for low, low_name, high, high_name in _ORDER:
-        for name, text in (limit.get(low) or {}).items():
-            other = (limit.get(high) or {}).get(name)
-            if other is not None and amount(text) > amount(other):
-                why = f"{low_name} value {text} is greater than {high_name} value {other}"
-                causes.append(invalid_value(f"{field}.{low}[{name}]", text, why))
-    for name, text in (limit.get("maxLimitRequestRatio") or {}).items():
-        if amount(text) < 1:
-            causes.append(invalid_value(f"{field}.maxLimitRequestRatio[{name}]", text, f"ratio {text} is less than 1"))
-
-
 def endpoints(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
     for i, subset in enumerate(obj.get("subsets") or ()):
         at = f"subsets[{i}]"
@@ -230,36 +167,4 @@ def endpoints(obj: Object, old: Object | None, causes: Causes, subresource: str)
             if len(subset["ports"]) > 1 and not port.get("name"):
                 causes.append(required(f"{at}.ports[{j}].name"))
             port_number(port.get("port"), f"{at}.ports[{j}].port", causes)
-
-
-_ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
-_CLAIM_MUTABLE = ("resources", "volumeName", "volumeAttributesClassName")
-
-
-def persistent_volume_claim(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
-    if subresource == "status":
-        return
-    spec = obj["spec"]
-    if not spec.get("accessModes"):
-        causes.append(required("spec.accessModes", "at least 1 access mode is required"))
-    for i, mode in enumerate(spec.get("accessModes") or ()):
-        one_of(mode, _ACCESS_MODES, f"spec.accessModes[{i}]", causes)
-    if not ((spec.get("resources") or {}).get("requests") or {}).get("storage"):
-        causes.append(required("spec.resources[storage]"))
-    if old is not None:
-        before = old["spec"]
-        fixed, was = ({k: v for k, v in s.items() if k not in _CLAIM_MUTABLE} for s in (spec, before))
-        if fixed != was or (before.get("volumeName") and before["volumeName"] != spec.get("volumeName")):
-            why = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
-            causes.append(forbidden_field("spec", why))
-
-
-def persistent_volume(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
-    if subresource == "status":
-        return
-    spec = obj["spec"]
-    if not spec.get("accessModes"):
-        causes.append(required("spec.accessModes"))
-    if not spec.get("capacity"):
-        causes.append(required("spec.capacity"))
-    one_of(spec.get("persistentVolumeReclaimPolicy"), ("Delete", "Recycle", "Retain"), "spec.persistentVolumeReclaimPolicy", causes)
+            one_of(port.get("protocol"), ("SCTP", "TCP", "UDP"), f"{at}.ports[{j}].protocol", causes)

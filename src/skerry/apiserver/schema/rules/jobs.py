@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from skerry.apiserver.schema.rules.common import Causes, Map, duplicate, go_string_map, not_negative, one_of
+from skerry.apiserver.schema.rules.common import Causes, Map, domain_path, duplicate, go_string_map, not_negative, one_of, too_long
 from skerry.model.errors import Cause, invalid_value, not_supported, required
 from skerry.model.selectors import SelectorError, from_label_selector
 
@@ -46,6 +46,10 @@ def job_fields(spec: Map, field: str, causes: Causes) -> None:
     _replacement(spec, f"{field}.podReplacementPolicy", causes)
     if spec.get("successPolicy") is not None:
         _success_policy(spec, f"{field}.successPolicy", causes)
+    if spec.get("managedBy") is not None:
+        domain_path(spec["managedBy"], f"{field}.managedBy", causes)
+        if len(spec["managedBy"]) > 63:
+            causes.append(too_long(f"{field}.managedBy", 63))
     _restart_policy(spec, f"{field}.template.spec.restartPolicy", causes)
 
 

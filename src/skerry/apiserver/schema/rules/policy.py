@@ -1,4 +1,4 @@
-"""Rules of who may do what and how: RBAC, leases, runtime and priority classes, budgets, networking, certificates."""
+"""Rules of who may do what and how: RBAC, leases, runtime and priority classes, budgets, autoscalers, certificates."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ from skerry.apiserver.schema.objectmeta import path_segment_error, validate_labe
 from skerry.apiserver.schema.rules.common import (
     IMMUTABLE,
     NOT_NEGATIVE,
+    PERCENT_RULE,
     Causes,
     Map,
     dns_label,
     dns_subdomain,
+    go_int_or_string,
     go_invalid,
     label_selector,
     not_negative,
     one_of,
 )
-from skerry.model.errors import forbidden_field, invalid_value, not_supported, required
+from skerry.model.errors import Cause, forbidden_field, invalid_value, not_supported, required
 from skerry.model.objects import Object
 
 _RBAC = "rbac.authorization.k8s.io"
+MAX_ROLE_SELECTORS = 100
+"""Each is held against every ClusterRole whenever one changes."""
 
 
 def role(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
@@ -32,10 +36,13 @@ def cluster_role(obj: Object, old: Object | None, causes: Causes, subresource: s
     for i, rule in enumerate(obj.get("rules") or ()):
         _rule(rule, f"rules[{i}]", causes, namespaced=False)
     aggregation = obj.get("aggregationRule")
-    if aggregation is not None and not aggregation.get("clusterRoleSelectors"):
-        causes.append(
-            required("aggregationRule.clusterRoleSelectors", "at least one clusterRoleSelector required if aggregationRule is non-nil")
-        )
+    if aggregation is None:
+        return
+    field, selectors = "aggregationRule.clusterRoleSelectors", aggregation.get("clusterRoleSelectors")
+    if not selectors:
+        causes.append(required(field, "at least one clusterRoleSelector required if aggregationRule is non-nil"))
+    elif len(selectors) > MAX_ROLE_SELECTORS:
+        causes.append(Cause(field, "FieldValueTooMany", f"Too many: {len(selectors)}: must have at most {MAX_ROLE_SELECTORS} items"))
 
 
 def _rule(rule: Map, field: str, causes: Causes, *, namespaced: bool) -> None:
@@ -136,16 +143,6 @@ def priority_class(obj: Object, old: Object | None, causes: Causes, subresource:
         )
 
 
-def storage_class(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
-    if not obj.get("provisioner"):
-        causes.append(required("provisioner"))
-    one_of(obj.get("volumeBindingMode"), ("Immediate", "WaitForFirstConsumer"), "volumeBindingMode", causes)
-    one_of(obj.get("reclaimPolicy"), ("Delete", "Retain"), "reclaimPolicy", causes)
-    if old is not None:
-        fixed = ("provisioner", "parameters", "reclaimPolicy", "volumeBindingMode")
-        causes.extend(forbidden_field(f, f"updates to {f} are forbidden.") for f in fixed if obj.get(f) != old.get(f))
-
-
 def pod_disruption_budget(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
     if subresource == "status":
         return
@@ -155,11 +152,17 @@ def pod_disruption_budget(obj: Object, old: Object | None, causes: Causes, subre
         causes.append(go_invalid("spec", shown, "minAvailable and maxUnavailable cannot be both set"))
     for name in ("minAvailable", "maxUnavailable"):
         amount = spec.get(name)
-        if isinstance(amount, str) and amount.endswith("%") and amount[:-1].isdigit() and int(amount[:-1]) > 100:
-            causes.append(invalid_value(f"spec.{name}", amount, "must not be greater than 100%"))
+        if isinstance(amount, str):
+            share = amount.removesuffix("%")
+            if not amount.endswith("%") or not (share.isascii() and share.isdigit()):
+                causes.append(go_invalid(f"spec.{name}", go_int_or_string(amount), PERCENT_RULE))
+            elif int(share[:9]) > 100:
+                causes.append(go_invalid(f"spec.{name}", go_int_or_string(amount), "must not be greater than 100%"))
         elif isinstance(amount, int) and amount < 0:
             causes.append(invalid_value(f"spec.{name}", amount, NOT_NEGATIVE))
     label_selector(spec.get("selector"), "spec.selector", causes)
+    evicted = spec.get("unhealthyPodEvictionPolicy")
+    one_of(evicted, ("AlwaysAllow", "IfHealthyBudget"), "spec.unhealthyPodEvictionPolicy", causes, optional=True)
 
 
 def horizontal_pod_autoscaler(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
@@ -175,46 +178,28 @@ def horizontal_pod_autoscaler(obj: Object, old: Object | None, causes: Causes, s
         causes.append(invalid_value("spec.maxReplicas", high, "must be greater than or equal to `minReplicas`"))
     ref = spec.get("scaleTargetRef") or {}
     causes.extend(required(f"spec.scaleTargetRef.{n}") for n in ("kind", "name") if not ref.get(n))
+    for i, metric in enumerate(spec.get("metrics") or ()):
+        _metric(metric, f"spec.metrics[{i}]", causes)
 
 
-def ingress(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
-    if subresource == "status":
-        return
-    spec = obj.get("spec") or {}
-    if not spec.get("rules") and not spec.get("defaultBackend"):
-        causes.append(invalid_value("spec", [], "either `defaultBackend` or `rules` must be specified"))
-    for i, rule in enumerate(spec.get("rules") or ()):
-        host = rule.get("host")
-        if host and not host.startswith("*."):
-            dns_subdomain(host, f"spec.rules[{i}].host", causes)
-        for j, path in enumerate((rule.get("http") or {}).get("paths") or ()):
-            _ingress_path(path, f"spec.rules[{i}].http.paths[{j}]", causes)
+_METRICS = {
+    "ContainerResource": "containerResource", "External": "external", "Object": "object", "Pods": "pods", "Resource": "resource",
+}  # fmt: skip
 
 
-def _ingress_path(path: Map, field: str, causes: Causes) -> None:
-    kind = path.get("pathType")
+def _metric(metric: Map, field: str, causes: Causes) -> None:
+    kind = metric.get("type")
     if not kind:
-        causes.append(required(f"{field}.pathType", "pathType must be specified"))
-    elif kind not in ("Exact", "ImplementationSpecific", "Prefix"):
-        causes.append(not_supported(f"{field}.pathType", kind, ["Exact", "ImplementationSpecific", "Prefix"]))
-    elif kind != "ImplementationSpecific" and not (path.get("path") or "").startswith("/"):
-        causes.append(invalid_value(f"{field}.path", path.get("path") or "", "must be an absolute path"))
-
-
-def network_policy(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
-    spec = obj.get("spec") or {}
-    label_selector(spec.get("podSelector"), "spec.podSelector", causes)
-    for i, kind in enumerate(spec.get("policyTypes") or ()):
-        one_of(kind, ("Egress", "Ingress"), f"spec.policyTypes[{i}]", causes)
-
-
-def endpoint_slice(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
-    one_of(obj.get("addressType"), ("FQDN", "IPv4", "IPv6"), "addressType", causes)
-    if old is not None and obj.get("addressType") != old.get("addressType"):
-        causes.append(invalid_value("addressType", obj.get("addressType"), IMMUTABLE))
-    for i, endpoint in enumerate(obj.get("endpoints") or ()):
-        if not endpoint.get("addresses"):
-            causes.append(required(f"endpoints[{i}].addresses", "must contain at least 1 address"))
+        causes.append(required(f"{field}.type", "must specify a metric source type"))
+    elif kind not in _METRICS:
+        causes.append(not_supported(f"{field}.type", kind, list(_METRICS)))
+    elif metric.get(_METRICS[kind]) is None:
+        causes.append(required(f"{field}.{_METRICS[kind]}", "must populate information for the given metric source"))
+    elif kind in ("Resource", "ContainerResource"):
+        target = metric[_METRICS[kind]].get("target") or {}
+        if target.get("averageUtilization") is None and target.get("averageValue") is None:
+            at = f"{field}.{_METRICS[kind]}.target.averageUtilization"
+            causes.append(required(at, "must set either a target raw value or a target utilization"))
 
 
 def certificate_signing_request(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:

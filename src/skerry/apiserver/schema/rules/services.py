@@ -19,7 +19,9 @@ from skerry.apiserver.schema.rules.common import (
     one_of,
     port_number,
     port_or_name,
+    special_address,
 )
+from skerry.apiserver.schema.rules.networking import network
 from skerry.model.errors import Cause, forbidden_field, invalid_value, required
 from skerry.model.names import dns_subdomain_error, qualified_name_error
 from skerry.model.objects import Object
@@ -54,6 +56,9 @@ def service(obj: Object, old: Object | None, causes: Causes, subresource: str) -
         _nothing_allocated(spec, causes)
     for i, address in enumerate(spec.get("externalIPs") or ()):
         ip_address(address, f"spec.externalIPs[{i}]", causes)
+        special_address(address, f"spec.externalIPs[{i}]", causes)
+    _source_ranges(spec.get("loadBalancerSourceRanges") or (), kind, causes)
+    one_of(spec.get("trafficDistribution"), ("PreferClose",), "spec.trafficDistribution", causes, optional=True)
     _traffic(spec, kind, headless, causes)
     if old is not None:
         _update(spec, old["spec"], causes)
@@ -76,6 +81,8 @@ def _ports(spec: Map, kind: str, causes: Causes) -> None:
             causes.append(required(f"{at}.name"))
         port_number(port.get("port"), f"{at}.port", causes)
         one_of(port.get("protocol"), ("SCTP", "TCP", "UDP"), f"{at}.protocol", causes)
+        if port.get("appProtocol") and (wrong := qualified_name_error(port["appProtocol"])):
+            causes.append(invalid_value(f"{at}.appProtocol", port["appProtocol"], wrong))
         port_or_name(port.get("targetPort"), f"{at}.targetPort", causes)
         if kind in ("ClusterIP", "ExternalName") and port.get("nodePort"):
             causes.append(forbidden_field(f"{at}.nodePort", f"may not be used when `type` is '{kind}'"))
@@ -102,6 +109,16 @@ def _affinity(spec: Map, causes: Causes) -> None:
     if affinity == "ClientIP" and seconds is not None and not 0 < seconds <= MAX_AFFINITY_S:
         at = "spec.sessionAffinityConfig.clientIP.timeoutSeconds"
         causes.append(invalid_value(at, seconds, f"must be greater than 0 and less than {MAX_AFFINITY_S}"))
+
+
+def _source_ranges(ranges: Sequence[str], kind: str, causes: Causes) -> None:
+    at = "spec.LoadBalancerSourceRanges"  # as Kubernetes spells it
+    if ranges and kind != "LoadBalancer":
+        causes.append(forbidden_field(at, _ONLY_BALANCED))
+    for i, text in enumerate(ranges):
+        if network(text.strip()) is None:
+            why = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+            causes.append(invalid_value(f"{at}[{i}]", text, why))
 
 
 def _nothing_allocated(spec: Map, causes: Causes) -> None:

@@ -25,6 +25,11 @@ def volume(v: Map, field: str, causes: Causes) -> None:
         check(v[kind], f"{field}.{kind}", causes)
 
 
+def source_error(kind: str, source: Map, field: str, causes: Causes) -> None:
+    """Check the source of a PersistentVolume that Pods can have, too."""
+    _SOURCES[kind](source, field, causes)
+
+
 def _host_path(source: Map, field: str, causes: Causes) -> None:
     path = source.get("path")
     if not path:

@@ -6,8 +6,10 @@ from typing import Any
 
 from skerry.apiserver.schema.rules.common import (
     IMMUTABLE,
+    PERCENT_RULE,
     Causes,
     Map,
+    go_int_or_string,
     go_invalid,
     go_label_selector,
     go_string_map,
@@ -28,7 +30,7 @@ def deployment(obj: Object, old: Object | None, causes: Causes, subresource: str
         return
     spec = obj["spec"]
     not_negative(spec, ("replicas",), "spec", causes)
-    _selected_template(spec, causes)
+    _selected_template(spec, causes, kind="Deployment")
     _strategy(spec.get("strategy") or {}, causes)
     not_negative(spec, ("minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"), "spec", causes)
     deadline = spec.get("progressDeadlineSeconds")
@@ -50,10 +52,28 @@ def daemon_set(obj: Object, old: Object | None, causes: Causes, subresource: str
     if subresource == "status":
         return
     spec = obj["spec"]
-    _selected_template(spec, causes)
+    _selected_template(spec, causes, kind="DaemonSet")
     not_negative(spec, ("minReadySeconds", "revisionHistoryLimit"), "spec", causes)
-    one_of((spec.get("updateStrategy") or {}).get("type"), ("RollingUpdate", "OnDelete"), "spec.updateStrategy.type", causes)
+    _daemon_strategy(spec.get("updateStrategy") or {}, causes)
     _fixed_selector(spec, old, causes)
+
+
+def _daemon_strategy(strategy: Map, causes: Causes) -> None:
+    kind, at = strategy.get("type"), "spec.updateStrategy.rollingUpdate"
+    one_of(kind, ("RollingUpdate", "OnDelete"), "spec.updateStrategy.type", causes)
+    if kind != "RollingUpdate":
+        return
+    rolling = strategy.get("rollingUpdate")
+    if rolling is None:
+        causes.append(required(at))
+        return
+    for name in ("maxUnavailable", "maxSurge"):
+        _amount(rolling.get(name), f"{at}.{name}", causes)
+    surge, away = (rolling.get(name, 0) for name in ("maxSurge", "maxUnavailable"))
+    if surge not in (0, "0%") and away not in (0, "0%"):
+        causes.append(go_invalid(f"{at}.maxSurge", go_int_or_string(surge), "may not be set when maxUnavailable is non-zero"))
+    elif surge in (0, "0%") and away in (0, "0%"):
+        causes.append(required(f"{at}.maxUnavailable", "cannot be 0 when maxSurge is 0"))
 
 
 _STATEFUL_SET_MUTABLE = (
@@ -71,10 +91,15 @@ def stateful_set(obj: Object, old: Object | None, causes: Causes, subresource: s
     if subresource == "status":
         return
     spec = obj["spec"]
-    one_of(spec.get("podManagementPolicy"), ("OrderedReady", "Parallel"), "spec.podManagementPolicy", causes)
-    one_of((spec.get("updateStrategy") or {}).get("type"), ("RollingUpdate", "OnDelete"), "spec.updateStrategy.type", causes)
+    if spec.get("podManagementPolicy") not in ("OrderedReady", "Parallel"):
+        why = "must be 'OrderedReady' or 'Parallel'"
+        causes.append(invalid_value("spec.podManagementPolicy", spec.get("podManagementPolicy") or "", why))
+    _stateful_strategy(spec.get("updateStrategy") or {}, causes)
+    for name, policy in (spec.get("persistentVolumeClaimRetentionPolicy") or {}).items():
+        one_of(policy, ("Retain", "Delete"), f"spec.persistentVolumeClaimRetentionPolicy.{name}", causes)
     not_negative(spec, ("replicas", "minReadySeconds", "revisionHistoryLimit"), "spec", causes)
-    _selected_template(spec, causes)
+    not_negative(spec.get("ordinals") or {}, ("start",), "spec.ordinals", causes)
+    _selected_template(spec, causes, kind="StatefulSet")
     if old is not None:
         fixed, was = ({k: v for k, v in s.items() if k not in _STATEFUL_SET_MUTABLE} for s in (spec, old["spec"]))
         if fixed != was:
@@ -85,23 +110,44 @@ def stateful_set(obj: Object, old: Object | None, causes: Causes, subresource: s
             causes.append(forbidden_field("spec", why))
 
 
-def _selected_template(spec: Map, causes: Causes, *, restart: str = "Always") -> None:
+def _stateful_strategy(strategy: Map, causes: Causes) -> None:
+    kind, rolling, at = strategy.get("type"), strategy.get("rollingUpdate"), "spec.updateStrategy"
+    if not kind:
+        causes.append(required(at))
+    elif kind not in ("RollingUpdate", "OnDelete"):
+        causes.append(go_invalid(at, "apps.StatefulSetUpdateStrategy{...}", "must be 'RollingUpdate' or 'OnDelete'"))
+    elif kind == "OnDelete" and rolling is not None:
+        shown = "apps.RollingUpdateStatefulSetStrategy{...}"
+        causes.append(go_invalid(f"{at}.rollingUpdate", shown, "only allowed for updateStrategy 'RollingUpdate'"))
+    else:
+        not_negative(rolling or {}, ("partition",), f"{at}.rollingUpdate", causes)
+
+
+_EMPTY = {"Deployment": "deployment", "ReplicaSet": "deployment", "DaemonSet": "daemonset", "StatefulSet": "statefulset"}
+"""What Kubernetes says an empty selector is invalid for."""
+
+
+def _selected_template(spec: Map, causes: Causes, *, kind: str = "ReplicaSet") -> None:
     """Check the selector and that the template carries its labels, then the template."""
     selector, template = spec.get("selector"), spec.get("template") or {}
     if selector is None:
-        causes.append(required("spec.selector"))
+        if kind != "DaemonSet":  # there it only matches nothing
+            causes.append(required("spec.selector"))
     else:
         label_selector(selector, "spec.selector", causes)
         if not selector.get("matchLabels") and not selector.get("matchExpressions"):
             shown = "v1.LabelSelector{MatchLabels:map[string]string(nil), MatchExpressions:[]v1.LabelSelectorRequirement(nil)}"
-            causes.append(go_invalid("spec.selector", shown, "empty selector is invalid for deployment"))
+            causes.append(go_invalid("spec.selector", shown, f"empty selector is invalid for {_EMPTY[kind]}"))
     labels = (template.get("metadata") or {}).get("labels")
     if not _matches(selector, labels):
         causes.append(go_invalid("spec.template.metadata.labels", go_string_map(labels), "`selector` does not match template `labels`"))
     template_spec(template, "spec.template", causes)
     policy = (template.get("spec") or {}).get("restartPolicy")
-    if policy in ("OnFailure", "Never") and restart == "Always":
+    if policy in ("OnFailure", "Never"):
         causes.append(not_supported("spec.template.spec.restartPolicy", policy, ["Always"]))
+    if (template.get("spec") or {}).get("activeDeadlineSeconds") is not None:
+        whose = "ReplicaSet" if kind == "Deployment" else kind
+        causes.append(forbidden_field("spec.template.spec.activeDeadlineSeconds", f"activeDeadlineSeconds in {whose} is not Supported"))
 
 
 def _matches(selector: Map | None, labels: Map | None) -> bool:
@@ -131,19 +177,17 @@ def _rolling(rolling: Map, causes: Causes) -> None:
     for name in ("maxUnavailable", "maxSurge"):
         _amount(rolling.get(name), f"{field}.{name}", causes)
     if all(rolling.get(name) in (0, "0%") for name in ("maxUnavailable", "maxSurge")):
-        causes.append(invalid_value(f"{field}.maxUnavailable", rolling["maxUnavailable"], "may not be 0 when `maxSurge` is 0"))
-
-
-_PERCENT = (
-    "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is "
-    "'[0-9]+%')"
-)
+        shown = go_int_or_string(rolling["maxUnavailable"])
+        causes.append(go_invalid(f"{field}.maxUnavailable", shown, "may not be 0 when `maxSurge` is 0"))
+    away = rolling.get("maxUnavailable")
+    if isinstance(away, str) and away.endswith("%") and away[:-1].isdigit() and int(away[:-1][:9]) > 100:
+        causes.append(go_invalid(f"{field}.maxUnavailable", go_int_or_string(away), "must not be greater than 100%"))
 
 
 def _amount(value: Any, field: str, causes: Causes) -> None:
     if isinstance(value, str):
         if not (value.endswith("%") and value[:-1].isdigit()):
-            causes.append(invalid_value(field, value, _PERCENT))
+            causes.append(go_invalid(field, go_int_or_string(value), PERCENT_RULE))
     elif isinstance(value, int) and value < 0:
         causes.append(invalid_value(field, value, "must be greater than or equal to 0"))
 

@@ -1,0 +1,139 @@
+"""Rules of ResourceQuotas and LimitRanges. Source: pkg/apis/core/validation of Kubernetes 1.32. Pure."""
+
+from __future__ import annotations
+
+from skerry.apiserver.schema.rules.common import NOT_NEGATIVE, Causes, Map, amount, duplicate, go_invalid
+from skerry.model.errors import forbidden_field, invalid_value, required
+from skerry.model.names import qualified_name_error
+from skerry.model.objects import Object
+
+QUOTA_SCOPES = ("BestEffort", "CrossNamespacePodAffinity", "NotBestEffort", "NotTerminating", "PriorityClass", "Terminating")
+_COMPUTE = frozenset(
+    (
+        "cpu", "memory", "ephemeral-storage", "requests.cpu", "requests.memory", "requests.ephemeral-storage", "limits.cpu",
+        "limits.memory", "limits.ephemeral-storage",
+    )
+)  # fmt: skip
+QUOTA_NAMES = _COMPUTE | {
+    "requests.storage", "pods", "resourcequotas", "services", "replicationcontrollers", "secrets", "persistentvolumeclaims", "configmaps",
+    "services.nodeports", "services.loadbalancers",
+}  # fmt: skip
+_CONFLICTS = ({"BestEffort", "NotBestEffort"}, {"Terminating", "NotTerminating"})
+_EXIST = (
+    "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, "
+    "ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity"
+)
+_FRACTIONS = ("cpu", "memory", "storage")
+_OF_CONTAINERS = ("cpu", "memory", "ephemeral-storage", "storage")
+
+
+def resource_quota(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
+    spec = obj.get("spec") or {}
+    hard = spec.get("hard") or {}
+    for name, text in hard.items():
+        if "/" not in name and name not in QUOTA_NAMES:
+            causes.append(invalid_value(f"spec.hard[{name}]", name, "must be a standard resource for quota"))
+        _whole_amount(name, text, f"spec.hard[{name}]", causes)
+    if spec.get("scopes"):
+        _scopes(spec["scopes"], hard, "spec.scopes", causes)
+    for term in (spec.get("scopeSelector") or {}).get("matchExpressions") or ():
+        _scope_term(term, hard, "spec.scopeSelector.matchExpressions", causes)
+    if old is not None and spec.get("scopes") != (old.get("spec") or {}).get("scopes"):
+        causes.append(go_invalid("spec.scopes", _shown(spec.get("scopes") or []), "field is immutable"))
+
+
+def _shown(scopes: list[str]) -> str:
+    return "[]core.ResourceQuotaScope{" + ", ".join(f'"{s}"' for s in scopes) + "}" if scopes else "[]core.ResourceQuotaScope(nil)"
+
+
+def _scopes(scopes: list[str], hard: Map, field: str, causes: Causes) -> None:
+    for scope in dict.fromkeys(scopes):
+        if scope not in QUOTA_SCOPES:
+            causes.append(go_invalid(field, _shown(scopes), "unsupported scope"))
+        elif any(not _in_scope(name, scope) for name in hard if name in QUOTA_NAMES):
+            causes.append(go_invalid(field, _shown(scopes), "unsupported scope applied to resource"))
+    causes.extend(go_invalid(field, _shown(scopes), "conflicting scopes") for pair in _CONFLICTS if pair <= set(scopes))
+
+
+def _in_scope(name: str, scope: str) -> bool:
+    """Return whether Pods of a scope can be counted as this."""
+    return name == "pods" or (name in _COMPUTE and scope != "BestEffort")
+
+
+def _scope_term(term: Map, hard: Map, field: str, causes: Causes) -> None:
+    scope, operator, values = term.get("scopeName") or "", term.get("operator") or "", term.get("values") or []
+    if scope not in QUOTA_SCOPES:
+        causes.append(invalid_value(f"{field}.scopeName", scope, "unsupported scope"))
+    elif any(not _in_scope(name, scope) for name in hard if name in QUOTA_NAMES):
+        causes.append(go_invalid(field, "core.ScopeSelector{...}", "unsupported scope applied to resource"))
+    if scope in QUOTA_SCOPES and scope != "PriorityClass" and operator != "Exists":
+        causes.append(invalid_value(f"{field}.operator", operator, _EXIST))
+    if operator in ("In", "NotIn"):
+        if not values:
+            causes.append(required(f"{field}.values", "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector"))
+    elif operator in ("Exists", "DoesNotExist"):
+        if values:
+            shown = "[]string{" + ", ".join(f'"{v}"' for v in values) + "}"
+            why = "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector"
+            causes.append(go_invalid(f"{field}.values", shown, why))
+    else:
+        causes.append(invalid_value(f"{field}.operator", operator, "not a valid selector operator"))
+
+
+def _whole_amount(name: str, text: str, field: str, causes: Causes) -> None:
+    value = amount(text)
+    if value < 0:
+        causes.append(invalid_value(field, text, NOT_NEGATIVE))
+    elif value != value.to_integral_value() and not any(f in name for f in _FRACTIONS):
+        causes.append(invalid_value(field, text, "must be an integer"))
+
+
+def limit_range(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
+    seen: set[str] = set()
+    for i, limit in enumerate((obj.get("spec") or {}).get("limits") or ()):
+        kind, at = limit.get("type") or "", f"spec.limits[{i}]"
+        if not kind:
+            causes.append(required(f"{at}.type"))
+        elif wrong := qualified_name_error(kind):
+            causes.append(invalid_value(f"{at}.type", kind, wrong))
+        elif kind in seen:
+            causes.append(duplicate(f"{at}.type", kind))
+        seen.add(kind)
+        _limited(limit, kind, at, causes)
+        _limits_in_order(limit, at, causes)
+
+
+def _limited(limit: Map, kind: str, field: str, causes: Causes) -> None:
+    for name in ("default", "defaultRequest"):
+        if kind == "Pod" and limit.get(name):
+            causes.append(forbidden_field(f"{field}.{name}", "may not be specified when `type` is 'Pod'"))
+    for where in ("max", "min", "default", "defaultRequest", "maxLimitRequestRatio"):
+        for name in limit.get(where) or ():
+            if kind in ("Pod", "Container") and "/" not in name and name not in _OF_CONTAINERS and not name.startswith("hugepages-"):
+                why = "must be a standard resource for containers"
+                causes.append(invalid_value(f"{field}.{where}[{name}]", name, why))
+    if kind == "PersistentVolumeClaim" and not any("storage" in (limit.get(n) or {}) for n in ("min", "max")):
+        causes.append(required(f"{field}.limits", "either minimum or maximum storage value is required, but neither was provided"))
+
+
+_ORDER = (
+    ("min", "min", "max", "max"),
+    ("min", "min", "defaultRequest", "default request"),
+    ("defaultRequest", "default request", "max", "max"),
+    ("defaultRequest", "default request", "default", "default limit"),
+    ("min", "min", "default", "default"),
+    ("default", "default", "max", "max"),
+)
+"""Which amount may not be greater than which, and what the two are called."""
+
+
+def _limits_in_order(limit: Map, field: str, causes: Causes) -> None:
+    for low, low_name, high, high_name in _ORDER:
+        for name, text in (limit.get(low) or {}).items():
+            other = (limit.get(high) or {}).get(name)
+            if other is not None and amount(text) > amount(other):
+                why = f"{low_name} value {text} is greater than {high_name} value {other}"
+                causes.append(invalid_value(f"{field}.{low}[{name}]", text, why))
+    for name, text in (limit.get("maxLimitRequestRatio") or {}).items():
+        if amount(text) < 1:
+            causes.append(invalid_value(f"{field}.maxLimitRequestRatio[{name}]", text, f"ratio {text} is less than 1"))
