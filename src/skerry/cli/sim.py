@@ -174,6 +174,8 @@ def _from_file(path: Path, name: str) -> tuple[Object, Callable[[str], Object | 
         text = path.read_bytes()
         if len(text) > LIMIT_BYTES:
             raise click.ClickException(f"{path} has {len(text)} bytes, the limit is {LIMIT_BYTES}")
+        if b"<<:" in text:  # each level of them can multiply what the file holds
+            raise click.ClickException(f"{path} has YAML merge keys (<<), which are not read here: write the fields out")
         documents = list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
     except (OSError, yaml.YAMLError) as error:
         raise click.ClickException(

@@ -42,6 +42,8 @@ def read_kubeconfig(path: Path, *, context: str = "") -> Cluster:
     data = path.read_bytes()
     if len(data) > LIMIT_BYTES:
         raise KubeconfigError(f"{path} has {len(data)} bytes; a kubeconfig may have {LIMIT_BYTES}")
+    if b"<<" in data:  # each level of them can multiply what the file holds
+        raise KubeconfigError(f"{path} has YAML merge keys (<<), which are not read here: write the entries out")
     try:
         document = yaml.load(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 both are safe loaders
     except (yaml.YAMLError, RecursionError) as error:

@@ -66,3 +66,11 @@ def test_a_file_that_is_no_kubeconfig_is_refused(tmp_path: Path) -> None:
         read_kubeconfig(tmp_path / "a")
     with pytest.raises(KubeconfigError, match="is not YAML"):
         read_kubeconfig(tmp_path / "b")
+
+
+def test_a_bomb_of_merge_keys_is_refused_before_it_grows(tmp_path: Path) -> None:
+    levels = [f"l{n}: &l{n}\n  <<: [{', '.join(f'*l{n - 1}' for _ in range(9))}]\n" for n in range(1, 12)]
+    (tmp_path / "a").write_text("l0: &l0 {x: 1}\n" + "".join(levels))
+
+    with pytest.raises(KubeconfigError, match="merge keys"):
+        read_kubeconfig(tmp_path / "a")
