@@ -9,7 +9,7 @@ import pytest
 
 from skerry.apiserver.access.attributes import Attributes
 from skerry.apiserver.access.rbac import BINDINGS, CLUSTER_BINDINGS, CLUSTER_ROLES, ROLES, Rbac
-from skerry.apiserver.access.rules import compile_rules, covers
+from skerry.apiserver.access.rules import TooManyPartsError, compile_rules, lacking
 from skerry.apiserver.http.message import User
 from skerry.apiserver.server import ApiServer
 from tests.unit.apiserver.asking import MERGE, Asker
@@ -130,9 +130,29 @@ def test_rules(granted: dict[str, Any], asked: Attributes, allowed: bool) -> Non
 def test_covering_names_what_would_be_gained() -> None:
     held = compile_rules([rule(resources="pods", verbs="get,list")])
 
-    assert covers(held, [rule(resources="pods", verbs="get")]) == []
-    assert covers(held, [rule(resources="pods,secrets", verbs="get")]) == [rule(resources="secrets")]
-    assert covers(compile_rules([rule(resourceNames=["a"])]), [rule()]) == [rule()]
+    assert lacking(held, [rule(resources="pods", verbs="get")]) == (0, [])
+    assert lacking(held, [rule(resources="pods,secrets", verbs="get")]) == (1, [rule(resources="secrets")])
+    assert lacking(compile_rules([rule(resourceNames=["a"])]), [rule()]) == (1, [rule()])
+    assert lacking(held, [{"verbs": ["get"], "nonResourceURLs": ["/a"]}]) == (1, [{"verbs": ["get"], "nonResourceURLs": ["/a"]}])
+
+
+def test_eight_million_parts_are_counted_and_not_looked_at_one_by_one() -> None:
+    names = [str(i) for i in range(200)]
+    wanted = [{"apiGroups": names, "resources": names, "verbs": ["get", *names[1:]]}]
+
+    count, shown = lacking(compile_rules([rule("7", "9")]), wanted)
+
+    assert (count, len(shown)) == (7_999_999, 5)
+    assert shown[0] == rule("0", "0")
+
+
+def test_parts_of_which_each_is_another_case_are_refused_rather_than_waited_for() -> None:
+    names = [str(i) for i in range(400)]
+    held = compile_rules(rule(n, n) for n in names)
+
+    assert lacking(held, [rule(n, n) for n in names]) == (0, [])
+    with pytest.raises(TooManyPartsError, match="smaller pieces"):
+        lacking(held, [rule(",".join(names), ",".join(names))])
 
 
 async def test_whoever_relabels_a_role_must_hold_what_it_grants(ask: Asker) -> None:

@@ -11,13 +11,12 @@ from typing import Any
 from skerry.apiserver.access.attributes import Attributes
 from skerry.apiserver.access.authorise import Access
 from skerry.apiserver.access.rbac import BINDINGS, CLUSTER_BINDINGS, CLUSTER_ROLES, MASTERS, ROLES
-from skerry.apiserver.access.rules import covers
+from skerry.apiserver.access.rules import TooManyPartsError, lacking
 from skerry.apiserver.http.message import User
 from skerry.model.errors import ApiError, forbidden
 from skerry.model.objects import Object, labels_of
 
 GROUP = "rbac.authorization.k8s.io"
-MAX_SHOWN = 5
 
 
 def refusal_of_role(access: Access, user: User, key: str, new: Object, old: Object | None) -> ApiError | None:
@@ -39,12 +38,13 @@ def refusal_of_role(access: Access, user: User, key: str, new: Object, old: Obje
         wanted = _bound(access, user, new.get("roleRef") or {}, namespace)
     else:
         return None
-    missing = covers(access.rules_for(user, namespace), wanted)
-    if not missing:
+    try:
+        count, missing = lacking(access.rules_for(user, namespace), wanted)
+    except TooManyPartsError as error:
+        return forbidden(plural, GROUP, name, f"whether user {user.name!r} holds all of it cannot be said in time: {error}")
+    if not count:
         return None
-    shown = ", ".join(_words(m) for m in missing[:MAX_SHOWN]) + (
-        f" and {len(missing) - MAX_SHOWN} more" if len(missing) > MAX_SHOWN else ""
-    )
+    shown = ", ".join(_words(m) for m in missing) + (f" and {count - len(missing)} more" if count > len(missing) else "")
     why = f'user "{user.name}" (groups={list(user.groups)}) is attempting to grant RBAC permissions not currently held: {shown}'
     return forbidden(plural, GROUP, name, why)
 

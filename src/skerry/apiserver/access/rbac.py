@@ -11,10 +11,13 @@ from typing import Any
 from skerry.apiserver.access.attributes import Attributes
 from skerry.apiserver.access.rules import Rule, compile_rules
 from skerry.apiserver.http.message import User
+from skerry.apiserver.registry.encoding import dumps
 from skerry.model.objects import Object, labels_of, metadata
 from skerry.model.selectors import SelectorError, from_label_selector
 
 MASTERS = "system:masters"
+MAX_SELECTORS = 100
+"""By so many selectors a role gathers others; the rules of the kind refuse more."""
 MAX_ANSWERS = 20_000
 """Remembered answers; all are forgotten when one role or binding changes, or when there are this many."""
 MAX_REMEMBERED = 512
@@ -103,17 +106,18 @@ class Rbac:
 
     def aggregated_rules(self, role: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return the union of the ClusterRoles that the aggregation rule of *role* selects."""
-        found: list[dict[str, Any]] = []
-        for raw in (role.get("aggregationRule") or {}).get("clusterRoleSelectors") or ():
+        found: dict[bytes, dict[str, Any]] = {}
+        labelled = [(n, labels_of(o), o.get("rules") or ()) for n, o in sorted(self._cluster_objects.items()) if o is not role]
+        for raw in ((role.get("aggregationRule") or {}).get("clusterRoleSelectors") or ())[:MAX_SELECTORS]:
             try:
                 selector = from_label_selector(raw)
             except SelectorError:
                 continue
-            for name in sorted(self._cluster_objects):
-                other = self._cluster_objects[name]
-                if selector and name != metadata(role).get("name") and selector.matches(labels_of(other)):
-                    found += [r for r in other.get("rules") or () if r not in found]
-        return found
+            for name, labels, rules in labelled:
+                if selector and name != metadata(role).get("name") and selector.matches(labels):
+                    for rule in rules:
+                        found.setdefault(dumps(rule), rule)
+        return [*found.values()]
 
     def stale_aggregates(self) -> list[tuple[str, list[dict[str, Any]]]]:
         """Return the roles that gather others and whose own rules are not what they should gather, with these."""
