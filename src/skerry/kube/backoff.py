@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 
 import msgspec
+
+from skerry.model.chance import fraction
 
 
 class Backoff(msgspec.Struct, frozen=True):
@@ -13,7 +14,7 @@ class Backoff(msgspec.Struct, frozen=True):
 
     first_s: float
     limit_s: float
-    jitter: Callable[[], float] = random.random
+    jitter: Callable[[], float] = fraction
 
     def delay_s(self, attempt: int) -> float:
         whole = min(self.limit_s, self.first_s * 2.0 ** min(attempt, 32))

@@ -14,6 +14,8 @@ FRUGAL = {
     "MALLOC_ARENA_MAX": "1",  # the few threads wait for disks: a heap of its own for each gains nothing
     "PYTHONNODEBUGRANGES": "1",  # tracebacks keep their lines, and lose the carets below them
 }
+TLS_BUFFER_BYTES = 32 << 10
+"""What asyncio reads of one TLS connection at once: its own 256 KiB are written with zeros for each, and stay resident."""
 
 
 def become(state: Path) -> NoReturn:
@@ -26,9 +28,12 @@ def become(state: Path) -> NoReturn:
 
 def main(words: list[str]) -> None:
     """Run the node of the state folder that is the only word."""
+    from asyncio.sslproto import SSLProtocol
+
     from skerry.node.agent import run
     from skerry.node.identity import IdentityError, StateFolder
 
+    SSLProtocol.max_size = TLS_BUFFER_BYTES
     if len(words) != 1:
         sys.exit("usage: skerry node run --state FOLDER")
     try:

@@ -6,11 +6,12 @@ the hub had them.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 
 import apsw
 import msgspec
+
+from skerry.model.chance import token
 
 MIGRATIONS = (
     """
@@ -96,7 +97,7 @@ def newest(db: apsw.Connection) -> int:
 
 def new_stream(db: apsw.Connection) -> str:
     """Give the outbox a new identity: the hub counts from its beginning again."""
-    stream = secrets.token_hex(16)
+    stream = token(16)
     _set(db, "stream", stream)
     return stream
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from skerry.link import ALPN, NODE_LIMITS, LinkClosedError, LinkConnection, LinkStream
 from skerry.link.control import CONTROL_PATH, Open, Ping, Reader
+from skerry.model.chance import fraction
 from skerry.model.errors import ApiError, unavailable
 from skerry.node.connection.answering import AnsweringStream
 from skerry.node.connection.backoff import retry_delay_s
@@ -66,11 +66,10 @@ class LinkResponse:
 class HubLink:
     """The node's way to its hub (`kube.Transport`). `run` keeps it up; `handle` says who serves what the hub asks for."""
 
-    def __init__(self, folder: StateFolder, identity: Identity, workshop: Workshop, *, randomness: random.Random | None = None) -> None:
+    def __init__(self, folder: StateFolder, identity: Identity, workshop: Workshop) -> None:
         self._folder = folder
         self._identity = identity
         self._workshop = workshop
-        self._random = randomness or random.Random()  # noqa: S311 - spreads retries, keeps no secret
         self._address = HubAddress.parse(identity.settings.hub)
         self._handlers: dict[str, Handler] = {}
         self._link: LinkConnection | None = None
@@ -134,7 +133,7 @@ class HubLink:
                 if refusal is not None:
                     await self._renew(why=refusal.value)
                 outage_s = loop.time() - down_since
-                await asyncio.sleep(retry_delay_s(outage_s, refused=refusal is not None or 0 < stood_s < 5, jitter=self._random.random()))
+                await asyncio.sleep(retry_delay_s(outage_s, refused=refusal is not None or 0 < stood_s < 5, jitter=fraction()))
         finally:
             await self._end_answering()
 
@@ -266,7 +265,7 @@ class HubLink:
     async def keep_fresh(self) -> None:
         """While the link stands, look once an hour whether the certificate should be renewed; runs until cancelled."""
         while True:
-            await asyncio.sleep(RENEW_EVERY_S * (0.9 + 0.2 * self._random.random()))
+            await asyncio.sleep(RENEW_EVERY_S * (0.9 + 0.2 * fraction()))
             if self.connected:
                 await self._renew_if_due()
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable, Sequence
 
 from skerry.drivers import BusyError, DeviceOfflineError, Driver, DriverError, PeerError, Plugin, RefusedError, Target
 from skerry.events.log import OutboxBusyError
+from skerry.model.chance import fraction as by_chance
 from skerry.model.profiles import Profile, Property
 from skerry.node.devices.device import ManagedDevice
 from skerry.node.devices.schedule import Schedule, reconnect_after_s
@@ -41,7 +41,7 @@ class PolledDevice:
         target: Target,
         plugin: Callable[[], Plugin],
         *,
-        fraction: Callable[[], float] = random.random,
+        fraction: Callable[[], float] = by_chance,
     ) -> None:
         self._device = device
         self._profile = profile

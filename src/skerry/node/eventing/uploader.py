@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable
 from typing import Protocol
 
@@ -18,6 +17,7 @@ from skerry.durable.failpoints import reach
 from skerry.events.log import BatchError, Outbox
 from skerry.events.log.batch import MAX_BATCH_EVENTS, digest, encode, encode_dropped, head
 from skerry.kube.api import Transport, TransportResponse
+from skerry.model.chance import fraction
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class Uploader:
         hub: HubTransport,
         *,
         settings: UploadSettings | None = None,
-        jitter: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = fraction,
     ) -> None:
         self._outbox = outbox
         self._hub = hub

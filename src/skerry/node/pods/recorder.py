@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from typing import Any
 import msgspec
 
 from skerry.kube import Api
+from skerry.model.chance import token
 from skerry.model.errors import ApiError
 from skerry.model.objects import Object, metadata
 from skerry.model.resources import EVENTS
@@ -96,7 +96,7 @@ class EventRecorder:
         return {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {"name": f"{meta.get('name')}.{secrets.token_hex(8)}", "namespace": meta.get("namespace") or "default"},
+            "metadata": {"name": f"{meta.get('name')}.{token(8)}", "namespace": meta.get("namespace") or "default"},
             "involvedObject": {k: v for k, v in involved.items() if v},
             "reason": reason,
             "message": message,
@@ -138,7 +138,7 @@ class EventRecorder:
         except ApiError as error:
             log.debug("event refused", extra={"reason": obj["reason"], "code": error.code, "error": error.message})
             known.written = False  # it expired, or may not be changed: the next one is a new one
-            obj["metadata"]["name"] = f"{obj['involvedObject'].get('name')}.{secrets.token_hex(8)}"
+            obj["metadata"]["name"] = f"{obj['involvedObject'].get('name')}.{token(8)}"
         except (ConnectionError, TimeoutError):
             known.dirty, known.due = True, asyncio.get_running_loop().time() + 5.0
             return False

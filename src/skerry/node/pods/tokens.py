@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ import msgspec
 
 from skerry.durable import StoreError
 from skerry.kube import Api, Backoff
+from skerry.model.chance import fraction
 from skerry.model.errors import ApiError
 from skerry.model.objects import Object, dig, name_of, uid_of
 from skerry.model.resources import SERVICEACCOUNTS
@@ -135,7 +135,7 @@ class PodTokens:
                 attempt += 1
             else:
                 attempt = 0
-                await asyncio.sleep(wanted.lifetime_s * RENEW_AT * random.uniform(0.95, 1.0))  # noqa: S311 - spreads renewals
+                await asyncio.sleep(wanted.lifetime_s * RENEW_AT * (0.95 + 0.05 * fraction()))
 
     def _left_s(self, kept: Kept, wanted: Wanted) -> float:
         """Return how long a token of an earlier life need not be renewed; a clock that makes no sense means at once."""
