@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from skerry.model.reasons import why
+
 if TYPE_CHECKING:
     from skerry.kube.kubeconfig import Cluster
 
@@ -22,10 +24,10 @@ KUBECONFIG = click.option(
 
 
 def words(error: Exception) -> str:
-    """Return what went wrong without Python's numbers: `/root/x: permission denied`."""
+    """Return what went wrong, with the file, and what to do where that is known: `/root/x: permission denied`."""
     if not isinstance(error, OSError) or not error.strerror:
         return str(error) or type(error).__name__
-    text = error.strerror if error.filename is None else f"{error.filename}: {error.strerror.lower()}"
+    text = why(error) if error.filename is None else f"{error.filename}: {why(error)}"
     if error.errno == errno.EADDRINUSE:
         return f"{text}; end what listens there, or take another address or port"
     return text

@@ -150,7 +150,7 @@ def _join(
 
     wrong = node_name_error(settings.name)
     if wrong:
-        raise click.UsageError(f"the node's name {settings.name!r} {wrong}; give another with --name")
+        raise click.UsageError(f"{settings.name!r} cannot be a node's name: {wrong}; give another with --name")
     if token is None and not ca_hash and ca_file is None:
         raise click.UsageError("give a --token, or say how to know the hub: --ca-hash (printed by `skerry hub ca`) or --ca FILE")
     try:

@@ -15,6 +15,7 @@ from typing import Self
 import aiohttp
 
 from skerry.kube.kubeconfig import Cluster
+from skerry.model.reasons import why
 
 CONNECT_S = 10.0
 SILENCE_S = 300.0
@@ -72,7 +73,7 @@ class AioTransport:
                 method, url, headers=headers, data=body or None, allow_redirects=False, server_hostname=self._cluster.server_name or None
             )
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise ConnectionError(f"{self._cluster.server} cannot be reached: {error or type(error).__name__}") from error
+            raise ConnectionError(f"{self._cluster.server} cannot be reached: {why(error)}") from error
         return AioResponse(response)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from skerry.model.errors import ApiError, bad_request, not_found
 from skerry.model.objects import Object, dig, uid_of
+from skerry.model.reasons import why
 from skerry.node.streams import Stream, give_up_with
 
 CONNECT_S = 5.0
@@ -97,16 +98,16 @@ def addresses(pod: Object, address: str) -> list[str]:
 
 async def connect(port: int, hosts: Iterable[str], *, name: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect to the first of *hosts* that takes it; ApiError when none does."""
-    why = "nobody listens"
+    reason = "nobody listens"
     for host in hosts:
         try:
             async with asyncio.timeout(CONNECT_S):
                 return await asyncio.open_connection(host, port, limit=CHUNK_BYTES)
         except TimeoutError:
-            why = f"no answer within {CONNECT_S:g} s"
+            reason = f"no answer within {CONNECT_S:g} s"
         except OSError as error:
-            why = error.strerror or str(error)
-    raise ApiError(500, "InternalError", f"cannot connect to port {port} of pod {name}: {why}")
+            reason = why(error)
+    raise ApiError(500, "InternalError", f"cannot connect to port {port} of pod {name}: {reason}")
 
 
 async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stream: Stream) -> None:

@@ -19,6 +19,7 @@ import h11
 import msgspec
 
 from skerry.events.delivery import Reply, Sink
+from skerry.model.reasons import why
 
 MAX_REPLY_BYTES = 256 * 1024
 _MAX_HEADER_BYTES = 16 * 1024
@@ -100,7 +101,7 @@ class HttpSender:
         try:
             found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
         except OSError as error:
-            raise ConnectionError(f"{target.host} cannot be resolved: {error}") from error
+            raise ConnectionError(f"{target.host} cannot be resolved: {why(error)}") from error
         addresses = [str(a[4][0]) for a in found if not refused_address(str(a[4][0]))]
         if not addresses:
             raise NotAllowedError(f"{target.host} is a link-local, multicast or unspecified address: events do not go there")
@@ -115,7 +116,7 @@ class HttpSender:
                 failure = error
             else:
                 return _Connection(reader, writer, h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEADER_BYTES))
-        raise ConnectionError(f"{target.host}:{target.port} cannot be reached: {failure}") from failure
+        raise ConnectionError(f"{target.host}:{target.port} cannot be reached: {why(failure)}") from failure
 
     def _context(self, ca_certs: str) -> ssl.SSLContext:
         if ca_certs not in self._contexts:

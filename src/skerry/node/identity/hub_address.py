@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from skerry.model.reasons import why
 from skerry.node.identity.dialing import dial
 
 MAX_ANSWER = 256 * 1024
@@ -57,7 +58,7 @@ async def exchange(
     except ssl.SSLError as error:
         raise ConnectionError(f"{address} is not our hub: {error}") from error
     except OSError as error:
-        raise ConnectionError(f"{address} cannot be reached: {error}") from error
+        raise ConnectionError(f"{address} cannot be reached: {why(error)}") from error
 
 
 async def _exchange(address: HubAddress, context: ssl.SSLContext, method: str, path: str, body: bytes) -> Reply:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import ssl
 from collections.abc import Mapping
 from typing import Any
 
+from skerry.model.reasons import why
 from skerry.node.runtimes.contract import ContainerKey, ExecSpec, Runtime, RuntimeFailedError
 
 MAX_ANSWER_BYTES = 10 * 1024
@@ -36,15 +36,13 @@ async def ask(
 
 def _words(action: Mapping[str, Any], error: Exception, address: str, ports: Mapping[str, int]) -> str:
     """Return what was asked and why it failed, as the kubelet says it: `Get "http://10.0.0.7:80/": connection refused`."""
-    number = (error.errno or 0) if isinstance(error, OSError) else 0
-    why = os.strerror(number).lower() if number > 0 else str(error) or type(error).__name__
     asked = action.get("httpGet") or action.get("tcpSocket")
     if not asked or not isinstance(error, OSError):
-        return why
+        return why(error)
     place = _place(asked.get("host") or address, port_of(asked.get("port"), ports))
     if action.get("httpGet"):
-        return f'Get "{(asked.get("scheme") or "HTTP").lower()}://{place}/{(asked.get("path") or "").removeprefix("/")}": {why}'
-    return f"dial tcp {place}: {why}"
+        return f'Get "{(asked.get("scheme") or "HTTP").lower()}://{place}/{(asked.get("path") or "").removeprefix("/")}": {why(error)}'
+    return f"dial tcp {place}: {why(error)}"
 
 
 def _place(host: str, port: int) -> str:
