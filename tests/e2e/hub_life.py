@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from skerry.apiserver.store import Index, Key, RefusedError, RingVault, Store
+from skerry.apiserver.store import Index, Key, RingVault, Store
 from skerry.apiserver.store import store as store_module
 from skerry.durable import checkpoints
 from skerry.events.log import HubLog
 from skerry.hub.backup import back_up, make_key_file, read_key_file, restore
 from skerry.hub.data_folder import EVENTS, KEY_RING, PKI, STORE, remember_store, require_store, take
+from tests.e2e.store_child import say, write_for_ever
 
 CLIENTS = 6
 RESOURCES = ("pods", "secrets")
@@ -28,33 +27,8 @@ MADE = "2026-11-23T00:00:00Z"
 KEPT_BACKUPS = 2
 
 
-def say(*words: object) -> None:
-    os.write(1, (" ".join(map(str, words)) + "\n").encode())
-
-
-def encoder(kind: str, key: Key, text: str) -> Callable[[int], bytes]:
-    def encode(revision: int) -> bytes:
-        say("asked", revision, kind, f"{key.resource}/{key.name}", text)
-        return text.encode()
-
-    return encode
-
-
-async def write_for_ever(store: Store, rng: random.Random) -> None:
-    while True:
-        key, text = Key(rng.choice(RESOURCES), "n", f"p{rng.randrange(20)}"), rng.randbytes(rng.choice((5, 300, 3000))).hex()
-        found = store.get(key)
-        try:
-            if found is None:
-                record = await store.create(key, encoder("ADDED", key, text))
-            elif rng.random() < 0.2:
-                record = await store.delete(key, encoder("DELETED", key, text), expected=found.revision)
-            else:
-                record = await store.update(key, encoder("MODIFIED", key, text), expected=found.revision)
-        except RefusedError:
-            await asyncio.sleep(0)
-            continue
-        say("acknowledged", record.revision)
+def in_full(key: Key) -> str:
+    return f"{key.resource}/{key.name}"
 
 
 async def log_for_ever(log: HubLog) -> None:
@@ -93,11 +67,14 @@ async def live(folder: Path, rng: random.Random) -> None:
     log = await HubLog.open(data / EVENTS)
     for resource in RESOURCES:
         for record in store.list(resource).records:
-            say("held", f"{resource}/{record.key.name}", record.value.decode())
+            say("held", in_full(record.key), record.value.decode())
     say("mark", await log.mark("n", "s"))
     say("ready", store.revision, store.epoch)
     await asyncio.gather(
-        *[write_for_ever(store, random.Random(rng.random())) for _ in range(CLIENTS)],
+        *[
+            write_for_ever(store, random.Random(rng.random()), resources=RESOURCES, names=20, sizes=(5, 300, 3000), title=in_full)
+            for _ in range(CLIENTS)
+        ],
         log_for_ever(log),
         maintain_for_ever(store, folder, rng),
     )

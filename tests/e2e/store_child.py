@@ -9,7 +9,7 @@ import asyncio
 import os
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from skerry.apiserver.store import Index, Key, RefusedError, Store
@@ -24,25 +24,38 @@ def say(*words: object) -> None:
     os.write(1, (" ".join(map(str, words)) + "\n").encode())
 
 
-def encoder(kind: str, key: Key, text: str) -> Callable[[int], bytes]:
+def encoder(kind: str, title: str, text: str) -> Callable[[int], bytes]:
     def encode(revision: int) -> bytes:
-        say("asked", revision, kind, key.name, text)
+        say("asked", revision, kind, title, text)
         return text.encode()
 
     return encode
 
 
-async def write_for_ever(store: Store, rng: random.Random) -> None:
+def by_name(key: Key) -> str:
+    return key.name
+
+
+async def write_for_ever(
+    store: Store,
+    rng: random.Random,
+    *,
+    resources: Sequence[str] = ("pods",),
+    names: int = 40,
+    sizes: Sequence[int] = (5, 500, 5000),
+    title: Callable[[Key], str] = by_name,
+) -> None:
+    """Make, change and remove objects; each is asked for and acknowledged under its *title*."""
     while True:
-        key, text = Key("pods", "n", f"p{rng.randrange(40)}"), rng.randbytes(rng.choice((5, 500, 5000))).hex()
+        key, text = Key(rng.choice(resources), "n", f"p{rng.randrange(names)}"), rng.randbytes(rng.choice(sizes)).hex()
         found = store.get(key)
         try:
             if found is None:
-                record = await store.create(key, encoder("ADDED", key, text))
+                record = await store.create(key, encoder("ADDED", title(key), text))
             elif rng.random() < 0.2:
-                record = await store.delete(key, encoder("DELETED", key, text), expected=found.revision)
+                record = await store.delete(key, encoder("DELETED", title(key), text), expected=found.revision)
             else:
-                record = await store.update(key, encoder("MODIFIED", key, text), expected=found.revision)
+                record = await store.update(key, encoder("MODIFIED", title(key), text), expected=found.revision)
         except RefusedError:
             await asyncio.sleep(0)
             continue

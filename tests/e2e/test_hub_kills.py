@@ -29,8 +29,9 @@ from tests.e2e.hub_process import HubProcess
 
 pytestmark = pytest.mark.slow
 
-CHILD = Path(__file__).with_name("hub_life.py")
-SOURCE = Path(__file__).parents[2] / "src" / "skerry"
+CHILD = ("-m", "tests.e2e.hub_life")
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "skerry"
 OF_THE_NODE = ("outbox.", "uploader.", "runtime.")
 HUB_POINTS = [name for name in POINTS if not name.startswith(OF_THE_NODE)]
 FRESH = [name for name in HUB_POINTS if name.startswith("durable.migration") or name == "durable.file_created"]
@@ -99,8 +100,11 @@ def live(folder: Path, *, seed: int, failpoint: str = "", restore: str = "", kil
     """Run a child until it is killed: by itself at the failpoint, or by us so long after it was ready."""
     env = {**os.environ, **({"SKERRY_FAILPOINT": failpoint} if failpoint else {})}
     life = Life()
-    command = [sys.executable, str(CHILD), str(folder), str(seed), *([restore] if restore else [])]
-    with (folder / "stderr").open("wb") as errors, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=env) as child:
+    command = [sys.executable, *CHILD, str(folder), str(seed), *([restore] if restore else [])]
+    with (
+        (folder / "stderr").open("wb") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=env, cwd=ROOT) as child,
+    ):
         assert child.stdout is not None
         limit = threading.Timer(60, child.kill)  # a failpoint that is never reached
         limit.start()
@@ -189,7 +193,7 @@ def test_a_kill_at_every_point_under_load_loses_nothing_acknowledged(tmp_path: P
 
 @pytest.mark.parametrize("point", FRESH)
 def test_a_kill_in_the_first_moments_of_a_hub_is_made_good_by_the_next_start(tmp_path: Path, point: str) -> None:
-    for number in range(1, 5):
+    for number in range(1, 10):
         shutil.rmtree(tmp_path / "hub", ignore_errors=True)
         first = live(tmp_path, seed=number, failpoint=f"{point}:{number}", kill_after_s=0.0)
 

@@ -18,7 +18,8 @@ from pathlib import Path
 import apsw
 import pytest
 
-CHILD = Path(__file__).with_name("store_child.py")
+CHILD = ("-m", "tests.e2e.store_child")
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
 
@@ -47,7 +48,7 @@ class Life:
 def live(path: Path, *, seed: int, kill_after_s: float) -> Life:
     """Run a child until it is killed, so long after it was ready."""
     life, killer = Life(), None
-    with subprocess.Popen([sys.executable, str(CHILD), str(path), str(seed)], stdout=subprocess.PIPE) as child:
+    with subprocess.Popen([sys.executable, *CHILD, str(path), str(seed)], stdout=subprocess.PIPE, cwd=ROOT) as child:
         assert child.stdout is not None
         for raw in child.stdout:
             if not raw.endswith(b"\n"):
