@@ -62,6 +62,24 @@ async def test_a_bit_that_flips_in_an_object_is_noticed_and_the_node_starts(tmp_
     await memory.close()
 
 
+async def test_a_secret_that_is_forgotten_is_wiped_from_the_file(tmp_path: Path) -> None:
+    """It stayed in free pages for as long as nothing else needed them (T3)."""
+    secret = {"metadata": {"name": "s", "uid": "u"}, "data": {"a": "canary-of-the-mine" * 1000}}
+    memory = await Memory.open(tmp_path)
+    at = Position(Origin("c", "e"), 3)
+    await memory.apply("secrets", Changes({Name("a", "s"): secret, Name("a", "t"): secret}, frozenset()), at)
+    await memory.remember("token u", "canary-of-the-mine")
+    await memory.close()
+    assert b"canary" in (tmp_path / "memory.sqlite").read_bytes()
+
+    memory = await Memory.open(tmp_path)
+    await memory.apply("secrets", Changes({Name("a", "t"): POD}, frozenset({Name("a", "s")})), at)
+    await memory.forget_fact("token u")
+    await memory.close()
+
+    assert b"canary" not in (tmp_path / "memory.sqlite").read_bytes()
+
+
 async def test_a_file_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
     await a_memory(tmp_path)
     db = apsw.Connection(str(tmp_path / "memory.sqlite"))

@@ -1,7 +1,7 @@
 """The node's memory: one SQLite file with everything the node was told, written before the node acts on it.
 
 The file is 0600 and holds Secrets as they came; encryption with a key sealed in the TPM comes with the TPM. Who steals
-the disk of a node without disk encryption reads the Secrets of the Pods that were bound to it, and no others.
+the disk of a node without disk encryption reads the Secrets of the Pods that are bound to it, and no others: what is dropped is wiped.
 """
 
 from __future__ import annotations
@@ -43,6 +43,17 @@ def _is_damage(error: Exception) -> bool:
     """Whether the file itself is wrong, and not the disk that it lies on."""
     cause = error.cause if isinstance(error, StoreFailedError) else error.__cause__ if isinstance(error, StoreFormatError) else error
     return isinstance(cause, DAMAGE)
+
+
+async def _opened(path: Path) -> Writer:
+    """Open the file so that what is dropped is overwritten: a Secret must not outlive its Pod in a free page."""
+    writer = await Writer.open(path, MIGRATIONS)
+    try:
+        await writer.write(lambda db: db.pragma("secure_delete", True))
+    except BaseException:
+        await writer.close()
+        raise
+    return writer
 
 
 class Memory:
@@ -104,7 +115,7 @@ class Memory:
 
     @classmethod
     async def _read(cls, path: Path, state: Path) -> Memory:
-        memory = cls(await Writer.open(path, MIGRATIONS), state)
+        memory = cls(await _opened(path), state)
         try:
             await memory._load()
         except BaseException:
@@ -149,7 +160,7 @@ class Memory:
             if self._writer.failed is not None:
                 path = self._writer.path
                 await self._writer.close()
-                self._writer = await Writer.open(path, MIGRATIONS)
+                self._writer = await _opened(path)
                 log.info("the node's memory takes writes again", extra={"file": str(path)})
         await self._writer.write(work)
 
