@@ -53,11 +53,13 @@ def verify(data: Path, expect: str, output: str) -> None:
 
 @click.command("rotate-token-key", short_help="Sign ServiceAccount tokens with a new key.")
 @DATA
+@click.option("--forget-old", is_flag=True, help="Refuse every token that is out: when an old key may be in somebody's hands.")
 @OUTPUT
-def rotate_token_key(data: Path, output: str) -> None:
+def rotate_token_key(data: Path, forget_old: bool, output: str) -> None:
     """Let a new key sign the tokens of ServiceAccounts; tokens that are out stay good until they end.
 
-    A running hub takes the new key within seconds.
+    A running hub takes the new key within seconds. With --forget-old Pods get new tokens when their nodes renew them, within an hour or
+    when they start anew, and Secrets of type kubernetes.io/service-account-token have to be made anew.
 
     \b
     Try it:
@@ -66,7 +68,7 @@ def rotate_token_key(data: Path, output: str) -> None:
     from skerry.trust import token_keys
 
     try:
-        kid = token_keys.rotate(data / "pki" / token_keys.FILE, datetime.now(UTC))
+        kid = token_keys.rotate(data / "pki" / token_keys.FILE, datetime.now(UTC), forget=forget_old)
     except (OSError, ValueError) as error:
         raise click.ClickException(words(error)) from error
     if output == "json":

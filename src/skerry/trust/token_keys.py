@@ -43,11 +43,11 @@ def make(path: Path, now: datetime) -> None:
     create_private(path, _encode(TokenKeyFile((_new_key(now),))))
 
 
-def rotate(path: Path, now: datetime) -> str:
-    """Let a new key sign from now on, and keep the public halves of those before; return its identifier."""
+def rotate(path: Path, now: datetime, *, forget: bool = False) -> str:
+    """Let a new key sign from now on, and keep (or *forget*) the public halves of those before; return its identifier."""
     old = read(path)
     key = _new_key(now)
-    kept = tuple(msgspec.structs.replace(k, private="") for k in old.keys[: MAX_KEYS - 1])
+    kept = tuple(msgspec.structs.replace(k, private="") for k in old.keys[: 0 if forget else MAX_KEYS - 1])
     replace_private(path, _encode(TokenKeyFile((key, *kept))))
     return key.kid
 

@@ -285,6 +285,23 @@ def test_tokens_of_before_a_rotation_stay_good_and_the_new_key_signs(tmp_path: P
         decode(before[:-6] + "AAAAAA", keys)
 
 
+async def test_a_key_that_is_forgotten_takes_its_tokens_with_it(
+    server: ApiServer, ask: Asker, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token whose signature had been seen once stayed good until the hub's end."""
+    monkeypatch.setattr("skerry.apiserver.access.tokens.keys.LOOK_EVERY_S", 0.0)
+    stolen = await _token(ask)
+    assert server.tokens.authenticator.user_of(stolen) is not None
+
+    token_keys.rotate(tmp_path / token_keys.FILE, clock.now)
+    assert server.tokens.authenticator.user_of(stolen) is not None
+    token_keys.rotate(tmp_path / token_keys.FILE, clock.now, forget=True)
+
+    assert server.tokens.authenticator.user_of(stolen) is None
+    again = (await ask("POST", f"{ACCOUNTS}/bob/token", {"spec": {}}))[1]["status"]["token"]
+    assert server.tokens.authenticator.user_of(again) is not None
+
+
 async def test_a_secret_of_the_type_gets_a_token_and_goes_with_its_account(server: ApiServer, ask: Asker) -> None:
     await ask("POST", ACCOUNTS, {"metadata": {"name": "bob"}})
     meta = {"name": "old", "annotations": {"kubernetes.io/service-account.name": "bob"}}

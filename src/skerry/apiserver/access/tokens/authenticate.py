@@ -66,6 +66,7 @@ class Tokens:
         self._objects, self._now, self._others = objects, now, others
         self._trusts = trusts
         self._known: dict[bytes, _Known] = {}
+        self._changes = 0
 
     def user_of(self, token: str) -> User | None:
         """Return whose token it is when it is meant for this API, else None."""
@@ -92,6 +93,9 @@ class Tokens:
 
     def _bound(self, token: str, keys: TokenKeys) -> Bound | None:
         key = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        if (changes := keys.look()) != self._changes:  # a key may have gone, and what it signed with it
+            self._changes = changes
+            self._known.clear()
         known = self._known.get(key)
         if known is not None and self._holds(known):
             return known.bound

@@ -13,7 +13,7 @@ from skerry.apiserver.access.tokens.jwt import ALGORITHM, unurl64
 from skerry.trust.token_keys import TokenKey, TokenKeyFile, read
 
 LOOK_EVERY_S = 2.0
-"""How often an unknown key identifier makes us look whether the file was changed."""
+"""How often we look whether the file was changed."""
 
 
 class TokenKeys:
@@ -25,13 +25,14 @@ class TokenKeys:
         self._file = read(path)
         self._written = _written(path)
         self._looked_at = clock()
+        self._changes = 0
         self._public: dict[str, Any] = {}
         self._private: Any = None
 
     @property
     def active(self) -> str:
         """The identifier of the key that signs."""
-        self._look()
+        self.look()
         return self._file.keys[0].kid
 
     def sign(self, data: bytes) -> bytes:
@@ -61,7 +62,7 @@ class TokenKeys:
 
     def jwks(self) -> dict[str, Any]:
         """Return the public keys as other programs read them (RFC 7517)."""
-        self._look()
+        self.look()
         keys = [{"use": "sig", "kty": "RSA", "kid": k.kid, "alg": ALGORITHM, "n": k.n, "e": k.e} for k in self._file.keys]
         return {"keys": keys}
 
@@ -70,7 +71,7 @@ class TokenKeys:
         if found is None:
             known = self._known(kid)
             if known is None:
-                self._look()
+                self.look()
                 known = self._known(kid)
             if known is not None:
                 found = self._public[kid] = _public_key(known)
@@ -79,11 +80,14 @@ class TokenKeys:
     def _known(self, kid: str) -> TokenKey | None:
         return next((k for k in self._file.keys if k.kid == kid), None)
 
-    def _look(self) -> None:
-        """Read the file again when somebody rotated the key; what cannot be read leaves the keys as they are."""
+    def look(self) -> int:
+        """Read the file again when somebody changed it, and return how often that was; what cannot be read leaves the keys as they are."""
         now = self._clock()
-        if now - self._looked_at < LOOK_EVERY_S:
-            return
+        if now - self._looked_at >= LOOK_EVERY_S:
+            self._look(now)
+        return self._changes
+
+    def _look(self, now: float) -> None:
         self._looked_at = now
         try:
             written = _written(self.path)
@@ -94,6 +98,7 @@ class TokenKeys:
 
     def _take(self, file: TokenKeyFile, written: tuple[int, int]) -> None:
         self._file, self._written = file, written
+        self._changes += 1
         self._private = None
         self._public.clear()
 
