@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from bench.node_devices import devices
+from bench.node_environment import node_python
 from bench.report import Report, alone_mib, memory_mib
 from tests.e2e.edge import Edge, a_pod, config, free_port, until
 
@@ -29,8 +30,10 @@ def main() -> list[Report]:
         Path(folder).chmod(0o711)
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is compiled already
         os.environ["PYTHONPYCACHEPREFIX"] = f"{folder}/compiled"
+        python = node_python(Path(folder) / "installed")
         for name, measure in (("edge", _measure), ("devices", _with_devices)):
-            edge = Edge(Path(folder) / name, mqtt=f"127.0.0.2:{free_port()}" if name == "devices" else "off")
+            mqtt = f"127.0.0.2:{free_port()}" if name == "devices" else "off"
+            edge = Edge(Path(folder) / name, mqtt=mqtt, node_python=python)
             edge.folder.mkdir(mode=0o711)
             try:
                 edge.up()

@@ -69,6 +69,7 @@ class Edge:
     node: str = "node-a"
     address: str = "127.0.0.2"
     mqtt: str = "off"
+    node_python: str = sys.executable
     port: int = field(default_factory=free_port)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -110,8 +111,9 @@ class Edge:
         environment = {k: v for k, v in os.environ.items() if k != "SKERRY_FAILPOINT"}
         if failpoint:
             environment["SKERRY_FAILPOINT"] = failpoint
+        command = [self.node_python if name == "node" else sys.executable, "-m", "skerry", *words]
         with (self.folder / f"{name}.log").open("ab") as log:
-            self.running[name] = subprocess.Popen([*SKERRY, *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+            self.running[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
         process = self.running.pop(name)
