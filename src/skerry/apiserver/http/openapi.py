@@ -26,7 +26,8 @@ class OpenApiRoutes:
 
     async def index(self, request: Request) -> Response:
         """/openapi/v3"""
-        index = self._documents().index()
+        async with self._building:
+            index = await asyncio.to_thread((await self._documents()).index)
         for group, versions in self._others.remotes().items():
             for version in (v for v, known in versions.items() if known.available):
                 place = f"apis/{group}/{version}"
@@ -36,9 +37,8 @@ class OpenApiRoutes:
     async def document(self, request: Request) -> Response:
         """/openapi/v3/apis/GROUP/VERSION: under its hash it never changes, under another one it has moved."""
         place = request.path.removeprefix("/openapi/v3/")
-        documents = self._documents()
         async with self._building:  # half a hundred milliseconds for the core group: beside the loop, and once
-            found = await asyncio.to_thread(documents.document, place)
+            found = await asyncio.to_thread((await self._documents()).document, place)
         if found is None:
             group, _, version = place.removeprefix("apis/").partition("/")
             if self._others.serves(group, version):
@@ -53,9 +53,9 @@ class OpenApiRoutes:
             return Response(304, headers)
         return Response(200, headers, found.body)
 
-    def _documents(self) -> OpenApi:
+    async def _documents(self) -> OpenApi:
         changes = self._registry.kinds.changes
         if self._made is None or self._made[0] != changes:
-            crds = [decode(r.value) for r in self._registry.store.list(CRDS).records]
-            self._made = (changes, OpenApi([k.served for k in self._registry.kinds], crds))
+            records, served = self._registry.store.list(CRDS).records, [k.served for k in self._registry.kinds]
+            self._made = (changes, await asyncio.to_thread(lambda: OpenApi(served, [decode(r.value) for r in records])))
         return self._made[1]

@@ -16,6 +16,7 @@ from skerry.apiserver.schema import ServedResource
 from skerry.apiserver.schema.gnostic import ASKED, MEDIA, encode
 from skerry.apiserver.schema.openapi import OpenApi
 from skerry.apiserver.schema.openapi_v2 import document
+from skerry.apiserver.store import Record
 
 KEPT_S = 120.0
 JSON = "application/json"
@@ -45,8 +46,8 @@ class OpenApiV2:
             key = (self._registry.kinds.changes, media)
             body = self._made.get(key)
             if body is None:
-                crds = [decode(r.value) for r in self._registry.store.list(CRDS).records]
-                body = await asyncio.to_thread(_made, [k.served for k in self._registry.kinds], crds, media)
+                records = self._registry.store.list(CRDS).records
+                body = await asyncio.to_thread(_made, [k.served for k in self._registry.kinds], records, media)
                 self._made = {k: v for k, v in self._made.items() if k[0] == key[0]} | {key: body}
             if self._forget is not None:
                 self._forget.cancel()
@@ -58,6 +59,6 @@ class OpenApiV2:
             self._forget.cancel()
 
 
-def _made(resources: Sequence[ServedResource], crds: list[dict[str, object]], media: str) -> bytes:
-    whole = document(OpenApi(resources, crds).documents())
+def _made(resources: Sequence[ServedResource], crds: Sequence[Record], media: str) -> bytes:
+    whole = document(OpenApi(resources, [decode(r.value) for r in crds]).documents())
     return encode(whole) if media == MEDIA else dumps(whole)

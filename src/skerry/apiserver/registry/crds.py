@@ -18,6 +18,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from skerry.apiserver.http.message import User
+from skerry.apiserver.registry.beside import DENSE, LARGE
 from skerry.apiserver.registry.crd_names import CLEANUP, accepted_status, storage_version
 from skerry.apiserver.registry.delete import DeleteOptions, delete
 from skerry.apiserver.registry.encoding import decode
@@ -26,7 +27,7 @@ from skerry.apiserver.registry.options import WriteOptions
 from skerry.apiserver.registry.registry import Registry
 from skerry.apiserver.registry.update import Change as Update
 from skerry.apiserver.registry.update import apply
-from skerry.apiserver.schema import Catalogue, ServedResource, custom_resources
+from skerry.apiserver.schema import Catalogue, KindSchema, ServedResource, custom_resources
 from skerry.apiserver.store import Change, Key
 from skerry.model.conditions import is_true
 from skerry.model.errors import ApiError
@@ -47,6 +48,8 @@ class CustomKinds:
         self._due: set[str] = set()
         self._wake = asyncio.Event()
         self._served: dict[str, tuple[int, object]] = {}
+        self._names: dict[str, tuple[int, str, str, Mapping[str, Any]]] = {}
+        """Of each CRD: at which revision it was read, its group, its plural and the names that it was given."""
 
     def load(self) -> None:
         """Serve what is established already; at start, before anything is answered."""
@@ -66,6 +69,7 @@ class CustomKinds:
         if change.type == "DELETED":
             self._registry.kinds.remove(name)
             self._served.pop(name, None)
+            self._names.pop(name, None)
             self._due.discard(name)
             self._due.update(r.key.name for r in self._registry.store.list(CRDS).records)
         else:
@@ -84,6 +88,7 @@ class CustomKinds:
                 except Exception as error:
                     log.warning("custom kind waits", extra={"crd": name, "cause": repr(error)})
                     asyncio.get_running_loop().call_later(RETRY_S, self._again, name)
+                await asyncio.sleep(0)  # all others of a group are looked at when one goes
 
     def _again(self, name: str) -> None:
         self._due.add(name)
@@ -104,7 +109,14 @@ class CustomKinds:
             return
         status = accepted_status(crd, self._taken(crd["spec"]["group"]), now=self._registry.now())
         if is_true(status.get("conditions"), "Established"):
-            self._serve({**crd, "status": status}, record.revision)
+            served = {**crd, "status": status}
+            if len(record.value) > LARGE // DENSE and self._differs(served):
+                compiled = await self._registry.beside.run(self._compiled, served)
+                if self._registry.store.get(record.key) is not record:
+                    return  # it is due again
+                self._serve(served, record.revision, compiled)
+            else:
+                self._serve(served, record.revision)
         if status != crd.get("status"):
             kind = self._registry.kinds.storage(CRDS)
             assert kind is not None
@@ -113,26 +125,40 @@ class CustomKinds:
     def _taken(self, group: str) -> list[tuple[str, Any]]:
         found = []
         for record in self._registry.store.list(CRDS).records:
-            other = decode(record.value)
-            if other["spec"]["group"] == group:
-                found.append((other["spec"]["names"]["plural"], (other.get("status") or {}).get("acceptedNames") or {}))
+            read = self._names.get(record.key.name)
+            if read is None or read[0] != record.revision:
+                other = decode(record.value)
+                names = (other.get("status") or {}).get("acceptedNames") or {}
+                read = (record.revision, other["spec"]["group"], other["spec"]["names"]["plural"], names)
+                self._names[record.key.name] = read
+            if read[1] == group:
+                found.append((read[2], read[3]))
         return found
 
-    def _serve(self, crd: Object, revision: int) -> None:
-        """Serve a CRD's versions, unless they are already as it says."""
+    def _differs(self, crd: Object) -> bool:
+        """Say whether a CRD is to be served, and not as it is already."""
         if not is_true((crd.get("status") or {}).get("conditions"), "Established"):
+            return False
+        return self._served.get(crd["metadata"]["name"]) != _identity(crd)
+
+    def _compiled(self, crd: Object) -> dict[str, KindSchema]:
+        """Return a CRD's versions, compiled: a tenth of a second for the largest."""
+        found = {}
+        for served in custom_resources(crd):
+            with contextlib.suppress(ValueError, KeyError):
+                found[served.version] = self._catalogue.compile_crd_version(crd, served.version)
+        return found
+
+    def _serve(self, crd: Object, revision: int, compiled: Mapping[str, KindSchema] | None = None) -> None:
+        """Serve a CRD's versions, unless they are already as it says."""
+        if not self._differs(crd):
             return
         name = crd["metadata"]["name"]
-        wanted = (crd["metadata"].get("generation", 0), crd["status"].get("acceptedNames"))
-        if self._served.get(name) == wanted:
-            return
-        kinds = [self._kind(crd, served, revision) for served in custom_resources(crd)]
-        for kind in kinds:
-            with contextlib.suppress(ValueError, KeyError):
-                kind.schema  # noqa: B018 - compiled now: the first request should not wait for it
+        compiled = self._compiled(crd) if compiled is None else compiled  # now: the first request should not wait for it
+        kinds = [self._kind(crd, served, revision, compiled.get(served.version)) for served in custom_resources(crd)]
         self._select_by(name, tuple(dict.fromkeys(path for kind in kinds for path in kind.selectable)))
         self._registry.kinds.replace(name, kinds, storage=storage_version(crd), unserved=self._unserved(crd, revision))
-        self._served[name] = wanted
+        self._served[name] = _identity(crd)
 
     def _unserved(self, crd: Object, revision: int) -> Kind | None:
         """Return the storage version when it is not itself served."""
@@ -142,7 +168,7 @@ class CustomKinds:
         served = custom_resources({**crd, "spec": {**crd["spec"], "versions": [{**chosen, "served": True}]}})
         return self._kind(crd, served[0], revision)
 
-    def _kind(self, crd: Object, served: ServedResource, revision: int) -> Kind:
+    def _kind(self, crd: Object, served: ServedResource, revision: int, compiled: KindSchema | None = None) -> Kind:
         version = next(v for v in crd["spec"]["versions"] if v["name"] == served.version)
         scale = (version.get("subresources") or {}).get("scale") or {}
         warning = ""
@@ -151,7 +177,7 @@ class CustomKinds:
         digest = hashlib.sha256(f"{served.group}/{served.version}/{served.kind}".encode()).digest()
         return Kind(
             replace(served, storage_hash=base64.b64encode(digest[:8]).decode()),
-            partial(self._catalogue.compile_crd_version, crd, served.version),
+            partial(self._catalogue.compile_crd_version, crd, served.version) if compiled is None else lambda: compiled,
             has_generation=True,
             selectable=tuple(f["jsonPath"] for f in version.get("selectableFields") or ()),
             scale_paths=scale,
@@ -178,6 +204,11 @@ class CustomKinds:
         definition = self._registry.kinds.storage(CRDS)
         assert definition is not None
         await apply(self._registry, Update(definition, "", name, _released), _CONTROLLER)
+
+
+def _identity(crd: Object) -> tuple[int, object]:
+    """Return what changes when a CRD is to be served otherwise."""
+    return (crd["metadata"].get("generation", 0), crd["status"].get("acceptedNames"))
 
 
 def _conversion(crd: Object) -> Mapping[str, Any] | None:

@@ -71,6 +71,7 @@ def _validate(rule: NameRule | None, rules: Rules | None, obj: Object, old: Obje
             validate_standard_finalizers(meta["finalizers"], causes)
         if old is not None:
             validate_metadata_update(meta, old.get("metadata") or {}, causes)
+            causes += causes[:]  # Kubernetes judges the metadata of an update twice: for every object, and for the kind
     if rules is not None:
         rules(obj, old, causes, subresource)
 
