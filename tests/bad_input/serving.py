@@ -97,7 +97,12 @@ async def serve(folder: Path, lines: Callable[[], Awaitable[bytes]], haste_s: fl
         print(json.dumps({"port": server.port}), flush=True)
         while await lines():
             await asyncio.sleep(BEAT_S * 3)
-            print(json.dumps({**_said(server), "factor": await asyncio.to_thread(machine_factor), "worst_s": loop.worst_s, "wall_s": heart.worst_s}), flush=True)
+            print(
+                json.dumps(
+                    {**_said(server), "factor": await asyncio.to_thread(machine_factor), "worst_s": loop.worst_s, "wall_s": heart.worst_s}
+                ),
+                flush=True,
+            )
             forget_peak()
             heart.worst_s = loop.worst_s = 0.0
         task.cancel()

@@ -12,6 +12,7 @@ from pathlib import Path
 import trustme
 
 from tests.consistency.wire import Address
+from tests.e2e.edge import free_port
 
 START_S = 60.0
 
@@ -22,7 +23,7 @@ class Stage:
     def __init__(self, folder: Path, *, held: int, fault: str = "") -> None:
         self.folder, self.held, self.fault = folder, held, fault
         self.up = asyncio.Event()
-        self.port = 0
+        self.port = free_port()
         self.process: asyncio.subprocess.Process | None = None
         ca = trustme.CA(key_type=trustme.KeyType.ECDSA)
         ca.cert_pem.write_to_path(str(folder / "ca.pem"))

@@ -20,7 +20,7 @@ config.load_kube_config()
 lock = LeaseLock("election", sys.argv[1], sys.argv[2])
 leaderelection.LeaderElection(
     electionconfig.Config(
-        lock, lease_duration=4, renew_deadline=3, retry_period=1, onstarted_leading=lead,
+        lock, lease_duration=8, renew_deadline=6, retry_period=1, onstarted_leading=lead,
         onstopped_leading=lambda: print(f"{sys.argv[2]} lost", flush=True),
     )
 ).run()  # fmt: skip
