@@ -280,7 +280,7 @@ def options_of(call: Call, kind: str, *, applies: bool = False) -> WriteOptions:
     agent = call.request.headers.get("user-agent", "")
     options = write_options(call.request.user, call.query, call.request.query, kind, agent=agent, applies=applies)
     options.warnings = call.warnings
-    options.size = weight(call.request)
+    options.size = weight(call.request) * call.kind.density
     return options
 
 

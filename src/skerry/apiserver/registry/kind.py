@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from skerry.apiserver.patch import Type, type_of
+from skerry.apiserver.registry.beside import DENSE
 from skerry.apiserver.registry.encoding import Encoding
 from skerry.apiserver.schema import KindSchema, ServedResource
 from skerry.apiserver.schema.builtin import OBJECT_META
@@ -19,6 +20,8 @@ from skerry.apiserver.schema.resources import Subresource
 from skerry.apiserver.schema.shape import shape_of_definition
 from skerry.model.objects import Object
 from skerry.model.resources import Resource
+
+_COMPILED = (".apiextensions.k8s.io", ".admissionregistration.k8s.io")
 
 
 class View(Protocol):
@@ -89,6 +92,11 @@ class Kind:
     @cached_property
     def subresources(self) -> Mapping[str, Subresource]:
         return {s.name: s for s in self.served.subresources}
+
+    @cached_property
+    def density(self) -> int:
+        """Return how many times as long a byte takes as one of other kinds: patterns and CEL are compiled when they are judged."""
+        return DENSE if self.key.endswith(_COMPILED) else 1
 
     @cached_property
     def has_status(self) -> bool:

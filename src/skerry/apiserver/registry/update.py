@@ -84,7 +84,7 @@ async def apply(registry: Registry, change: Change, options: WriteOptions) -> by
         record = registry.find(change.kind, change.namespace, change.name)
         await registry.ready(change.kind, (record,))
         attempt = _Attempt(registry, change, record, options)
-        new = await attempt.judge() if max(options.size, len(record.value)) <= LARGE else await attempt.judge_beside()
+        new = await attempt.judge() if max(options.size, len(record.value) * change.kind.density) <= LARGE else await attempt.judge_beside()
         try:
             return await attempt.store(new)
         except (ConflictError, MissingError):
@@ -150,7 +150,6 @@ class _Attempt:
         self._preconditions(meta)
         prepare_changed(meta, old["metadata"])
         prepare_for_update(change.kind, new, old, change.subresource)
-        change.kind.schema.default(new)
         self._own(new, meta, given)
         return Admission("UPDATE", change.kind, change.namespace, change.name, new, old, self._options, registry, change.subresource)
 
