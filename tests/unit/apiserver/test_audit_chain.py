@@ -226,3 +226,15 @@ def test_a_full_disk_is_said_and_what_waited_is_written_once_there_is_room(tmp_p
     assert verdict.problems == []
     assert log.trouble == ""
     assert sum(b"were dropped" in line for line in lines(tmp_path)) == (1 if log.dropped else 0)
+
+
+def test_what_somebody_else_puts_into_the_folder_is_no_part_of_the_log(tmp_path: Path) -> None:
+    """A copy beside the files ended every start of the hub."""
+    written(tmp_path, 3)
+    (tmp_path / "audit-copy.jsonl").write_bytes(b"copied\n")
+    (tmp_path / "audit-000000000998.jsonl").mkdir()
+
+    written(tmp_path, 2)
+
+    assert verify(tmp_path).whole
+    assert len(lines(tmp_path)) == 5

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from pathlib import Path
 
 import msgspec
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 
 HEAD = "head.json"
 MAX_LINE = 64 << 10
+_NAME = re.compile(r"audit-[0-9]{12,18}\.jsonl", re.ASCII)
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -44,8 +46,8 @@ def file_of(folder: Path, sequence: int) -> Path:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """Return the files, oldest first."""
-    return sorted(folder.glob("audit-*.jsonl"))
+    """Return the files, oldest first; what somebody else put there is none of them."""
+    return sorted(path for path in folder.glob("audit-*.jsonl") if _NAME.fullmatch(path.name) and path.is_file())
 
 
 def read_head(folder: Path) -> Head | None:
