@@ -18,20 +18,27 @@ import msgspec
 from skerry.kube.api import ObjectList, Origin, PatchType, Propagation, Served, WatchEvent
 from skerry.model import resources as known
 from skerry.model.errors import Cause, already_exists, bad_request, conflict, expired, forbidden, invalid, not_found
-from skerry.model.objects import Name, Object, annotations_of, dig, labels_of, metadata, name_of
+from skerry.model.objects import Name, Object, annotations_of, dig, metadata, name_of
 from skerry.model.resources import Resource
-from skerry.model.selectors import FieldSelector, Selector, parse_fields, parse_labels
+from skerry.model.selectors import parse_fields, parse_labels
 from skerry.model.times import rfc3339
 from skerry.model.volumes import LOCAL_PATHS
 from skerry.testing.fakepatch import apply_patch
-
-_WITHOUT_STATUS = frozenset(
-    {"ConfigMap", "Secret", "Event", "Lease", "ServiceAccount", "RuntimeClass", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
+from skerry.testing.fakerules import (
+    SERVER_SETS,
+    WITHOUT_GENERATION,
+    WITHOUT_STATUS,
+    bare,
+    check_preconditions,
+    grace_s_of,
+    intent,
+    is_held,
+    propagate,
+    reach,
 )
-_WITHOUT_GENERATION = _WITHOUT_STATUS | {"Pod", "Service", "Namespace", "Node"}
-_SERVER_SETS = frozenset({"uid", "creationTimestamp", "resourceVersion", "generation", "deletionTimestamp", "deletionGracePeriodSeconds"})
+from skerry.testing.fakewatch import Change, Selection
+
 _RANDOM_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
-_PROPAGATION_FINALIZERS: Mapping[str, str] = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}
 _VERBS = frozenset({"create", "delete", "get", "list", "patch", "update", "watch"})
 
 
@@ -53,14 +60,6 @@ class Action(msgspec.Struct, frozen=True):
         return f"{self.verb} {what} {self.namespace}/{self.name}"
 
 
-class _Change(msgspec.Struct, frozen=True):
-    revision: int
-    type: str
-    resource: str
-    now: bytes
-    before: bytes | None
-
-
 class FakeApi:
     """Implements `kube.ClusterApi`. Objects go in and come out as copies."""
 
@@ -74,10 +73,10 @@ class FakeApi:
         """Every call so far, for tests that ask what a client did."""
         self._objects: dict[str, dict[Name, bytes]] = {}
         self._resources = {r.key: r for r in (*_known_resources(), *resources)}
-        self._history: list[_Change] = []
+        self._history: list[Change] = []
         self._oldest = 0
         self._faults: list[tuple[str, Exception]] = []
-        self._streams: set[asyncio.Queue[_Change | Exception | None]] = set()
+        self._streams: set[asyncio.Queue[Change | Exception | None]] = set()
 
     # What tests do to it.
 
@@ -120,13 +119,7 @@ class FakeApi:
         """Send a BOOKMARK with the current revision on every watch."""
         for resource in self._resources.values():
             obj = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"resourceVersion": str(self.revision)}}
-            self._publish(_Change(self.revision, "BOOKMARK", resource.key, _encode(obj), None))
-
-    def new_epoch(self, epoch: str) -> None:
-        """Behave like a restored backup: another epoch, no history."""
-        self.origin = Origin(self.origin.cluster, epoch)
-        self.compact()
-        self._tell(None)
+            self._publish(Change(self.revision, "BOOKMARK", resource.key, _encode(obj), None))
 
     @property
     def watchers(self) -> int:
@@ -148,7 +141,7 @@ class FakeApi:
 
     async def list(self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = "") -> ObjectList:
         self._called("list", resource, namespace, "")
-        chosen = _Selection(namespace, parse_labels(labels), parse_fields(fields))
+        chosen = Selection(namespace, parse_labels(labels), parse_fields(fields))
         found = self._objects.get(resource.key, {})
         items = [obj for obj in (_decode(found[n]) for n in sorted(found)) if chosen.matches(obj)]
         return ObjectList(items, str(self.revision), self.origin)
@@ -157,8 +150,8 @@ class FakeApi:
         self, resource: Resource, namespace: str = "", *, labels: str = "", fields: str = "", revision: str = ""
     ) -> AsyncIterator[WatchEvent]:
         self._called("watch", resource, namespace, "")
-        chosen = _Selection(namespace, parse_labels(labels), parse_fields(fields))
-        stream: asyncio.Queue[_Change | Exception | None] = asyncio.Queue()
+        chosen = Selection(namespace, parse_labels(labels), parse_fields(fields))
+        stream: asyncio.Queue[Change | Exception | None] = asyncio.Queue()
         for change in self._since(resource, revision):
             stream.put_nowait(change)
         self._streams.add(stream)
@@ -180,9 +173,9 @@ class FakeApi:
             return self._bind(obj)
         if subresource:
             raise not_found(f"{resource.plural}/{subresource}", resource.group, name)
-        given = {k: v for k, v in metadata(obj).items() if k not in _SERVER_SETS}
+        given = {k: v for k, v in metadata(obj).items() if k not in SERVER_SETS}
         new = self._fresh(resource, {**obj, "metadata": given})
-        if resource.kind not in _WITHOUT_STATUS:
+        if resource.kind not in WITHOUT_STATUS:
             new.pop("status", None)
         self._refuse_terminating(resource, name_of(new))
         if self.peek(resource, *name_of(new)) is not None:
@@ -230,9 +223,9 @@ class FakeApi:
             why = f"the UID in the precondition ({uid}) does not match the UID in record ({metadata(old).get('uid')})."
             raise conflict(resource.plural, resource.group, name, f"Precondition failed: {why}")
         new = _copy(old)
-        grace = _grace(resource, new, grace_s)
-        _propagate(new, propagation)
-        if grace == 0 and not _held(new):
+        grace = grace_s_of(resource, new, grace_s)
+        propagate(new, propagation)
+        if grace == 0 and not is_held(new):
             self._remove(resource, Name(namespace, name))
             return
         if resource == known.NAMESPACES:
@@ -266,7 +259,7 @@ class FakeApi:
             meta["namespace"] = meta.get("namespace") or "default"
         meta["uid"] = str(uuid.uuid4()) if not obj.get("metadata", {}).get("uid") else meta["uid"]
         meta.setdefault("creationTimestamp", rfc3339(self.now()))
-        if resource.kind not in _WITHOUT_GENERATION:
+        if resource.kind not in WITHOUT_GENERATION:
             meta.setdefault("generation", 1)
         return new
 
@@ -278,13 +271,13 @@ class FakeApi:
 
     def _update(self, resource: Resource, old: Object, new: Object, subresource: str) -> Object:
         name = name_of(old)
-        _check_preconditions(resource, old, new)
-        new = _reach(resource, old, new, subresource)
-        if _bare(new) == _bare(old):
+        check_preconditions(resource, old, new)
+        new = reach(resource, old, new, subresource)
+        if bare(new) == bare(old):
             return old
-        if _intent(new) != _intent(old) and resource.kind not in _WITHOUT_GENERATION:
+        if intent(new) != intent(old) and resource.kind not in WITHOUT_GENERATION:
             new["metadata"]["generation"] = int(metadata(old).get("generation") or 0) + 1
-        if metadata(new).get("deletionTimestamp") and not _held(new) and not metadata(new).get("deletionGracePeriodSeconds"):
+        if metadata(new).get("deletionTimestamp") and not is_held(new) and not metadata(new).get("deletionGracePeriodSeconds"):
             self._remove(resource, name)
             return new
         return self._store(resource, new)
@@ -321,7 +314,7 @@ class FakeApi:
         kept, name, data = self._objects.setdefault(resource.key, {}), name_of(obj), _encode(obj)
         before = kept.get(name)
         kept[name] = data
-        self._record(_Change(self.revision, "ADDED" if before is None else "MODIFIED", resource.key, data, before))
+        self._record(Change(self.revision, "ADDED" if before is None else "MODIFIED", resource.key, data, before))
         return _decode(data)
 
     def _remove(self, resource: Resource, name: Name) -> None:
@@ -329,13 +322,13 @@ class FakeApi:
         self.revision += 1
         last = _decode(before)
         last["metadata"]["resourceVersion"] = str(self.revision)
-        self._record(_Change(self.revision, "DELETED", resource.key, _encode(last), before))
+        self._record(Change(self.revision, "DELETED", resource.key, _encode(last), before))
 
-    def _record(self, change: _Change) -> None:
+    def _record(self, change: Change) -> None:
         self._history.append(change)
         self._publish(change)
 
-    def _publish(self, change: _Change) -> None:
+    def _publish(self, change: Change) -> None:
         for stream in self._streams:
             stream.put_nowait(change)
 
@@ -343,99 +336,17 @@ class FakeApi:
         for stream in self._streams:
             stream.put_nowait(end)
 
-    def _since(self, resource: Resource, revision: str) -> Sequence[_Change]:
+    def _since(self, resource: Resource, revision: str) -> Sequence[Change]:
         if revision and not revision.isdigit():
             raise bad_request(f"resourceVersion: {revision!r} is not a number")
         if revision in ("", "0"):
             found = self._objects.get(resource.key, {})
-            return [_Change(self.revision, "ADDED", resource.key, found[n], None) for n in sorted(found)]
+            return [Change(self.revision, "ADDED", resource.key, found[n], None) for n in sorted(found)]
         if int(revision) < self._oldest:
             raise expired(f"too old resource version: {revision} ({self._oldest})")
         if int(revision) > self.revision:
             raise expired(f"too large resource version: {revision}, current: {self.revision}")
         return [c for c in self._history if c.revision > int(revision)]
-
-
-class _Selection(msgspec.Struct, frozen=True):
-    namespace: str
-    labels: Selector
-    fields: FieldSelector
-
-    def matches(self, obj: Object) -> bool:
-        if self.namespace and name_of(obj).namespace != self.namespace:
-            return False
-        paths = {t.path: _text(dig(obj, *t.path.split("."))) for t in self.fields.terms}
-        return self.labels.matches(labels_of(obj)) and self.fields.matches(paths)
-
-    def event(self, change: _Change, origin: Origin) -> WatchEvent | None:
-        """Return the event as this selection sees it: entering is ADDED, leaving is DELETED with the previous content."""
-        obj = _decode(change.now)
-        if change.type == "BOOKMARK":
-            return WatchEvent("BOOKMARK", obj, origin)
-        before = _decode(change.before) if change.before is not None else None
-        had = before is not None and self.matches(before)
-        has = change.type != "DELETED" and self.matches(obj)
-        if had and not has:
-            assert before is not None
-            before["metadata"]["resourceVersion"] = str(change.revision)
-            return WatchEvent("DELETED", before, origin)
-        if has:
-            return WatchEvent("MODIFIED" if had else "ADDED", obj, origin)
-        return None
-
-
-def _reach(resource: Resource, old: Object, new: Object, subresource: str) -> Object:
-    """Return *old* changed only where this endpoint may write."""
-    fixed = {k: v for k, v in metadata(old).items() if k in _SERVER_SETS}
-    meta = {**{k: v for k, v in metadata(new).items() if k not in _SERVER_SETS}, **fixed}
-    if resource.kind in _WITHOUT_STATUS and not subresource:
-        return {**new, "metadata": meta}
-    if subresource == "status":
-        return {**old, "status": new.get("status", {})}
-    if subresource == "finalize":
-        return {**old, "spec": {**old.get("spec", {}), "finalizers": dig(new, "spec", "finalizers", default=[])}}
-    kept = {k: v for k, v in new.items() if k != "status"}
-    return {**kept, "metadata": meta, **({"status": old["status"]} if "status" in old else {})}
-
-
-def _check_preconditions(resource: Resource, old: Object, new: Object) -> None:
-    for field, why in (("resourceVersion", ""), ("uid", "Precondition failed: UID in precondition does not match")):
-        wanted = metadata(new).get(field)
-        if wanted and wanted != metadata(old).get(field):
-            raise conflict(resource.plural, resource.group, name_of(old).name, why)
-
-
-def _grace(resource: Resource, obj: Object, asked: int | None) -> int:
-    if resource != known.PODS or not dig(obj, "spec", "nodeName") or dig(obj, "status", "phase") in ("Succeeded", "Failed"):
-        return 0
-    return int(dig(obj, "spec", "terminationGracePeriodSeconds", default=30)) if asked is None else asked
-
-
-def _propagate(obj: Object, propagation: Propagation | None) -> None:
-    finalizer = _PROPAGATION_FINALIZERS.get(propagation or "")
-    finalizers = obj["metadata"].get("finalizers") or []
-    if finalizer and finalizer not in finalizers and not metadata(obj).get("deletionTimestamp"):
-        obj["metadata"]["finalizers"] = [*finalizers, finalizer]
-
-
-def _held(obj: Object) -> bool:
-    held_namespace = obj.get("kind") == "Namespace" and bool(dig(obj, "spec", "finalizers", default=[]))
-    return bool(metadata(obj).get("finalizers")) or held_namespace
-
-
-def _bare(obj: Object) -> Object:
-    meta = {k: v for k, v in metadata(obj).items() if k != "resourceVersion" and v not in (None, [], {})}
-    return {**obj, "metadata": meta}
-
-
-def _intent(obj: Object) -> Object:
-    return {k: v for k, v in obj.items() if k not in ("metadata", "status")}
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _encode(obj: Any) -> bytes:
