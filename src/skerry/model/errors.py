@@ -127,8 +127,8 @@ def invalid(kind: str, group: str, name: str, causes: list[Cause]) -> ApiError:
     """*kind* is the Kind, not the plural, as `Status.details.kind` has it for this reason."""
     shown = causes[:MAX_CAUSES]
     more = [f"and {len(causes) - MAX_CAUSES} more"] if len(causes) > MAX_CAUSES else []
-    text = ", ".join([*map(str, shown), *more])
-    text = text if len(causes) == 1 else f"[{text}]"
+    told = [*dict.fromkeys(map(str, shown)), *more]  # what was found twice is said once
+    text = told[0] if len(told) == 1 else f"[{', '.join(told)}]"
     details = _details(kind, group, name, causes=[c.to_json() for c in shown])
     return ApiError(422, "Invalid", f'{_qualified(kind, group)} "{name}" is invalid: {text}', details=details)
 

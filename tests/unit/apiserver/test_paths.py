@@ -22,13 +22,16 @@ from skerry.apiserver.http.paths import Target, normalise, parse
         ("/api/v1/namespaces/a/pods/p/log", Target("", "v1", "pods", "a", "p", "log")),
         ("/apis/apps/v1/namespaces/a/deployments/d/scale", Target("apps", "v1", "deployments", "a", "d", "scale")),
         ("/api/v1/namespaces/a/pods/p/proxy/x/y", Target("", "v1", "pods", "a", "p", "proxy", "x/y")),
+        ("/api/v1/namespaces/a/pods/p/proxy/x/", Target("", "v1", "pods", "a", "p", "proxy", "x/")),
+        ("/api/v1/pods/", Target("", "v1", "pods", "", "", "")),
+        ("/api/v1/namespaces/a/pods/p/", Target("", "v1", "pods", "a", "p", "")),
     ],
 )
 def test_a_path_names_its_target(path: str, target: Target) -> None:
     assert parse(path) == target
 
 
-@pytest.mark.parametrize("path", ["/api", "/api/v1", "/apis", "/apis/apps", "/apis/apps/v1", "/version", "/", "/api/v1/pods/"])
+@pytest.mark.parametrize("path", ["/api", "/api/v1", "/apis", "/apis/apps", "/apis/apps/v1", "/version", "/", "/api/v1/", "/api/v1/pods//"])
 def test_what_names_no_resource_is_none(path: str) -> None:
     assert parse(path) is None
 

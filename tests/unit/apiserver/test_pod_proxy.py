@@ -50,7 +50,7 @@ def test_what_follows_the_proxy_is_the_pods() -> None:
     assert parse("/api/v1/namespaces/ns/pods/p/proxy") == proxied
     assert parse("/api/v1/namespaces/ns/pods/p/proxy/") == proxied
     assert parse("/api/v1/namespaces/ns/pods/p/proxy/a/b/") == proxied._replace(rest="a/b/")
-    assert parse("/api/v1/namespaces/ns/pods/p/") is None
+    assert parse("/api/v1/namespaces/ns/pods/p/") == Target("", "v1", "pods", "ns", "p", "")
 
 
 def asked(method: str = "GET", body: bytes = b"") -> Request:

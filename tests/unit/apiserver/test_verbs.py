@@ -42,15 +42,15 @@ async def test_a_dry_run_stores_nothing_and_has_no_revision(server: ApiServer, a
 
 
 async def test_unknown_fields_are_warned_of_refused_or_ignored(ask: Asker) -> None:
-    draft = {**configmap("a"), "nonsense": 1}
+    draft = {**configmap("a"), "nonsense": 1, "folly": 2}
 
     warned = await ask.raw("POST", f"{CONFIGMAPS}?dryRun=All", draft)
     strict = await ask("POST", f"{CONFIGMAPS}?fieldValidation=Strict", draft)
     ignored = await ask.raw("POST", f"{CONFIGMAPS}?dryRun=All&fieldValidation=Ignore", draft)
 
-    assert warned.headers["Warning"] == '299 - "unknown field \\"nonsense\\""'
+    assert warned.headers["Warning"] == ('299 - "unknown field \\"nonsense\\""', '299 - "unknown field \\"folly\\""')
     assert strict[0] == 400
-    assert 'strict decoding error: unknown field "nonsense"' in strict[1]["message"]
+    assert 'strict decoding error: unknown field "nonsense", unknown field "folly"' in strict[1]["message"]
     assert "Warning" not in ignored.headers
 
 

@@ -70,13 +70,49 @@ async def test_a_revision_that_is_forgotten_is_an_error_in_the_stream(server: Ap
     assert [(e["type"], e["object"]["code"], e["object"]["reason"]) for e in found] == [("ERROR", 410, "Expired")]
 
 
-async def test_a_revision_that_was_never_given_out_is_an_error_in_the_stream(server: ApiServer, ask: Asker) -> None:
+async def test_a_revision_that_does_not_come_is_an_error_in_the_stream(
+    server: ApiServer, ask: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is of a time that we lost: going on from it would hide what is different now."""
-    events = await ask.watch(f"{CONFIGMAPS}?watch=true&resourceVersion={server.store.revision + 1}")
+    monkeypatch.setattr(watch, "FUTURE_S", 0.01)
+    events = await ask.watch(f"{CONFIGMAPS}?watch=true&resourceVersion={server.store.revision + 1000}")
     found = [e async for e in events]
 
     assert [(e["type"], e["object"]["code"], e["object"]["reason"]) for e in found] == [("ERROR", 410, "Expired")]
     assert "too large resource version" in found[0]["object"]["message"]
+
+
+async def test_a_revision_of_the_future_is_waited_for(server: ApiServer, ask: Asker) -> None:
+    future = server.store.revision + 20
+    events = await ask.watch(f"{CONFIGMAPS}?watch=true&resourceVersion={future}")
+    waiting = asyncio.ensure_future(anext(events))
+    await asyncio.sleep(0)
+    made = [await ask("POST", CONFIGMAPS, configmap(f"c{i}")) for i in range(22)]
+
+    first = await waiting
+    await events.aclose()
+    expected = next(m["metadata"]["name"] for _, m in made if int(m["metadata"]["resourceVersion"]) > future)
+    assert brief([first]) == [("ADDED", expected)], "what the client knows is not told again"
+
+
+async def test_a_watch_that_waits_for_the_future_ends_at_its_time(server: ApiServer, ask: Asker) -> None:
+    ask_for = f"{CONFIGMAPS}?watch=true&timeoutSeconds=1&resourceVersion={server.store.revision + 1000}"
+    assert [e async for e in await ask.watch(ask_for)] == []
+
+
+async def test_a_pod_that_goes_at_once_is_marked_first(ask: Asker) -> None:
+    pods = "/api/v1/namespaces/default/pods"
+    _, made = await ask("POST", pods, {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}})
+
+    events = await ask.watch(f"{pods}?watch=true&resourceVersion={made['metadata']['resourceVersion']}")
+    _, answer = await ask("DELETE", f"{pods}/p")
+    found = await take(events, 2)
+    await events.aclose()
+
+    assert brief(found) == [("MODIFIED", "p"), ("DELETED", "p")]
+    assert [e["object"]["metadata"]["deletionGracePeriodSeconds"] for e in found] == [0, 0]
+    assert answer["metadata"]["deletionTimestamp"] == found[0]["object"]["metadata"]["deletionTimestamp"]
+    assert int(found[0]["object"]["metadata"]["resourceVersion"]) < int(found[1]["object"]["metadata"]["resourceVersion"])
 
 
 async def test_every_watcher_gets_the_same_bytes(server: ApiServer, ask: Asker) -> None:

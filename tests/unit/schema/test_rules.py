@@ -280,7 +280,8 @@ def test_metadata_that_the_server_owns_does_not_change() -> None:
     config["metadata"] |= {"uid": "u", "creationTimestamp": "2026-01-05T10:00:00Z"}
 
     assert _update(kind("ConfigMap"), config, lambda c: c["metadata"].update(uid="v")) == [
-        'metadata.uid: Invalid value: "v": field is immutable'
+        'metadata.uid: Invalid value: "v": field is immutable',  # twice: as of every object, and as of this kind
+        'metadata.uid: Invalid value: "v": field is immutable',
     ]
     deleted = copy.deepcopy(config)
     deleted["metadata"]["deletionTimestamp"] = "2026-01-05T10:00:00Z"

@@ -65,8 +65,8 @@ def remote_of(obj: Object) -> Remote | None:
 
 
 def group_rank(group: str) -> tuple[int, str]:
-    """Return where a group of ours stands among the groups: Kubernetes' own in its order, then all others by name."""
-    return -_PRIORITIES.get(group, _CUSTOM_PRIORITY), "" if group in _PRIORITIES else group
+    """Return where a group of ours stands among the groups: Kubernetes' own in its order, then all others, each by name."""
+    return -_PRIORITIES.get(group, _CUSTOM_PRIORITY), group
 
 
 def local_service(group: str, version: str, *, custom: bool) -> Object:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any
 
 from skerry.apiserver.http.bare import BareError
-from skerry.apiserver.http.message import Response
+from skerry.apiserver.http.message import Headers, Response
 from skerry.apiserver.registry.encoding import dumps
 from skerry.model.errors import ApiError
 
-JSON_HEADERS: Mapping[str, str] = MappingProxyType({"Content-Type": "application/json", "Cache-Control": "no-cache, private"})
-TEXT_HEADERS: Mapping[str, str] = MappingProxyType({"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"})
+JSON_HEADERS: Headers = MappingProxyType({"Content-Type": "application/json", "Cache-Control": "no-cache, private"})
+TEXT_HEADERS: Headers = MappingProxyType({"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"})
 
 
 def json_answer(body: bytes, status: int = 200, warnings: Sequence[str] = ()) -> Response:
@@ -22,14 +22,14 @@ def json_answer(body: bytes, status: int = 200, warnings: Sequence[str] = ()) ->
     return Response(status, warning_headers(warnings), body)
 
 
-def warning_headers(warnings: Sequence[str]) -> Mapping[str, str]:
+def warning_headers(warnings: Sequence[str]) -> Headers:
     """Return the headers of a JSON answer with warnings."""
-    return {**JSON_HEADERS, "Warning": warning_header(warnings)} if warnings else JSON_HEADERS
+    return {**JSON_HEADERS, "Warning": _warning_lines(warnings)} if warnings else JSON_HEADERS
 
 
-def warning_header(warnings: Sequence[str]) -> str:
-    """Return one header value: entries are separated by commas, as RFC 9110 allows."""
-    return ", ".join(f'299 - "{_escaped(w)}"' for w in warnings[:20])
+def _warning_lines(warnings: Sequence[str]) -> tuple[str, ...]:
+    """Return a header's values, a line each."""
+    return tuple(f'299 - "{_escaped(w)}"' for w in warnings[:20])
 
 
 def _escaped(text: str) -> str:
@@ -57,7 +57,7 @@ def error_answer(error: ApiError) -> Response:
         # Only here: with this header kubectl tries again silently for a minute, where somebody wants to know that a node is away.
         headers = {**JSON_HEADERS, "Retry-After": str(retry)}
     if error.warnings:
-        headers = {**headers, "Warning": warning_header(error.warnings)}
+        headers = {**headers, "Warning": _warning_lines(error.warnings)}
     token = getattr(error, "list_token", "")
     if token:
         status["metadata"] = {"continue": token}

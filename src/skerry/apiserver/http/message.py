@@ -62,10 +62,18 @@ class Upgrade(msgspec.Struct, frozen=True):
     abandon: Callable[[], None]
 
 
+Headers = Mapping[str, str | tuple[str, ...]]
+
+
+def pairs(headers: Headers) -> list[tuple[str, str]]:
+    """Return headers as lines: one that has several values makes several."""
+    return [(name, one) for name, value in headers.items() for one in ((value,) if isinstance(value, str) else value)]
+
+
 class Response(msgspec.Struct, frozen=True):
-    """`body` is bytes, or a stream that is flushed at each item; header names as they go on the wire."""
+    """`body` is bytes, or a stream that is flushed at each item; header names as they go on the wire, a line for each value."""
 
     status: int
-    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
+    headers: Headers = msgspec.field(default_factory=dict)
     body: bytes | AsyncIterator[bytes] = b""
     upgrade: Upgrade | None = None

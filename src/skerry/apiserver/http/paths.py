@@ -51,9 +51,9 @@ def parse(path: str) -> Target | None:
 
 
 def _parse(path: str) -> Target | None:
-    if path.endswith("/"):
-        found = _parse(path[:-1]) if not path.endswith("//") else None
-        return found._replace(rest=f"{found.rest}/" if found.rest else "") if found is not None and found.subresource == "proxy" else None
+    if path.endswith("/"):  # means the same as without; what is handed on keeps it
+        found = None if path.endswith("//") else _parse(path[:-1])
+        return found._replace(rest=f"{found.rest}/") if found is not None and found.rest else found
     parts = path.split("/")
     if path.startswith("/api/"):
         group, version, rest = "", parts[2], parts[3:]

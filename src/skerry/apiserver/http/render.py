@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from skerry.apiserver.http import media
 from skerry.apiserver.http.answers import JSON_HEADERS, json_answer, warning_headers
-from skerry.apiserver.http.message import Response
+from skerry.apiserver.http.message import Headers, Response
 from skerry.apiserver.registry import read as _read
 from skerry.apiserver.registry import watch as _watch
 from skerry.apiserver.registry.beside import DENSE, LARGE
@@ -117,7 +117,7 @@ class Renderer:
         raise not_acceptable()
 
     @staticmethod
-    def watch_headers(call: Call) -> Mapping[str, str]:
+    def watch_headers(call: Call) -> Headers:
         """Return the headers of a watch; a deprecated version is said so at the start."""
         return warning_headers([call.kind.warning]) if call.kind.warning else JSON_HEADERS
 

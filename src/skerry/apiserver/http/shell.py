@@ -19,7 +19,7 @@ from aiohttp.web_protocol import RequestHandler
 from skerry.apiserver.http.answers import error_answer
 from skerry.apiserver.http.compression import MIN_BYTES, Compressor
 from skerry.apiserver.http.limits import FREE_BYTES, InFlight, OpenStream, OpenStreams, Receiving
-from skerry.apiserver.http.message import ANONYMOUS, Request, Response, Upgrade, User
+from skerry.apiserver.http.message import ANONYMOUS, Request, Response, Upgrade, User, pairs
 from skerry.apiserver.http.paths import normalise
 from skerry.apiserver.http.whole import Whole
 from skerry.model.errors import ApiError, bad_request, too_large, unauthorized
@@ -168,7 +168,7 @@ class ApiHttp:
 
     async def _stream(self, raw: web.BaseRequest, response: Response, body: AsyncIterator[bytes], stream: OpenStream) -> web.StreamResponse:
         """Write what comes, waiting for the client each time: what it does not read stays where it came from."""
-        out = web.StreamResponse(status=response.status, headers=response.headers)
+        out = web.StreamResponse(status=response.status, headers=pairs(response.headers))
         out.enable_chunked_encoding()
         now = asyncio.get_running_loop().time
         written = 0

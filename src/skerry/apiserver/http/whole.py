@@ -6,13 +6,14 @@ not have (HEAD, 204, 304) and when a connection ends are aiohttp's rules, kept h
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from aiohttp import HttpVersion10, HttpVersion11
 from aiohttp.helpers import rfc822_formatted_time
+
+from skerry.apiserver.http.message import Headers, pairs
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -27,7 +28,7 @@ class Whole:
 
     __slots__ = ("_body", "_headers", "_request", "keep_alive", "status")
 
-    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    def __init__(self, status: int, headers: Headers, body: bytes) -> None:
         self.status, self._headers, self._body = status, headers, body
         self._request: web.BaseRequest | None = None
         self.keep_alive = False
@@ -61,12 +62,12 @@ class Whole:
         return f"{length}{connection}Date: {rfc822_formatted_time()}\r\n\r\n"
 
 
-def _head(status: int, headers: Mapping[str, str]) -> str:
+def _head(status: int, headers: Headers) -> str:
     """Return the first lines of an answer; ValueError for a header that would be more than a line."""
     lines = [_first(status)]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
+    lines += [f"{name}: {value}" for name, value in (pairs(headers) if "Warning" in headers else headers.items())]
     head = "\r\n".join(lines)
-    if head.count("\n") != len(headers) or head.count("\r") != len(headers):
+    if head.count("\n") != len(lines) - 1 or head.count("\r") != len(lines) - 1:
         raise ValueError(f"a header of an answer holds a line break: {dict(headers)!r}")
     return head
 

@@ -12,7 +12,7 @@ from skerry.apiserver.registry.options import WriteOptions
 from skerry.apiserver.schema import KindSchema
 from skerry.apiserver.schema.budget import require_few_values
 from skerry.apiserver.schema.codec import decode_body
-from skerry.model.errors import bad_request, unsupported_media_type
+from skerry.model.errors import ApiError, bad_request, unsupported_media_type
 from skerry.model.objects import Object
 
 
@@ -30,7 +30,12 @@ def read_as(schema: KindSchema, request: Request, options: WriteOptions) -> Obje
     """Return the object of *schema*'s kind in the body."""
     ignore = options.field_validation == "Ignore"
     media = request.headers.get("content-type", "")
-    obj, duplicates = decode_body(media, request.body, schema, find_duplicates=not ignore)
+    try:
+        obj, duplicates = decode_body(media, request.body, schema, find_duplicates=not ignore)
+    except ApiError as error:
+        complaints, error.warnings = list(error.warnings), ()
+        complain(complaints, options, schema)
+        raise
     unknown = schema.prune_unknown(obj)
     if (unknown or duplicates) and not ignore:
         complain([f'unknown field "{path}"' for path in unknown] + [f'duplicate field "{path}"' for path in duplicates], options, schema)

@@ -109,6 +109,8 @@ class CustomKinds:
             return
         status = accepted_status(crd, self._taken(crd["spec"]["group"]), now=self._registry.now())
         if is_true(status.get("conditions"), "Established"):
+            if name not in self._served:
+                self._registry.store.begin(name)
             served = {**crd, "status": status}
             if len(record.value) > LARGE // DENSE and self._differs(served):
                 compiled = await self._registry.beside.run(self._compiled, served)

@@ -81,8 +81,7 @@ def _tidied(kind: Kind, new: Object, old: Object, options: WriteOptions) -> Obje
         resource = kind.resource
         cause = invalid_value("metadata.uid", uid, "field is immutable")
         refusal = invalid(resource.kind, resource.group, old["metadata"]["name"], [cause])
-        if not kind.custom:
-            refusal.details["causes"] *= 2  # Kubernetes judges it twice: for every object, and for the kind
+        refusal.details["causes"] *= 2  # Kubernetes judges it twice: for every object, and for the kind
         raise refusal
     return new
 

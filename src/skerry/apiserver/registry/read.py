@@ -47,14 +47,20 @@ async def get(registry: Registry, kind: Kind, namespace: str, name: str, revisio
 
 async def not_older(registry: Registry, revision: int) -> None:
     """Wait until the store has reached *revision*; ApiError 504 when it does not in time."""
+    if registry.store.revision < revision and not await reached(registry, revision, asyncio.get_running_loop().time() + WAIT_S):
+        message = f"Timeout: Too large resource version: {revision}, current: {registry.store.revision}"
+        causes = [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]
+        raise ApiError(504, "Timeout", message, details={"causes": causes, "retryAfterSeconds": 1})
+
+
+async def reached(registry: Registry, revision: int, until: float) -> bool:
+    """Wait until the store has reached *revision*; False when the loop's time is *until* and it has not."""
     loop = asyncio.get_running_loop()
-    until = loop.time() + WAIT_S
     while registry.store.revision < revision:
         left = until - loop.time()
         if left <= 0 or not await registry.next_commit(left):
-            message = f"Timeout: Too large resource version: {revision}, current: {registry.store.revision}"
-            causes = [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]
-            raise ApiError(504, "Timeout", message, details={"causes": causes, "retryAfterSeconds": 1})
+            return registry.store.revision >= revision
+    return True
 
 
 async def list_(registry: Registry, kind: Kind, namespace: str, options: ListOptions) -> Listing:

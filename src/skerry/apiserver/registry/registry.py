@@ -50,20 +50,21 @@ class Registry:
         self._now = now
         self._random = randomness or random.SystemRandom()
         self._second = (-1, "")
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: set[asyncio.Future[None]] = set()
         self.beside = Beside()
         store.subscribe(self._committed)
 
     async def next_commit(self, timeout_s: float) -> bool:
         """Wait until something was committed; False when nothing was in time."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
+        self._waiting.add(future)
         try:
             async with asyncio.timeout(timeout_s):
                 await future
         except TimeoutError:
-            self._waiting.remove(future)
-            return False
+            return not future.cancelled()  # a commit may come in the same turn of the loop
+        finally:
+            self._waiting.discard(future)
         return True
 
     async def superseded(self, record: Record, timeout_s: float) -> None:
@@ -72,7 +73,7 @@ class Registry:
             pass
 
     def _committed(self, changes: list[Change]) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, set()
         for future in waiting:
             if not future.done():
                 future.set_result(None)

@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, S
 from skerry.apiserver.registry.encoding import dumps
 from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.options import ListOptions
-from skerry.apiserver.registry.read import check_fields, matches, not_older
+from skerry.apiserver.registry.read import check_fields, matches, not_older, reached
 from skerry.apiserver.registry.registry import Registry
 from skerry.apiserver.registry.slices import sliced
 from skerry.apiserver.store import Change, Record, TooOldError, Watcher
@@ -22,6 +22,8 @@ from skerry.model.errors import ApiError
 
 BOOKMARK_S = 60.0
 MIN_TIMEOUT_S = 1800.0
+FUTURE_S = 15.0
+"""How long a watch waits for its revision to come, before its client is told to list again."""
 MAX_CHUNK_BYTES = 16 << 10
 """What is handed over at once, if one line is not longer: what a client does not read waits as records that all share."""
 END_OF_INITIAL = "k8s.io/initial-events-end"
@@ -80,8 +82,9 @@ class _Watch:
             revision = snapshot.revision
         else:
             snapshot, revision = None, options.revision or store.revision
-        if revision > store.revision:
-            yield error_line(_from_a_lost_time(revision, store.revision))
+        if revision > store.revision and not await reached(self._registry, revision, min(deadline, loop.time() + FUTURE_S)):
+            if loop.time() < deadline:
+                yield error_line(_from_a_lost_time(revision, store.revision))
             return
         try:
             watcher = store.watch(self._kind.key, self._namespace, after=revision)
@@ -218,7 +221,7 @@ def error_line(error: ApiError) -> bytes:
 
 
 def _from_a_lost_time(revision: int, current: int) -> ApiError:
-    """A revision that we have not reached is of a time that we lost (files put back by hand): the client has to list again."""
+    """A revision that does not come is of a time that we lost (files put back by hand): the client has to list again."""
     return ApiError(410, "Expired", f"too large resource version: {revision}, current: {current}; list again")
 
 

@@ -107,7 +107,9 @@ def _validate_custom(
     meta = obj.get("metadata") or {}
     validate_metadata(meta, dns_subdomain_error, causes)
     if old is not None:
+        before = len(causes)
         validate_metadata_update(meta, old.get("metadata") or {}, causes)
+        causes += causes[before:]  # Kubernetes judges this twice: for every object, and for the kind
     if obj.get("kind") != kind:
         causes.append(invalid_value("kind", obj.get("kind"), f"must be {kind}"))
     found = _schema_causes(passes, obj, status_only=subresource == "status")

@@ -103,10 +103,17 @@ def _identify_custom(obj: Object, kind: Any, version: Any, schema: KindSchema, b
         text = body[:_SHOWN_WHOLE].decode("utf-8", "replace")
         raise _unreadable(schema, f"Object 'Kind' is missing in '{text}'", body)
     if version != schema.api_version:
-        raise bad_request(f"the API version in the data ({version or ''}) does not match the expected API version ({schema.api_version})")
+        raise _other_version(obj, version or "", schema)
     # Nothing is pruned or completed for a kind that is not there, yet everything is judged.
     causes = [c for c in schema.validate(obj) if not c.field.startswith("metadata")]
     raise invalid(kind, schema.group, name_of(obj).name, causes)
+
+
+def _other_version(obj: Object, version: Any, schema: KindSchema) -> ApiError:
+    """Return the refusal of a custom object in another version than the URL's; of that version no field is known, which is said, too."""
+    error = bad_request(f"the API version in the data ({version}) does not match the expected API version ({schema.api_version})")
+    error.warnings = tuple(f'unknown field "{key}"' for key in obj if key not in ("apiVersion", "kind", "metadata"))
+    return error
 
 
 def _mismatch(kind: Any, version: Any, schema: KindSchema) -> str:

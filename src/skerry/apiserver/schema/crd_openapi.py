@@ -7,15 +7,18 @@ from collections.abc import Mapping
 from typing import Any
 
 _OBJECT_META = "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
-_METADATA = {"description": "Standard object's metadata.", "allOf": [{"$ref": _OBJECT_META}]}
+_CONVENTIONS = "More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md"
+_METADATA = {"description": f"Standard object's metadata. {_CONVENTIONS}#metadata", "allOf": [{"$ref": _OBJECT_META}]}
 _API_VERSION = (
     "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the "
-    "latest internal value, and may reject unrecognized values."
+    f"latest internal value, and may reject unrecognized values. {_CONVENTIONS}#resources"
 )
 _KIND = (
     "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the "
-    "client submits requests to. Cannot be updated. In CamelCase."
+    f"client submits requests to. Cannot be updated. In CamelCase. {_CONVENTIONS}#types-kinds"
 )
+_EMBEDDED_API_VERSION = f"apiVersion defines the versioned schema of this representation of an object. {_CONVENTIONS}#resources"
+_EMBEDDED_KIND = f"kind is a string value representing the type of this object. In CamelCase. {_CONVENTIONS}#types-kinds"
 
 
 def published_schema(schema: Mapping[str, Any], group: str, version: str, kind: str) -> dict[str, Any]:
@@ -23,7 +26,7 @@ def published_schema(schema: Mapping[str, Any], group: str, version: str, kind: 
     found = _published(schema)
     found["type"] = "object"
     found["properties"] = {
-        **_type_meta(),
+        **_type_meta(_API_VERSION, _KIND),
         "metadata": dict(_METADATA),
         **{k: v for k, v in found.get("properties", {}).items() if k not in ("apiVersion", "kind", "metadata")},
     }
@@ -31,8 +34,8 @@ def published_schema(schema: Mapping[str, Any], group: str, version: str, kind: 
     return found
 
 
-def _type_meta() -> dict[str, Any]:
-    return {"apiVersion": {"type": "string", "description": _API_VERSION}, "kind": {"type": "string", "description": _KIND}}
+def _type_meta(api_version: str, kind: str) -> dict[str, Any]:
+    return {"apiVersion": {"type": "string", "description": api_version}, "kind": {"type": "string", "description": kind}}
 
 
 def _published(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,7 +49,11 @@ def _published(schema: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(found.get("properties"), Mapping):
         found["properties"] = {k: _published(v) for k, v in found["properties"].items()}
     if found.get("x-kubernetes-embedded-resource"):
-        found["properties"] = {**found.get("properties", {}), **_type_meta(), "metadata": dict(_METADATA)}
+        found["properties"] = {
+            **found.get("properties", {}),
+            **_type_meta(_EMBEDDED_API_VERSION, _EMBEDDED_KIND),
+            "metadata": dict(_METADATA),
+        }
         found["required"] = [*(r for r in found.get("required", ()) if r not in ("kind", "apiVersion")), "kind", "apiVersion"]
     if found.get("x-kubernetes-int-or-string") and "oneOf" not in found and "anyOf" not in found:
         found["anyOf"] = [{"type": "integer"}, {"type": "string"}]

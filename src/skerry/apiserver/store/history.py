@@ -40,6 +40,11 @@ class Ring:
         if len(self) > _CACHED_CHANGES:
             self._changes[-_CACHED_CHANGES - 1].drop_cache()
 
+    def begin(self, revision: int) -> None:
+        """Let the history begin at *revision* when it is empty."""
+        if not len(self):
+            self.floor = max(self.floor, revision)
+
     def after(self, revision: int, *, limit: int) -> Sequence[Change]:
         """Return the changes above *revision*, at most *limit*, oldest first; TooOldError when some of them are gone."""
         self.require(revision)

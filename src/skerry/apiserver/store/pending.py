@@ -70,10 +70,16 @@ class Queue:
         self._bytes += len(pending.sealed)
 
     def next_batch(self) -> list[Pending]:
-        """Move writes from waiting to in flight and return them; nothing while a transaction is on its way."""
-        if self.in_flight or not self._waiting:
+        """Move writes from waiting to in flight and return them; nothing while a transaction is on its way.
+
+        Writes of one object that follow each other stay together.
+        """
+        waiting, end = self._waiting, BATCH_LIMIT
+        if self.in_flight or not waiting:
             return []
-        self.in_flight, self._waiting = self._waiting[:BATCH_LIMIT], self._waiting[BATCH_LIMIT:]
+        while end < len(waiting) and waiting[end].record.key == waiting[end - 1].record.key:
+            end += 1
+        self.in_flight, self._waiting = waiting[:end], waiting[end:]
         self._bytes = sum(len(p.sealed) for p in self._waiting)
         return self.in_flight
 

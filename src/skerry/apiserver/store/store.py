@@ -168,10 +168,18 @@ class Store:
         self._require(key, expected)
         return await self._stage(key, MODIFIED, encode)
 
-    async def delete(self, key: Key, encode: Encode, *, expected: int) -> Record:
-        """Remove the object that was read at revision *expected*; *encode* makes its final bytes. MissingError or ConflictError."""
+    async def delete(self, key: Key, encode: Encode, *, expected: int, marked: bool = False) -> Record:
+        """Remove the object that was read at revision *expected*; *encode* makes its final bytes. MissingError or ConflictError.
+
+        With *marked* its final bytes are stored first, in the same transaction: watchers see a change, then the end.
+        """
         self._require(key, expected)
-        return await self._stage(key, DELETED, encode)
+        self._require_open()
+        if marked:
+            self._put(key, MODIFIED, encode).cancel()  # nobody waits for it
+        future = self._put(key, DELETED, encode)
+        self._commit_next()
+        return await future
 
     def watch(self, resource: str, namespace: str = "", *, after: int) -> Watcher:
         """Watch changes strictly above revision *after*; TooOldError when some are forgotten. Close it when done."""
@@ -180,6 +188,10 @@ class Store:
         watcher = Watcher(ring, namespace, after, committed=lambda: self._revision, closed=watchers.discard)
         watchers.add(watcher)
         return watcher
+
+    def begin(self, resource: str) -> None:
+        """Say that *resource* is new: a watch from before now is one of another time, unless something of it is still held."""
+        self._history.ring(resource).begin(self._revision)
 
     def subscribe(self, callback: Subscriber) -> Callable[[], None]:
         """Call *callback* with each batch of changes right after its commit, on the loop; returns what ends that."""
@@ -236,6 +248,12 @@ class Store:
     def _stage(self, key: Key, kind: int, encode: Encode) -> asyncio.Future[Record]:
         """Give the write its revision and its bytes, and let it wait for the next transaction."""
         self._require_open()
+        future = self._put(key, kind, encode)
+        self._commit_next()
+        return future
+
+    def _put(self, key: Key, kind: int, encode: Encode) -> asyncio.Future[Record]:
+        """Let the write wait for the next transaction, without asking for one."""
         revision = self._allocated + 1
         value = encode(revision)
         if len(value) > VALUE_BYTES:
@@ -248,7 +266,6 @@ class Store:
         self._queue.add(pending)
         for foreseer in self._foreseers:
             foreseer.staged(TYPES[kind], record)
-        self._commit_next()
         return pending.future
 
     def _require_space(self, value: bytes) -> None:

@@ -21,6 +21,11 @@ from skerry.model.resources import CONFIGMAPS, NAMESPACES, SERVICEACCOUNTS, Reso
 log = logging.getLogger(__name__)
 
 ROOT_CA = "kube-root-ca.crt"
+_ROOT_CA_IS = (
+    "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the internal service IP "
+    "or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes clusters."
+)
+"""Kubernetes' own sentence, which clients compare."""
 _NEEDED = frozenset({"list", "delete"})
 
 
@@ -118,8 +123,7 @@ class NamespaceDefaults:
         found = self.certificates.get(name.name, ROOT_CA)
         data = {"ca.crt": self._ca_pem}
         if self.certificates.synced and self._ca_pem and found is None:
-            note = "Contains a CA bundle that can be used to verify the kube-apiserver."
-            meta = {"namespace": name.name, "name": ROOT_CA, "annotations": {"kubernetes.io/description": note}}
+            meta = {"namespace": name.name, "name": ROOT_CA, "annotations": {"kubernetes.io/description": _ROOT_CA_IS}}
             await self._create(CONFIGMAPS, {"metadata": meta, "data": data})
         elif found is not None and self._ca_pem and found.get("data") != data:
             await self._api.patch(CONFIGMAPS, name.name, ROOT_CA, [{"op": "add", "path": "/data", "value": data}], form="json")

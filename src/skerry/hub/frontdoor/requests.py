@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import msgspec
 
-from skerry.apiserver.http.message import Request, Response, User
+from skerry.apiserver.http.message import Request, Response, User, pairs
 from skerry.apiserver.http.paths import normalise
 from skerry.link import LinkStream
 from skerry.model.errors import ApiError, bad_request, timeout, too_large
@@ -49,7 +49,10 @@ async def answer(stream: LinkStream, response: Response) -> None:
     """Send a whole answer, or a stream of them with a flush after each item."""
     if response.upgrade is not None:
         response = error_response(bad_request("connections cannot be upgraded on the link"))
-    headers = {k.lower(): v for k, v in response.headers.items() if k.lower() not in _NOT_ON_THE_LINK}
+    headers: dict[str, str] = {}
+    for name, value in pairs(response.headers):
+        if (key := name.lower()) not in _NOT_ON_THE_LINK:
+            headers[key] = f"{headers[key]}, {value}" if key in headers else value
     stream.respond(response.status, headers)
     if isinstance(response.body, bytes):
         await stream.send(response.body, ended=True)

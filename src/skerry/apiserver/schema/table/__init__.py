@@ -33,15 +33,15 @@ _formats: dict[str, TableFormat] = {}
 
 def table_format(resource_key: str, printer_columns: Sequence[dict[str, Any]] | None = None) -> TableFormat:
     """Return the format of `plural.group`; *printer_columns* are a CRD's additionalPrinterColumns ([] when it has none)."""
-    if printer_columns is not None:
-        from skerry.apiserver.schema.table.custom import custom_format
-
-        return custom_format(printer_columns)
     if not _formats:
         for name in _MODULES:
             for key, (spec, cells) in import_module(f"{__name__}.{name}").TABLES.items():
                 _formats[key] = TableFormat(columns(spec), cells)
         _describe()
+    if printer_columns is not None:
+        from skerry.apiserver.schema.table.custom import custom_format
+
+        return custom_format(printer_columns, _PLAIN.columns[0]["description"])
     return _formats.get(resource_key) or _PLAIN
 
 

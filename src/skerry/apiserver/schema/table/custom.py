@@ -17,10 +17,13 @@ _AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"
 _NAME_MEANS = "The name of the object, unique within its namespace for its kind."
 
 
-def custom_format(declared: Sequence[dict[str, Any]]) -> TableFormat:
-    """Return the format for additionalPrinterColumns; raises JsonPathError for a path that the CRD's rules let through."""
+def custom_format(declared: Sequence[dict[str, Any]], name_means: str) -> TableFormat:
+    """Return the format for additionalPrinterColumns; raises JsonPathError for a path that the CRD's rules let through.
+
+    *name_means* describes the name; "" where Kubernetes' own text is not installed.
+    """
     chosen = list(declared) or [_AGE]
-    definitions = [column("Name", "string", description=_NAME_MEANS, format_="name")]
+    definitions = [column("Name", "string", description=name_means or _NAME_MEANS, format_="name")]
     definitions += [
         column(
             c["name"],
