@@ -241,18 +241,20 @@ def _with_self(node: Fields | None) -> Fields:
 
 
 def with_named(type_: Type | None, fields: Fields) -> Fields:
-    """Return *fields* with the structs' own fields as members wherever something below them is one."""
-    found: dict[str, Any] = {}
-    for key, node in fields.items():
-        below = None
+    """Return *fields* with the structs' own fields as members wherever something below them is one; itself where nothing is to be added."""
+    found: dict[str, Any] | None = None
+    for key, given in fields.items():
+        node, below = given, None
         if type_ is not None and key != SELF:
             below = type_.field(key[2:]) if key[:2] == "f:" else type_.values
         if node:
             node = with_named(below, node)
             if key[:2] == "f:" and type_ is not None and type_.names(key[2:]):
                 node = _with_self(node)
-        found[key] = node
-    return found
+        if node is not given:
+            found = dict(fields) if found is None else found
+            found[key] = node
+    return fields if found is None else found
 
 
 def remove(type_: Type, value: Any, fields: Fields) -> Any:

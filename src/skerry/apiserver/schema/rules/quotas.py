@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from skerry.apiserver.schema.rules.common import NOT_NEGATIVE, Causes, Map, amount, duplicate, go_invalid
-from skerry.model.errors import forbidden_field, invalid_value, required
+from skerry.model.errors import Cause, forbidden_field, invalid_value, required
 from skerry.model.names import qualified_name_error
 from skerry.model.objects import Object
 
@@ -23,6 +23,8 @@ _EXIST = (
     "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, "
     "ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity"
 )
+MAX_NAMES = 1_000
+"""Resources in one list: each is counted again whenever an object of the namespace changes."""
 _FRACTIONS = ("cpu", "memory", "storage")
 _OF_CONTAINERS = ("cpu", "memory", "ephemeral-storage", "storage")
 
@@ -30,6 +32,9 @@ _OF_CONTAINERS = ("cpu", "memory", "ephemeral-storage", "storage")
 def resource_quota(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
     spec = obj.get("spec") or {}
     hard = spec.get("hard") or {}
+    if len(hard) > MAX_NAMES:
+        causes.append(_too_many("spec.hard", hard))
+        return
     for name, text in hard.items():
         if "/" not in name and name not in QUOTA_NAMES:
             causes.append(invalid_value(f"spec.hard[{name}]", name, "must be a standard resource for quota"))
@@ -40,6 +45,10 @@ def resource_quota(obj: Object, old: Object | None, causes: Causes, subresource:
         _scope_term(term, hard, "spec.scopeSelector.matchExpressions", causes)
     if old is not None and spec.get("scopes") != (old.get("spec") or {}).get("scopes"):
         causes.append(go_invalid("spec.scopes", _shown(spec.get("scopes") or []), "field is immutable"))
+
+
+def _too_many(field: str, found: Map) -> Cause:
+    return Cause(field, "FieldValueTooMany", f"Too many: {len(found)}: must have at most {MAX_NAMES} items")
 
 
 def _shown(scopes: list[str]) -> str:
@@ -108,6 +117,8 @@ def _limited(limit: Map, kind: str, field: str, causes: Causes) -> None:
         if kind == "Pod" and limit.get(name):
             causes.append(forbidden_field(f"{field}.{name}", "may not be specified when `type` is 'Pod'"))
     for where in ("max", "min", "default", "defaultRequest", "maxLimitRequestRatio"):
+        if len(limit.get(where) or ()) > MAX_NAMES:
+            causes.append(_too_many(f"{field}.{where}", limit[where]))
         for name in limit.get(where) or ():
             if kind in ("Pod", "Container") and "/" not in name and name not in _OF_CONTAINERS and not name.startswith("hugepages-"):
                 why = "must be a standard resource for containers"
