@@ -40,7 +40,17 @@ def prepare_for_create(kind: Kind, obj: Object) -> None:
 
 
 def prepare_for_update(kind: Kind, obj: Object, old: Object, subresource: str) -> None:
-    """Keep what this (sub)resource does not own as it was, and count the generation."""
+    """Keep what this (sub)resource does not own as it was, complete the object, and count the generation."""
+    _keep(kind, obj, old, subresource)
+    kind.schema.default(obj)
+    # What a client leaves out and we fill in as it was is no change, so this comes after the defaults.
+    if subresource in ("status", "ephemeralcontainers") or not kind.has_generation:
+        return
+    if intent_changed(obj, old, status=kind.has_status or not kind.custom):
+        obj["metadata"]["generation"] = int(old["metadata"].get("generation") or 0) + 1
+
+
+def _keep(kind: Kind, obj: Object, old: Object, subresource: str) -> None:
     if subresource == "status":
         _keep_all_but_status(kind, obj, old)
         return
@@ -56,8 +66,6 @@ def prepare_for_update(kind: Kind, obj: Object, old: Object, subresource: str) -
             obj["status"] = old["status"]
         else:
             obj.pop("status", None)
-    if kind.has_generation and intent_changed(obj, old, status=kind.has_status or not kind.custom):
-        obj["metadata"]["generation"] = int(old["metadata"].get("generation") or 0) + 1
 
 
 def _keep_all_but_ephemeral_containers(obj: Object, old: Object) -> None:

@@ -188,7 +188,8 @@ class Webhooks:
         if asked.old is not None:
             prepare_changed(patched["metadata"], asked.old["metadata"])
             prepare_for_update(kind, patched, asked.old, asked.subresource)
-        kind.schema.default(patched)
+        else:
+            kind.schema.default(patched)
         new.clear()
         new.update(patched)
         asked.name = new["metadata"].get("name", asked.name)
