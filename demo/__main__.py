@@ -26,6 +26,9 @@ def main() -> int:
     args = parser.parse_args()
     stop_on_signals()
     began = time.monotonic()
+    for left_over in Stage.abandoned(say):
+        say(f"an earlier demo was killed: ending what it left in {left_over.folder}")
+        left_over.down()
     stage = Stage.new(say)
     failed = 0
     try:

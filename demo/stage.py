@@ -7,6 +7,7 @@ one folder that is removed at the end; ports are free ones, chosen at the start.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import secrets
@@ -27,6 +28,11 @@ BIN = Path(sys.executable).parent
 SKERRY = [sys.executable, "-m", "skerry"]
 RUNS = ("skerry hub run", "skerry node run", "skerry.node ")
 """What the command line of a hub or a node holds."""
+
+OF_STAGE = "SKERRY_DEMO"
+"""The variable in which every process of a stage has the stage's folder."""
+
+PREFIX = "skerry-demo-"
 
 
 class StageError(Exception):
@@ -55,13 +61,21 @@ class Stage:
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     commands: dict[str, tuple[list[str], dict[str, str]]] = field(default_factory=dict)
     password: str = field(default_factory=lambda: secrets.token_hex(12))
+    lock: int = -1
 
     @classmethod
     def new(cls, say: Callable[[str], None]) -> Stage:
-        stage = cls(Path(tempfile.mkdtemp(prefix="skerry-demo-")), say)
+        stage = cls(Path(tempfile.mkdtemp(prefix=PREFIX)), say)
+        stage.lock = held(stage.folder / "lock")
         stage.folder.chmod(0o711)  # a Pod's own user must reach the folder of the alarms, and nothing else here
         stage.ports = free_ports(["hub", "modbus", "greeter", "webhook", "mqtt-dock-3-gw", "mqtt-pump-house-gw"])
         return stage
+
+    @classmethod
+    def abandoned(cls, say: Callable[[str], None]) -> list[Stage]:
+        """Return what is left of this user's stages that were killed before they could end."""
+        folders = Path(tempfile.gettempdir()).glob(f"{PREFIX}*/lock")
+        return [cls(lock.parent, say) for lock in folders if is_free(lock)]
 
     # ------------------------------------------------------------ what there is
 
@@ -169,7 +183,12 @@ class Stage:
         self.commands[name] = (list(command), environment or {})
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **(environment or {})}, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, OF_STAGE: str(self.folder), **(environment or {})},
+                start_new_session=True,
             )
 
     def kill(self, name: str, sign: int = signal.SIGKILL) -> None:
@@ -218,12 +237,15 @@ class Stage:
         while (left := [line for _, line in self.leftovers(*marks)]) and time.monotonic() < given_s:
             time.sleep(0.05)
         shutil.rmtree(self.folder, ignore_errors=True)
+        if self.lock >= 0:
+            os.close(self.lock)
+            self.lock = -1
         return left
 
     def end_strays(self, timeout_s: float = 10) -> None:
-        """End what a visitor started by hand with this stage's folder, such as the hub that they had killed."""
+        """End what runs with this stage's folder beside its own children: a hub that a visitor started again, or all of a killed stage."""
         deadline = time.monotonic() + timeout_s
-        while strays := [pid for pid, line in self.leftovers(str(self.folder)) if any(run in line for run in RUNS)]:
+        while strays := [pid for pid, line in self.leftovers(str(self.folder)) if any(mark in line for mark in (OF_STAGE, *RUNS))]:
             for pid in strays:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGTERM if time.monotonic() < deadline else signal.SIGKILL)
@@ -232,16 +254,40 @@ class Stage:
             time.sleep(0.2)
 
     def leftovers(self, *marks: str) -> list[tuple[int, str]]:
-        """Return pid and command line of processes that carry one of the marks: the stage's folder, a Pod's UID."""
+        """Return pid and command line of processes that carry one of the marks: the stage's folder, a Pod's UID.
+
+        A process that the stage started itself is known by its environment, too, and has OF_STAGE behind its command line.
+        """
         found = []
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             try:
                 line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if f"{OF_STAGE}={self.folder}".encode() in path.with_name("environ").read_bytes().split(b"\0"):
+                    line += f" {OF_STAGE}={self.folder}"
             except OSError:
                 continue
             if int(path.parent.name) != os.getpid() and any(mark in line for mark in marks):
                 found.append((int(path.parent.name), line.strip()))
         return found
+
+
+def held(lock: Path) -> int:
+    """Make a lock that is held until this process ends, however it ends; return its handle."""
+    new = lock.with_suffix(".new")
+    handle = os.open(new, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    new.rename(lock)
+    return handle
+
+
+def is_free(lock: Path) -> bool:
+    """Say whether the lock is this user's, and whoever made it has ended; one that goes meanwhile is nobody's."""
+    try:
+        with lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return os.fstat(file.fileno()).st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 def end(process: subprocess.Popen[bytes], name: str, say: Callable[[str], None], *, grace_s: float = 10) -> None:

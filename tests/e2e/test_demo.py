@@ -16,6 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from demo.stage import Stage
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,10 +85,14 @@ def typed(first: str, command: str) -> str:
     return done.stdout
 
 
-def running_with(marks: list[str]) -> list[str]:
-    """Return the command lines that carry one of the marks: the demo's folder, the UID of a Pod."""
-    lines = [" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]
-    return [line for line in lines if any(mark in line for mark in marks)]
+def running_with(*marks: str) -> list[str]:
+    """Return the command lines and environments that carry one of the marks: the demo's folder, the UID of a Pod."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            told = [*process.cmdline(), *process.environ().values()]
+            found += [" ".join(told[:8])] if any(mark in word for mark in marks for word in told) else []
+    return found
 
 
 def test_the_demo_prints_what_is_true_and_ctrl_c_leaves_nothing(terminal: Terminal) -> None:
@@ -109,4 +115,20 @@ def test_the_demo_prints_what_is_true_and_ctrl_c_leaves_nothing(terminal: Termin
 
     assert terminal.end(signal.SIGINT) == 0
     assert not folder.exists()
-    assert running_with([str(folder), *pods]) == []
+    assert running_with(str(folder), *pods) == []
+
+
+def test_what_a_killed_demo_left_is_ended_by_the_next() -> None:
+    program = "from demo.stage import Stage; s = Stage.new(print); s.start('x', ['sleep', '600']); print(s.folder, flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        folder = Path(demo.stdout.readline().strip())
+        assert folder not in [stage.folder for stage in Stage.abandoned(print)]
+        assert len(running_with(str(folder))) == 1
+
+        demo.kill()
+
+    [left] = [stage for stage in Stage.abandoned(print) if stage.folder == folder]
+    assert left.down() == []
+    assert not folder.exists()
+    assert running_with(str(folder)) == []
