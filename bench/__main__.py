@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import compileall
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Sequence
 
-from bench.page import write
+from bench.page import ROOT, write
 from bench.report import Report, hardware
 
 ALL = ("hub", "watch", "store", "node", "events", "cli")
@@ -24,6 +26,8 @@ def main() -> int:
     if unknown := set(asked.names) - set(ALL):
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(ALL)}")
     print(f"hardware: {hardware()}\ncommand:  python -m bench {' '.join(sys.argv[1:])}")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is compiled: a start does not pay for that
+    compileall.compile_dir(ROOT / "src", quiet=1)
     names = asked.names or [n for n in ALL if not asked.only or n in WITH_ROWS]
     reports, failed = measure(names, asked.only)
     if asked.write or (not asked.names and not asked.only):

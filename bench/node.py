@@ -92,8 +92,9 @@ def _with_devices(edge: Edge, report: Report) -> None:
 def _memory(edge: Edge, report: Report, what: str, budget: float) -> None:
     pids = _own(edge)
     resident, proportional = memory_mib(pids)
-    note = f"{len(pids)} processes, here proportional {proportional:.2f}, resident {resident:.2f}"
-    report.row(f"{what}: alone on its machine", alone_mib(pids), "MiB", budget, note=note)
+    alone = alone_mib(pids)
+    note = f"{alone * 2**20 / 1e6:.1f} million bytes; {len(pids)} processes, here proportional {proportional:.1f}, resident {resident:.1f}"
+    report.row(f"{what}: alone on its machine", alone, "MiB", budget, note=note)
 
 
 def _own(edge: Edge) -> list[int]:
