@@ -42,8 +42,8 @@ def lines(reports: Sequence[Report], failed: Mapping[str, str], at: datetime) ->
         "process of its own, on the same machine, and its CPU stands apart.",
         "",
         "Of a node's memory, the design asks for the proportional set size of all its processes. That is in the notes, and flatters: a hub",
-        "and this benchmark share pages with it. What is held against the budget is what it takes alone on its machine. The design's MB are",
-        "taken as MiB; the notes have millions of bytes, too. The node runs with what `skerry[node,modbus]` installs and nothing else.",
+        "and this benchmark share pages with it. What is held against the budget is what it takes alone on its machine. The design's MB",
+        "are taken as MiB; the notes have millions of bytes, too. The node runs with what `skerry[node,modbus]` installs and nothing else.",
         "",
         f"Last run: {at:%Y-%m-%d %H:%M} UTC at commit {commit}, {hardware()}.",
         "The machine was quiet."
