@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 FRUGAL = {
+    "LC_ALL": "C",  # texts are UTF-8 all the same (PEP 540), without the tables of a language
     "MALLOC_ARENA_MAX": "1",  # the few threads wait for disks: a heap of its own for each gains nothing
     "PYTHONNODEBUGRANGES": "1",  # tracebacks keep their lines, and lose the carets below them
 }

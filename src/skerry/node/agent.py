@@ -19,7 +19,6 @@ from skerry.kube import HttpApi
 from skerry.model.errors import unavailable
 from skerry.model.resources import BROKERS, DEVICES, NODES, PODS, SITE_LABEL, TRIGGERS, Resource
 from skerry.node.connection import AnsweringStream, HubLink
-from skerry.node.forwarding import Forwarding
 from skerry.node.host import address_towards, host_facts, host_state
 from skerry.node.identity import Identity, NodeSettings, StateFolder
 from skerry.node.identity.hub_address import HubAddress
@@ -41,12 +40,12 @@ from skerry.node.registration import Registration
 from skerry.node.runtimes.contract import Runtime
 from skerry.node.runtimes.process import ProcessRuntime, ProcessSettings, Program, detect
 from skerry.node.site import SiteWatch
-from skerry.node.streams import PodStreams
 from skerry.trust import Workshop
 from skerry.trust.files import leave_no_core
 
 if TYPE_CHECKING:
     from skerry.events.log import Outbox
+    from skerry.node.streams import PodStreams
 
 log = logging.getLogger(__name__)
 
@@ -140,11 +139,9 @@ class _Node:
         self._registration = Registration(self._api, self._presence, connected=connected)
         self._own_mirror.subscribe(lambda name: self._registration.again() if name not in self._own_mirror.items() else None)
         self._site = SiteWatch(name, self._own_mirror, self._at_site, self._registration.registered.wait)
-        streams = PodStreams(runtime, self._pods.pod)
-        link.handle("logs", streams.logs)
-        link.handle("exec", streams.exec)
-        forwarding = Forwarding(self._pods.pod, runtime.pod_owner, own_uid=os.geteuid(), address=lambda: self._address)
-        link.handle("forward", forwarding.forward)
+        link.handle("logs", lambda params, stream: self._streams().logs(params, stream))
+        link.handle("exec", lambda params, stream: self._streams().exec(params, stream))
+        link.handle("forward", self._forward)
         link.handle("twin", self._twin)
         self._twins: StreamHandler | None = None
 
@@ -285,6 +282,17 @@ class _Node:
             return None
         host, _, port = self._settings.broker_listen.rpartition(":")
         return (host.strip("[]"), int(port)) if host else ("127.0.0.1", 0)
+
+    def _streams(self) -> PodStreams:
+        from skerry.node.streams import PodStreams  # loaded when somebody asks for a log or a command
+
+        return PodStreams(self._runtime, self._pods.pod)
+
+    async def _forward(self, params: dict[str, Any], stream: AnsweringStream) -> None:
+        from skerry.node.forwarding import Forwarding
+
+        forwarding = Forwarding(self._pods.pod, self._runtime.pod_owner, own_uid=os.geteuid(), address=lambda: self._address)
+        await forwarding.forward(params, stream)
 
     async def _twin(self, params: dict[str, Any], stream: AnsweringStream) -> None:
         if self._twins is None:

@@ -39,7 +39,6 @@ from skerry.node.runtimes.process.cgroups import Cgroups
 from skerry.node.runtimes.process.ended import exit_of, exited_container, running_container, tail_of
 from skerry.node.runtimes.process.host import find_problem, forget_images, host_layout
 from skerry.node.runtimes.process.journal import Attempt, Record
-from skerry.node.runtimes.process.launch import SHIM, launch
 from skerry.node.runtimes.process.owners import Owners
 from skerry.node.runtimes.process.processes import begun, kill_sandbox, kill_titled, signal_command
 from skerry.node.runtimes.process.programs import HOST, program_image, program_name
@@ -183,6 +182,8 @@ class ProcessRuntime:
             started_at=time.time(),
             message_from_log=spec.message_from_log,
         )
+        from skerry.node.runtimes.process.launch import launch  # loaded with the first container
+
         living = _Living(attempt, record)
         try:
             living.child = launch(spec, attempt, record, (uid, gid), settings=self._settings, cgroups=self._cgroups, host=self._host)
@@ -326,6 +327,7 @@ class ProcessRuntime:
         if living is None or not sandbox:
             raise RuntimeFailedError("ContainerNotRunning", f"container {key.name} is not running")
         from skerry.node.runtimes.process.execs import start_exec
+        from skerry.node.runtimes.process.launch import SHIM
 
         record = living.record
         return await start_exec(spec, sandbox=sandbox, record=record, cgroups=self._cgroups.files(record.id), shim=SHIM)
