@@ -6,7 +6,7 @@ from typing import Any
 
 from skerry.apiserver.schema.defaults.pods import template_spec
 from skerry.apiserver.schema.defaults.storage import claim_template
-from skerry.model.objects import Object
+from skerry.model.objects import Object, dig
 
 Map = dict[str, Any]
 
@@ -99,7 +99,11 @@ def job(obj: Object) -> None:
 
 
 def job_spec(spec: Map) -> None:
+    """Complete the spec of a Job or of a CronJob's template."""
     template_spec(spec.get("template"))
+    for rule in dig(spec, "podFailurePolicy", "rules", default=[]):
+        for pattern in rule.get("onPodConditions") or ():
+            pattern["status"] = pattern.get("status") or "True"
 
 
 def _own_selector(obj: Object, spec: Map) -> None:

@@ -47,7 +47,7 @@ def _containers(pod: Object) -> Iterator[Object]:
 def _condition(wanted: tuple[Object, ...] | list[Object], pod: Object) -> str:
     for pattern in wanted:
         found = get_condition(dig(pod, "status", "conditions"), pattern.get("type", ""))
-        if found is not None and found.get("status") == pattern.get("status", "True"):
+        if found is not None and found.get("status") == (pattern.get("status") or "True"):
             return f"Pod {full_name(pod)} has condition {pattern.get('type')}"
     return ""
 
