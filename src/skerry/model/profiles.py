@@ -306,7 +306,9 @@ def desired_causes(profile: Profile, desired: Mapping[str, Any], *, at: str = "s
             known = sorted(n for n, p in profile.properties.items() if p.writable)
             found.append(not_supported(f"{at}.{name}", name, known))
         elif not prop.writable:
-            found.append(invalid_value(f"{at}.{name}", value, f"DeviceProfile {profile.name} has access: {prop.access} for it"))
+            found.append(
+                invalid_value(f"{at}.{name}", value, f"cannot be set: DeviceProfile {profile.name} gives it access: {prop.access}")
+            )
         elif why := value_error(prop, value):
             found.append(invalid_value(f"{at}.{name}", value, why))
     return found

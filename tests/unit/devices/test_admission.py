@@ -93,7 +93,7 @@ def test_a_profile_that_extends_itself_is_refused() -> None:
         ({"setpoint": True}, "spec.desired.setpoint: Invalid value: true: must be a finite number"),
         ({"setpoint": "42"}, 'spec.desired.setpoint: Invalid value: "42": must be a finite number'),
         ({"mode": "off"}, 'spec.desired.mode: Invalid value: "off": must be one of auto, manual'),
-        ({"flow": 3}, "spec.desired.flow: Invalid value: 3: DeviceProfile flow-meter-x2 has access: read for it"),
+        ({"flow": 3}, "spec.desired.flow: Invalid value: 3: cannot be set: DeviceProfile flow-meter-x2 gives it access: read"),
         ({"speed": 3}, 'spec.desired.speed: Unsupported value: "speed": supported values: "mode", "setpoint"'),
     ],
 )

@@ -93,7 +93,7 @@ def _wrong(profile: Profile, name: str, value: Scalar) -> str:
     if prop is None:
         return f"DeviceProfile {profile.name} has no property {name}"
     if not prop.writable:
-        return f"DeviceProfile {profile.name} has access: {prop.access} for {name}"
+        return f"{name} cannot be set: DeviceProfile {profile.name} gives it access: {prop.access}"
     return f"{name}: {value_error(prop, value)}"
 
 
