@@ -310,3 +310,23 @@ async def test_a_name_is_refused_only_once_who_took_it_has_it_for_sure(ask: Aske
     await asyncio.gather(create(), create())
 
     assert sorted(answered) == [(201, 200), (409, 200)]
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("path", ["pods/p/eviction", "pods/p/binding", "serviceaccounts/default/token"])
+async def test_what_only_a_post_does_no_other_method_does(ask: Asker, method: str, path: str) -> None:
+    """Each method is authorised as a verb of its own: who may only read would else make tokens and evict Pods."""
+    await ask("POST", "/api/v1/namespaces/default/pods", {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}})
+    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}} if "eviction" in path else {}
+
+    status, _ = await ask(method, f"/api/v1/namespaces/default/{path}", body)
+
+    assert status == 405
+    assert (await ask("GET", "/api/v1/namespaces/default/pods/p"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("DELETE", "exec"), ("PUT", "attach"), ("PATCH", "portforward"), ("DELETE", "log"), ("POST", "log")]
+)
+async def test_streams_have_their_methods(ask: Asker, method: str, path: str) -> None:
+    assert (await ask(method, f"/api/v1/namespaces/default/pods/p/{path}"))[0] == 405

@@ -166,11 +166,11 @@ class Resources:
             if kind.custom:
                 raise not_found(target.plural, target.group, target.name)
             raise no_such_resource()
+        if verb not in sub.verbs:  # whoever answers: who may read may not so do what a POST does
+            raise no_such_method()
         handler = self._subresources.get((kind.key, name))
         if handler is not None:
             return handler
-        if verb not in sub.verbs:
-            raise no_such_method()
         if name in ("status", "finalize", "approval", "ephemeralcontainers"):
             return self._verbs[verb]
         return self._subresources.get(("*", name), self._refuse)
@@ -299,6 +299,8 @@ def _of_itself(target: Target) -> str:
 
 def _verb(method: str, target: Target, query: Query) -> str:
     if target.subresource in CONNECT and target.plural == "pods":
+        if method not in ("GET", "POST"):
+            raise no_such_method()
         return "create"
     if method == "GET":
         if target.name:
