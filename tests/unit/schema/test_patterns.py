@@ -31,6 +31,15 @@ DNS = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
         (r"^(\d+(\.\d+)?(ms|s|m|h))+$", "1h30m", "1h30"),
         (r"^([0-9]{1,3}\.){3}[0-9]{1,3}$", "10.4.0.7", "10.4.0"),
         ("^(a?){3}$", "aa", "aaaa"),
+        ("^(?i)(abort|warn)?$", "WARN", "warns"),
+        ("^((?i)sun|mon)day$", "MONday", "MONDAY"),
+        ("^(?:a(?i)b|c)+$", "aBC", "AB"),
+        ("(?i)a(?-i)b", "Ab", "AB"),
+        ("(?m)^a$", "x\na\ny", "xa"),
+        ("^(?s)(x.)+$", "x\nx!", "x\ny"),
+        ("^(?i)([^a-c]+)+$", "xYz", "xBz"),
+        ("^(?i:a)b$", "Ab", "AB"),
+        ("^[(?i)]+$", "(i)", "I"),
     ],
 )
 def test_patterns_match_as_re2_does(pattern: str, matching: str, other: str) -> None:
@@ -41,7 +50,25 @@ def test_patterns_match_as_re2_does(pattern: str, matching: str, other: str) -> 
 
 
 @pytest.mark.parametrize(
-    "pattern", ["(", "[a", "a**", "(?=x)", "(?<!x)", r"\pL", r"(a)\1", r"\Q*\E", "[[:nope:]]", "\\", "x" * 5000, r"(\bx*)*\b"]
+    "pattern",
+    [
+        "(",
+        "[a",
+        "a**",
+        "(?=x)",
+        "(?<!x)",
+        r"\pL",
+        r"(a)\1",
+        r"\Q*\E",
+        "[[:nope:]]",
+        "\\",
+        "x" * 5000,
+        r"(\bx*)*\b",
+        "(?i)*",
+        "(?U)a",
+        "(?x)a",
+        "a)",
+    ],
 )
 def test_patterns_that_cannot_be_run_are_refused(pattern: str) -> None:
     with pytest.raises(PatternError):

@@ -32,6 +32,7 @@ class Linear:
         self._free: dict[int, list[int]] = {}
         self._anchors: dict[int, tuple[Any, int]] = {}
         self._size = 0
+        self._flags = 0
         self._accept = self._node()
         self._start = self._build(parser.parse(pattern, sre.SRE_FLAG_ASCII), self._accept)
         self._first = self._closure([self._start], at_start=True, at_end=False)
@@ -103,9 +104,7 @@ class Linear:
         if op in (sre.MAX_REPEAT, sre.MIN_REPEAT):
             return self._repeat(argument[0], argument[1], argument[2], then)
         if op is sre.SUBPATTERN:
-            if argument[1] or argument[2]:
-                raise UnsupportedError("flags inside a pattern are not supported")
-            return self._build(argument[3], then)
+            return self._with_flags(argument, then)
         if op is sre.BRANCH:
             state = self._node()
             self._free[state] = [self._build(branch, then) for branch in argument[1]]
@@ -116,8 +115,19 @@ class Linear:
                 raise UnsupportedError(f"{argument} is not supported")
             self._anchors[state] = (argument, then)
         else:
-            self._steps[state] = (_accepts(op, argument), then)
+            self._steps[state] = (_accepts(op, argument, self._flags), then)
         return state
+
+    def _with_flags(self, argument: Any, then: int) -> int:
+        """Build a group, whose flags are for what stands in it."""
+        _, on, off, parts = argument
+        before, self._flags = self._flags, (self._flags | on) & ~off
+        if self._flags & ~_FLAGS:
+            raise UnsupportedError("of the flags inside a pattern, i and s are supported here")
+        try:
+            return self._build(parts, then)
+        finally:
+            self._flags = before
 
     def _repeat(self, low: int, high: Any, parts: Any, then: int) -> int:
         if high is sre.MAXREPEAT:
@@ -135,26 +145,34 @@ class Linear:
         return then
 
 
+_FLAGS = sre.SRE_FLAG_IGNORECASE | sre.SRE_FLAG_DOTALL
 _STARTS = (sre.AT_BEGINNING, sre.AT_BEGINNING_STRING)
 _ENDS = (sre.AT_END_STRING,)
 
 
-def _accepts(op: Any, argument: Any) -> Accepts:
-    if op is sre.LITERAL:
-        return lambda c: c == argument
-    if op is sre.NOT_LITERAL:
-        return lambda c: c != argument
+def _accepts(op: Any, argument: Any, flags: int) -> Accepts:
+    if op in (sre.LITERAL, sre.NOT_LITERAL):
+        same = _cases(argument) if flags & sre.SRE_FLAG_IGNORECASE else {argument}
+        return same.__contains__ if op is sre.LITERAL else lambda c: c not in same
     if op is sre.ANY:
-        return lambda c: c != 10
+        return (lambda c: True) if flags & sre.SRE_FLAG_DOTALL else lambda c: c != 10
     if op is sre.IN:
         negated = bool(argument) and argument[0][0] is sre.NEGATE
-        members = [_accepts(o, a) for o, a in argument[int(negated) :]]
+        members = [_accepts(o, a, flags) for o, a in argument[int(negated) :]]
         return lambda c: any(m(c) for m in members) is not negated
     if op is sre.RANGE:
-        return lambda c: argument[0] <= c <= argument[1]
+        low, high = argument
+        if flags & sre.SRE_FLAG_IGNORECASE:
+            return lambda c: any(low <= each <= high for each in _cases(c))
+        return lambda c: bool(low <= c <= high)
     if op is sre.CATEGORY and argument in _CATEGORIES:
         return _CATEGORIES[argument]
     raise UnsupportedError(f"{op} is not supported")
+
+
+def _cases(code: int) -> set[int]:
+    """Return a character and, for an ASCII letter, its other case."""
+    return {code, code ^ 32} if code < 128 and chr(code).isalpha() else {code}
 
 
 _SPACES = frozenset(map(ord, " \t\n\r\f\v"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from skerry.apiserver.schema.linear import Linear, UnsupportedError, may_explode
@@ -25,6 +26,7 @@ _POSIX = {
     "xdigit": "0-9A-Fa-f",
     "punct": r"!-/:-@\[-`{-~",
 }
+_FLAGS = re.compile(r"\(\?([ims]*(?:-[ims]+)?)([:)])")
 _LOOKAROUND = re.compile(r"\(\?(?:=|!|<=|<!|\()")
 
 
@@ -68,6 +70,7 @@ def _translate(text: str) -> str:
         raise PatternError("look-around is not part of RE2")
     out: list[str] = []
     i, in_class = 0, False
+    groups = [_Group(multiline=False)]
     while i < len(text):
         c = text[i]
         if c == "\\":
@@ -93,11 +96,52 @@ def _translate(text: str) -> str:
             c = r"\["
         elif c == "]" and in_class:
             in_class = False
-        elif c == "$" and not in_class:
-            c = r"\Z"
+        elif not in_class and (flags := _FLAGS.match(text, i)) is not None:
+            out.append(_begin(groups, flags[1], alone=flags[2] == ")"))
+            i = flags.end()
+            continue
+        elif not in_class:
+            if text.startswith("(?", i) and not text.startswith("(?P<", i):
+                raise PatternError(f"{text[i : i + 4]} is not supported")
+            c = _outside_classes(c, groups)
         out.append(c)
         i += 1
-    return "".join(out)
+    return "".join(out) + ")" * len(groups[0].flags)
+
+
+@dataclass(slots=True)
+class _Group:
+    """A group that is open. RE2 takes flags in the middle, `a(?i)b|c`, for the rest of the group; Python for groups of their own."""
+
+    multiline: bool
+    flags: list[str] = field(default_factory=list)
+
+
+def _begin(groups: list[_Group], flags: str, *, alone: bool) -> str:
+    """Begin a group with flags, or what is left of this one when they stand *alone*; return how Python writes it."""
+    on, _, off = flags.partition("-")
+    multiline = ("m" in on or groups[-1].multiline) and "m" not in off
+    if alone:
+        groups[-1].flags.append(flags)
+        groups[-1].multiline = multiline
+    else:
+        groups.append(_Group(multiline))
+    return f"(?{flags}:"
+
+
+def _outside_classes(c: str, groups: list[_Group]) -> str:
+    """Return how Python writes a character of RE2 that is in no class."""
+    here = groups[-1]
+    if c == "$":
+        return "$" if here.multiline else r"\Z"
+    if c == "(":
+        groups.append(_Group(here.multiline))
+    elif c == "|":
+        return ")" * len(here.flags) + "|" + "".join(f"(?{f}:" for f in here.flags)
+    elif c == ")" and len(groups) > 1:
+        groups.pop()
+        return ")" * (len(here.flags) + 1)
+    return c
 
 
 def _escape(pair: str) -> str:
