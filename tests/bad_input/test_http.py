@@ -54,7 +54,7 @@ FRAMING = [
     Case(3, "a-chunk-of-2-to-the-60", chunked(CM, b"1000000000000000\r\n{}"), (400, 408, 413, 0)),
     Case(3, "a-negative-chunk", chunked(CM, b"-1\r\n{}\r\n0\r\n\r\n"), (400, 0)),
     Case(3, "a-chunk-that-is-longer-than-it-says", chunked(CM, b"1\r\n{}}\r\n0\r\n\r\n"), (400, 0)),
-    Case(3, "a-million-chunks-of-a-byte", chunked(CM, b"1\r\n \r\n" * 1_000_000, b"0\r\n\r\n"), (400, 413, 0)),
+    Case(3, "a-million-chunks-of-a-byte", chunked(CM, b"1\r\n \r\n" * 1_000_000, b"0\r\n\r\n"), (400, 408, 413, 0)),
     Case(3, "extensions-without-end", chunked(CM, b"1;" + b"a" * 1_000_000), (400, 413, 408, 0)),
     Case(3, "trailers-without-end", chunked(CM, b"2\r\n{}\r\n0\r\n", b"A: b\r\n" * 200_000), (400, 413, 408, 422, 0)),
     Case(4, "a-header-of-64-kib", request("GET", GET, X_A="a" * (64 << 10)), (400, 431, 0)),
