@@ -179,3 +179,17 @@ def test_an_embedded_resource_has_a_type_and_metadata_like_any_other(inner: Any,
 def test_formats_that_few_use(name: str, good: str, bad: str) -> None:
     assert FORMATS[name](good) is True
     assert FORMATS[name](bad) is False
+
+
+def _lists(inner: Any, *limits: int | None) -> Any:
+    for limit in limits:
+        inner = {"type": "array", "items": inner} | ({} if limit is None else {"maxItems": limit})
+    return inner
+
+
+def test_how_often_a_rule_runs_is_bounded_by_what_one_request_holds() -> None:
+    rule = [{"rule": "!has(self.a) || has(self.b)"}]
+    item = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}, "x-kubernetes-validations": rule}
+
+    assert _said_of(_lists(item, None, None)) == []
+    assert any("estimated rule cost exceeds budget" in text for text in _said_of(_lists(item, 3000, 3000)))

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from skerry.apiserver.cel.costs import MOST, estimate
-from skerry.apiserver.cel.declarations import Declaration, declare, escape, is_resource
+from skerry.apiserver.cel.declarations import MAX_REQUEST, Declaration, declare, escape, is_resource
 from skerry.apiserver.cel.errors import CelSyntaxError
 from skerry.apiserver.cel.paths import field_path_error
 from skerry.apiserver.cel.program import CelProgram
@@ -66,7 +66,8 @@ def _length(schema: Any) -> int:
     return own + sum(map(_length, parts))
 
 
-def _walk(schema: _Schema, of: Declaration | None, at: str, times: int, totals: _Totals, *, correlatable: str) -> None:
+def _walk(schema: _Schema, of: Declaration | None, at: str, times: int | None, totals: _Totals, *, correlatable: str) -> None:
+    """Check the rules of a schema and below. *times* is how many values it can have in one object, None where nothing bounds them."""
     rules = schema.get(_KEY) or ()
     if rules and of is None:
         why = (
@@ -90,14 +91,17 @@ def _walk(schema: _Schema, of: Declaration | None, at: str, times: int, totals: 
     for key in ("items", "additionalProperties"):
         part = schema.get(key)
         if isinstance(part, Mapping):
-            more = max(of.max_elements, 1) if of is not None else 1
+            most = schema.get("maxItems" if key == "items" else "maxProperties")
+            more = None if times is None or most is None else min(times * max(most, 0), MOST)
             lost = key == "items" and schema.get("x-kubernetes-list-type") != "map"
             inner = of.element if of is not None else None
             where = f"{at}.{key}"
-            _walk(part, inner, where, min(times * more, MOST), totals, correlatable=correlatable or (at if lost else ""))
+            _walk(part, inner, where, more, totals, correlatable=correlatable or (at if lost else ""))
 
 
-def _rule(rule: Mapping[str, Any], schema: _Schema, of: Declaration, at: str, times: int, totals: _Totals, *, correlatable: str) -> None:
+def _rule(
+    rule: Mapping[str, Any], schema: _Schema, of: Declaration, at: str, times: int | None, totals: _Totals, *, correlatable: str
+) -> None:
     causes = totals.causes
     if not str(rule.get("rule") or "").strip():
         causes.append(required(f"{at}.rule", "rule is not specified"))
@@ -108,7 +112,9 @@ def _rule(rule: Mapping[str, Any], schema: _Schema, of: Declaration, at: str, ti
     if program is not None:
         if program.type != BOOL:
             causes.append(_invalid(rule, f"{at}.rule", "cel expression must evaluate to a bool"))
-        _cost(program, names, f"{at}.rule", "estimated rule cost", times, totals)
+        # Where nothing else bounds the values, a request does: it holds so many of the smallest.
+        most = times if times is not None else MAX_REQUEST // (of.min_size + 1)
+        _cost(program, names, f"{at}.rule", "estimated rule cost", most, totals)
         if correlatable and OLD in program.uses:
             why = f"oldSelf cannot be used on the uncorrelatable portion of the schema within {correlatable}"
             causes.append(invalid_value(f"{at}.rule", rule["rule"], why))
@@ -119,7 +125,7 @@ def _rule(rule: Mapping[str, Any], schema: _Schema, of: Declaration, at: str, ti
         if message is not None and message.type != STRING:
             causes.append(_invalid(rule, f"{at}.messageExpression", "messageExpression must evaluate to a string"))
         elif message is not None:
-            _cost(message, names, f"{at}.messageExpression", "estimated messageExpression cost", times, totals)
+            _cost(message, names, f"{at}.messageExpression", "estimated messageExpression cost", 1, totals)
 
 
 def _texts(rule: Mapping[str, Any], schema: _Schema, at: str, causes: list[Cause]) -> None:
