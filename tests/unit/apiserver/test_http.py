@@ -65,6 +65,16 @@ async def test_a_wrong_token_is_unauthorized_even_beside_a_good_certificate(serv
     assert (status, answer["reason"]) == (401, "Unauthorized")
 
 
+async def test_who_expects_to_be_told_to_continue_is_told(server: Running) -> None:
+    admin = trust(server, user="root", group="system:masters")
+
+    async with asyncio.timeout(30):
+        made = await ask(server, admin, "POST", CONFIGMAPS, json=configmap("a"), expect100=True)
+        refused = await ask(server, admin, "POST", CONFIGMAPS, data=io.BytesIO(b" " * (shell.MAX_BODY_BYTES + 1)), expect100=True)
+
+    assert (made[0], refused[0]) == (201, 413)
+
+
 async def test_a_watch_ends_with_the_account_whose_token_opened_it(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "SWEEP_S", 0.02)
     admin, nobody = trust(server, user="root", group="system:masters"), trust(server)

@@ -330,3 +330,12 @@ async def test_what_only_a_post_does_no_other_method_does(ask: Asker, method: st
 )
 async def test_streams_have_their_methods(ask: Asker, method: str, path: str) -> None:
     assert (await ask(method, f"/api/v1/namespaces/default/pods/p/{path}"))[0] == 405
+
+
+async def test_an_object_is_no_way_to_say_how_to_delete_it(ask: Asker) -> None:
+    await ask("POST", CONFIGMAPS, configmap("a"))
+
+    status, answer = await ask("DELETE", f"{CONFIGMAPS}/a", configmap("a"))
+
+    assert (status, answer["message"]) == (400, "the options provided are unrecognized: they are a ConfigMap, not DeleteOptions")
+    assert (await ask("DELETE", f"{CONFIGMAPS}/a", {"apiVersion": "v1", "kind": "DeleteOptions"}))[0] == 200

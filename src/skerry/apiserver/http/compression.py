@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Mapping
 
 from msgspec.structs import replace
 
-from skerry.apiserver.http.message import Response
+from skerry.apiserver.http.message import Headers, Response
 from skerry.apiserver.registry.slices import Finite
 
 MIN_BYTES = 128 << 10
@@ -18,7 +18,6 @@ THREAD_BYTES = 256 << 10
 """Longer answers are compressed beside the loop."""
 MAX_KEPT_BYTES = 4 << 20
 _HEAD = 512
-_VARY = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
 
 Key = tuple[str, str, int, bytes]
 
@@ -34,7 +33,7 @@ class Compressor:
         """Return *response* compressed when that is wanted and worth it."""
         body = response.body
         if isinstance(body, Finite) and accepts_gzip(headers.get("accept-encoding", "")):
-            return replace(response, headers={**response.headers, **_VARY}, body=Finite(_packed(body)))
+            return replace(response, headers=_zipped(response.headers), body=Finite(_packed(body)))
         if not isinstance(body, bytes) or len(body) < MIN_BYTES or not accepts_gzip(headers.get("accept-encoding", "")):
             return response
         if "Content-Encoding" in response.headers:
@@ -47,7 +46,7 @@ class Compressor:
             packed = await asyncio.to_thread(_pack, body) if len(body) > THREAD_BYTES else _pack(body)
             if key is not None and response.status == 200 and b'"resourceVersion"' in body[:_HEAD]:
                 self._keep(key, packed)
-        return replace(response, headers={**response.headers, **_VARY}, body=packed)
+        return replace(response, headers=_zipped(response.headers), body=packed)
 
     def _keep(self, key: Key, packed: bytes) -> None:
         if len(packed) > MAX_KEPT_BYTES or key in self._kept:
@@ -57,6 +56,12 @@ class Compressor:
         while self._bytes > MAX_KEPT_BYTES:
             _, gone = self._kept.popitem(last=False)
             self._bytes -= len(gone)
+
+
+def _zipped(headers: Headers) -> Headers:
+    """Return the headers of an answer in gzip: it varies by that, too."""
+    vary = f"{headers['Vary']}, Accept-Encoding" if "Vary" in headers else "Accept-Encoding"
+    return {**headers, "Content-Encoding": "gzip", "Vary": vary}
 
 
 def accepts_gzip(header: str) -> bool:

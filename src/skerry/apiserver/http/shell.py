@@ -160,6 +160,8 @@ class ApiHttp:
         content = raw.content
         if content.is_eof() and content.total_raw_bytes <= FREE_BYTES:
             return content.read_nowait()  # it came with its head, as nearly all do
+        if headers.get("expect", "").lower() == "100-continue" and raw.transport is not None and not content.total_raw_bytes:
+            raw.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
             async with asyncio.timeout(timeout_s):
                 return await _read_limited(raw, limit, self._receiving)

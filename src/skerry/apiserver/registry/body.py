@@ -66,6 +66,8 @@ def read_options(request: Request) -> dict[str, Any]:
         return {}
     if not isinstance(found, dict):
         raise bad_request("the options provided are unrecognized: they must be an object (DeleteOptions)")
+    if found.get("kind") not in (None, "", "DeleteOptions"):
+        raise bad_request(f"the options provided are unrecognized: they are a {str(found['kind'])[:64]}, not DeleteOptions")
     return found
 
 
