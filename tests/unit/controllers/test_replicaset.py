@@ -191,3 +191,29 @@ async def test_pods_of_a_silent_node_are_kept_as_they_are(world: World) -> None:
     found = world.api.peek(REPLICASETS, SPACE, "web")
     assert (dig(found, "status", "replicas"), dig(found, "status", "readyReplicas")) == (2, 1)
     assert all(not metadata(p).get("deletionTimestamp") for p in world.api.all(PODS))
+
+
+@virtually
+async def test_of_two_alike_the_one_goes_whose_node_has_more_of_the_same_deployment(world: World) -> None:
+    def of(name: str, replicas: int) -> Object:
+        found = a_replicaset(name, replicas, uid=f"uid-{name}")
+        found["metadata"]["ownerReferences"] = [
+            {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d", "uid": "d", "controller": True}
+        ]
+        return found
+
+    def on(node: str, name: str, owner: str) -> Object:
+        pod = a_pod(name, labels={"app": owner}, node=node)
+        reference = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": owner, "uid": f"uid-{owner}", "controller": True}
+        pod["metadata"]["ownerReferences"] = [reference]
+        return pod
+
+    controller = ReplicaSets(world.api, world.informers, world.now)
+    world.api.seed(REPLICASETS, of("old", 1), of("new", 1))
+    world.api.seed(PODS, on("n1", "old-a", "old"), on("n2", "old-b", "old"), on("n2", "new-a", "new"))
+
+    async with world.running(controller.controller.run):
+        await asyncio.sleep(5)
+
+    found = {name_of(p).name: metadata(p).get("deletionTimestamp") for p in world.api.all(PODS)}
+    assert sorted(name for name, ending in found.items() if not ending) == ["new-a", "old-a"]

@@ -48,11 +48,14 @@ def available_in_s(pod: Object, *, min_ready_s: int, now: datetime) -> float | N
     return max(0.0, (since + timedelta(seconds=min_ready_s) - now).total_seconds())
 
 
-def deletion_order(pods: Iterable[Object]) -> list[Object]:
-    """Return the Pods, those first that are missed least: unbound, not started, not ready, cheap, crowded, restarting, young."""
+def deletion_order(pods: Iterable[Object], others: Iterable[Object] = ()) -> list[Object]:
+    """Return the Pods, those first that are missed least: unbound, not started, not ready, cheap, crowded, restarting, young.
+
+    *others* crowd a node, too: the Pods of a Deployment's other ReplicaSets.
+    """
     found = list(pods)
     crowd: dict[str, int] = {}
-    for pod in found:
+    for pod in (*found, *(p for p in others if is_active(p))):
         node = dig(pod, "spec", "nodeName", default="")
         crowd[node] = crowd.get(node, 0) + 1
     return sorted(found, key=lambda p: _rank(p, crowd))

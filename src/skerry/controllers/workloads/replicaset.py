@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from skerry.controllers.informers import BY_CONTROLLER, BY_NAMESPACE, Informers
@@ -56,7 +56,7 @@ class ReplicaSets:
             return None
         replicaset, failure = _view(found), ""
         try:
-            await self._carry_out(replicaset, rules.plan(replicaset, self._candidates(replicaset)))
+            await self._carry_out(replicaset, rules.plan(replicaset, self._candidates(replicaset), lambda: self._others(replicaset)))
         except ApiError as error:
             failure = error.message
             await self._write_status(replicaset, failure)
@@ -68,6 +68,13 @@ class ReplicaSets:
         owned = self._pods.indexed(BY_CONTROLLER, uid_of(replicaset))
         orphans = [p for p in self._pods.indexed(BY_CONTROLLER, "") if name_of(p).namespace == namespace]
         return [p for p in (*owned, *orphans) if uid_of(p) not in self._control.deleted]
+
+    def _others(self, replicaset: Object) -> Iterator[Object]:
+        """Yield the Pods of the owner's other ReplicaSets."""
+        owner = controller_of(replicaset)
+        for sibling in self._replicasets.indexed(BY_CONTROLLER, str(owner["uid"])) if owner is not None else ():
+            if uid_of(sibling) != uid_of(replicaset):
+                yield from self._pods.indexed(BY_CONTROLLER, uid_of(sibling))
 
     async def _carry_out(self, replicaset: Object, steps: list[rules.Step]) -> None:
         for step in steps:

@@ -5,7 +5,7 @@ Only Pods that are deleted or have ended are replaced. A Pod of a node that is n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 import msgspec
@@ -37,10 +37,10 @@ class Delete(msgspec.Struct, frozen=True):
 Step = Adopt | Release | Create | Delete
 
 
-def plan(replicaset: Object, pods: Sequence[Object]) -> list[Step]:
+def plan(replicaset: Object, pods: Sequence[Object], others: Callable[[], Iterable[Object]] = tuple) -> list[Step]:
     """Return the steps from *pods* (ours, and those of nobody in the namespace) to what the ReplicaSet wants.
 
-    Planning again after the steps were carried out returns none.
+    *others* gives the Pods of its owner's other ReplicaSets. Planning again after the steps were carried out returns none.
     """
     if metadata(replicaset).get("deletionTimestamp"):
         return []
@@ -51,7 +51,7 @@ def plan(replicaset: Object, pods: Sequence[Object]) -> list[Step]:
         return [*claims, Create(min(missing, BURST))]
     if missing == 0:
         return list(claims)
-    return [*claims, *(Delete(p) for p in deletion_order(ours)[: min(-missing, BURST)])]
+    return [*claims, *(Delete(p) for p in deletion_order(ours, others())[: min(-missing, BURST)])]
 
 
 def claimed(replicaset: Object, pods: Sequence[Object]) -> list[Object]:
