@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -130,13 +131,25 @@ class Renderer:
     def _other(self, form: media.Form, body: bytes, status: int, warnings: Sequence[str]) -> Response:
         if form.media != media.YAML:
             return json_answer(body, status, warnings)
-        pieces = (_to_yaml(decode(one)) for one in (body,))
+        pieces = _yaml_pieces(body)
         return _yaml(pieces if len(body) <= LARGE // DENSE else made_beside(self._registry.beside, pieces), warnings, status)
 
 
 def _yaml(pieces: Iterator[bytes] | AsyncGenerator[bytes, None], warnings: Sequence[str], status: int = 200) -> Response:
     headers = {**warning_headers(warnings), "Content-Type": media.YAML}
     return Response(status, headers, Finite(pieces) if isinstance(pieces, AsyncGenerator) else b"".join(pieces))
+
+
+def _element(pieces: Iterator[bytes]) -> bytes:
+    """Return a map as the element of a list."""
+    text = re.sub(rb"^(?=[^\n])", b"  ", b"".join(pieces), flags=re.MULTILINE)
+    return b"-" + text[1:]
+
+
+def _yaml_pieces(body: bytes) -> Iterator[bytes]:
+    from skerry.apiserver.http.yaml_form import yaml_pieces
+
+    yield from yaml_pieces(decode(body))
 
 
 def _to_yaml(value: Any) -> bytes:
@@ -161,7 +174,8 @@ def _yaml_list(head: Object, key: str, values: Iterable[bytes], *, empty: list[A
     found = False
     yield _to_yaml({k: v for k, v in head.items() if k < key})
     for value in values:
-        yield (b"" if found else b"%b:\n" % key.encode()) + _to_yaml([decode(value)])
+        item = _to_yaml([decode(value)]) if len(value) <= LARGE else _element(_yaml_pieces(value))
+        yield item if found else b"%b:\n%b" % (key.encode(), item)
         found = True
     rest = {k: v for k, v in head.items() if k > key}
     if rest or not found:

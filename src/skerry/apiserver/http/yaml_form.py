@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
+
+PIECE_VALUES = 2_000
+_ELEMENTS = 100
+_SIMPLE_KEY = 100
+"""Characters up to which a key stands in one line with its colon."""
+_LINES = re.compile(rb"^(?=[^\n])", re.MULTILINE)
 
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
@@ -13,3 +21,46 @@ def to_yaml(value: Any) -> bytes:
     """Return a JSON value as YAML."""
     text: str = yaml.dump(value, Dumper=_DUMPER, sort_keys=True, default_flow_style=False, allow_unicode=True, width=10_000)
     return text.encode()
+
+
+def yaml_pieces(value: Any) -> Iterator[bytes]:
+    """Yield the YAML of a map in pieces that are not too long each: PyYAML makes half a KiB of every value before it writes one."""
+    batch: dict[str, Any] = {}
+    left = PIECE_VALUES
+    for key in sorted(value):
+        inner = value[key]
+        size = _size(inner, PIECE_VALUES)
+        large = size >= PIECE_VALUES and len(key) <= _SIMPLE_KEY
+        if batch and (large or size > left):
+            yield to_yaml(batch)
+            batch, left = {}, PIECE_VALUES
+        if not large:
+            batch[key] = inner
+            left -= size
+            continue
+        yield to_yaml({key: None}).removesuffix(b" null\n") + b"\n"
+        if inner.__class__ is dict:
+            yield from (_indented(piece) for piece in yaml_pieces(inner))
+        else:
+            yield from map(to_yaml, (inner[i : i + _ELEMENTS] for i in range(0, len(inner), _ELEMENTS)))
+    if batch or not value:
+        yield to_yaml(batch)
+
+
+def _size(value: Any, limit: int) -> int:
+    """Return how many values there are in *value*, at most about *limit*."""
+    if value.__class__ is not dict and value.__class__ is not list:
+        return 1
+    if len(value) >= limit:
+        return limit
+    count = 1
+    for inner in value.values() if value.__class__ is dict else value:
+        count += _size(inner, limit - count)
+        if count >= limit:
+            break
+    return count
+
+
+def _indented(text: bytes) -> bytes:
+    """Return lines one level deeper; a break within a quoted text is an empty line, or one whose blanks do not count."""
+    return _LINES.sub(b"  ", text)
