@@ -17,7 +17,7 @@ def attempt(name: str, number: int = 0, *, code: int | None = None) -> Container
 
 
 def seen(*attempts: Container, **more: object) -> ContainerSeen:
-    return replace(ContainerSeen(attempts, started=True, ready=True), **more)  # type: ignore[arg-type]
+    return replace(ContainerSeen(attempts, started=True, ready=True), **more)
 
 
 def a_pod(
