@@ -18,8 +18,8 @@ import trustme
 ROOT = Path(__file__).resolve().parents[2]
 LONG_S = 30.0
 MAX_GROWTH_KIB = 64 << 10
-MAX_BLOCK_S = 0.25
-"""The promise is 0.1 s, and the worst case measured alone on a machine takes 0.09; on a busy one the same work costs up to twice that."""
+MAX_BLOCK_S = 0.1
+"""CPU time of the loop's thread in one turn: what the machine does beside it, and what other threads do, does not count."""
 HASTE_S = 1.5
 
 ADMIN, STRANGER = "admin", ""
@@ -145,11 +145,16 @@ def judge(server: Server, case: Case) -> None:
     assert case.says.encode() in answer
     assert after["revision"] == before["revision"], "something was stored"
     assert after["peak_kib"] - before["peak_kib"] < MAX_GROWTH_KIB
-    assert worst(server, case, after) <= MAX_BLOCK_S
+    assert worst(server, case, after) <= MAX_BLOCK_S, told(case, after)
+
+
+def told(case: Case, seen: dict[str, Any]) -> str:
+    """Return how long the loop was held by one turn, of its CPU time and by the clock."""
+    return f"{case}: {seen['worst_s'] * 1000:.0f} ms of CPU in one turn of the loop, {seen['wall_s'] * 1000:.0f} ms by the clock"
 
 
 def worst(server: Server, case: Case, seen: dict[str, Any]) -> float:
-    """Return how long the loop stood still for a case, on the machine of the figures; the best of three counts when the first is slow."""
+    """Return the longest turn of the loop for a case, on the machine of the figures; the best of three counts when the first is slow."""
     found = float(seen["worst_s"] / seen["factor"])
     for _ in range(2):
         if found <= MAX_BLOCK_S:
