@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from skerry.apiserver.http.message import Request, Response, User
+from skerry.apiserver.http.message import Request, Response, User, pairs
 from skerry.apiserver.local import LocalApi
 from skerry.apiserver.server import ApiServer
 from skerry.kube import ClusterApi, HttpApi
@@ -23,7 +23,7 @@ class DirectResponse:
 
     def __init__(self, response: Response) -> None:
         self.status = response.status
-        self.headers: Mapping[str, str] = {k.lower(): v for k, v in response.headers.items()}
+        self.headers: Mapping[str, str] = {k.lower(): v for k, v in pairs(response.headers)}
         self._body = response.body
 
     async def read(self, *, limit_bytes: int) -> bytes:
