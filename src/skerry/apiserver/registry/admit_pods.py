@@ -45,7 +45,7 @@ def _priority(asked: Admission, spec: Object) -> None:
     if not name:
         _require_priority(asked, spec, 0)
         spec["priority"] = 0
-        spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
+        _preemption(asked, spec, "PreemptLowerPriority")
         return
     found = asked.registry.lookup(PRIORITYCLASSES, "", name)
     if found is None:
@@ -53,7 +53,14 @@ def _priority(asked: Admission, spec: Object) -> None:
     spec["priorityClassName"] = name
     _require_priority(asked, spec, found["value"])
     spec["priority"] = found["value"]
-    spec["preemptionPolicy"] = found.get("preemptionPolicy", "PreemptLowerPriority")
+    _preemption(asked, spec, found.get("preemptionPolicy", "PreemptLowerPriority"))
+
+
+def _preemption(asked: Admission, spec: Object, policy: str) -> None:
+    if spec.get("preemptionPolicy") not in (None, policy):
+        what = f"the string value of PreemptionPolicy ({spec['preemptionPolicy']}) must not be provided in pod spec"
+        raise _refused(asked, f"{what}; priority admission controller computed {policy} from the given PriorityClass name")
+    spec["preemptionPolicy"] = policy
 
 
 def _default_class(asked: Admission) -> str:
@@ -68,9 +75,14 @@ def _require_priority(asked: Admission, spec: Object, value: int) -> None:
         raise _refused(asked, f"{why} {value} from the given PriorityClass name")
 
 
+_NO_OVERHEAD = "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead"
+
+
 def _runtime_class(asked: Admission, spec: Object) -> None:
     name = spec.get("runtimeClassName")
     if not name:
+        if spec.get("overhead"):
+            raise _refused(asked, _NO_OVERHEAD)
         return
     found = asked.registry.lookup(RUNTIMECLASSES, "", name)
     if found is None:
@@ -80,6 +92,8 @@ def _runtime_class(asked: Admission, spec: Object) -> None:
         if spec.get("overhead") not in (None, overhead):
             raise _refused(asked, "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead")
         spec["overhead"] = overhead
+    elif spec.get("overhead"):
+        raise _refused(asked, _NO_OVERHEAD)
     scheduling = found.get("scheduling") or {}
     _select(asked, spec, scheduling.get("nodeSelector") or {})
     more = [t for t in scheduling.get("tolerations") or () if t not in (spec.get("tolerations") or ())]
