@@ -8,7 +8,7 @@ IN_THE_WAY: Mapping[str, str] = {
     "GET, 32 clients: hub CPU": "two thirds are TLS and the HTTP framework, 62 us with an empty handler; the rest is routing and access",
     "DELETE of a collection": "each object is decoded, judged, sealed and committed by itself; its last bytes are encoded once more",
     "start to ready, store of": "a third is importing modules, a fifth reading and checking objects; the CPU beside it is what it needs",
-    "Lease renewal": "TLS, HTTP and the kernel's part in them are half, the commit a sixth; decision 0018 has what each step costs",
+    "Lease renewal": "TLS, HTTP and the kernel's part in them are half, the commit a sixth; decision 0016 has what each step costs",
     "burst of 200": "the 200 clients share the two cores with the hub; 161,000 were seen on a machine that was free",
     "500 devices": "decisions 0008 and 0018 say what the node's memory is made of, and what was tried",
     "node idle: alone": "27 MiB are Python and its libraries before a line of ours; decisions 0008 and 0018 have the rest",
