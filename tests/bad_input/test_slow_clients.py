@@ -27,7 +27,7 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    found = Server(tmp_path, HASTE_S)
+    found = Server(tmp_path, HASTE_S, "uvloop")
     yield found
     found.close()
 
