@@ -49,11 +49,17 @@ def require_store(data: Path) -> None:
 
 
 def restored_from(pki: Path) -> int:
-    """Return the newest revision of the backup that the hub was restored from; 0 for one that never was. ValueError for a damaged note."""
+    """Return the newest revision of the backup that the hub was restored from; 0 for one that never was. DataFolderError: it is damaged."""
+    note = pki / RESTORED
     try:
-        return int((pki / RESTORED).read_text("ascii"))
+        return int(note.read_text("ascii"))
     except FileNotFoundError:
         return 0
+    except ValueError as error:
+        raise DataFolderError(
+            f"{note} is damaged ({error}): write the backup's revision into it (skerry hub backup inspect says it), "
+            "so that no token to join is taken that may have been used"
+        ) from error
 
 
 def remember_store(data: Path, identity: str) -> None:

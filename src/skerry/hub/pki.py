@@ -72,7 +72,7 @@ class Pki(msgspec.Struct, frozen=True):
         if is_due(self.admin, now):
             await self._issue_admin(workshop)
         if not self._holds():  # one of the two is damaged
-            await workshop.issue_server(self.folder, self.server, sorted({*issued_names(self.server), *names})[:MAX_NAMES])
+            await self._issue_server(names, workshop)
             await self._issue_admin(workshop)
             if not self._holds():
                 raise self._damaged("nothing that it signs can be verified")
@@ -112,8 +112,13 @@ class Pki(msgspec.Struct, frozen=True):
         missing = set(names) - set(issued_names(self.server))
         if not missing and not is_due(self.server, now):
             return False
-        await workshop.issue_server(self.folder, self.server, sorted({*issued_names(self.server), *names})[:MAX_NAMES])
+        await self._issue_server(names, workshop)
         return True
+
+    async def _issue_server(self, names: Sequence[str], workshop: Workshop) -> None:
+        """Issue the hub's certificate for *names* and those that it had: addresses come and go, and the oldest make room."""
+        every = dict.fromkeys([*names, *issued_names(self.server)])
+        await workshop.issue_server(self.folder, self.server, list(every)[:MAX_NAMES])
 
     def _require_new(self) -> None:
         """Refuse a new CA where there was a hub before: its nodes would take it for an attacker."""

@@ -181,7 +181,10 @@ class Hub:
         self._closers.append(self.key_desk.close)
 
     def _add_routes(self) -> None:
-        desk = EnrollmentDesk(self.api, self.roster, self._workshop, self.pki.folder, now=_now)
+        try:
+            desk = EnrollmentDesk(self.api, self.roster, self._workshop, self.pki.folder, now=_now)
+        except data_folder.DataFolderError as error:
+            raise HubError(str(error)) from error
         for route in (
             Route(("GET",), CA_PATH, Access.PUBLIC, desk.ca, "the hub's CA certificate"),
             Route(("POST",), ENROLL_PATH, Access.OWN, desk.enroll, "enrollment: the request proves its key"),

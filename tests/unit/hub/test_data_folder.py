@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from skerry.durable import hold
-from skerry.hub.data_folder import BACKUP_LOCK, DataFolderError, remember_store, remove_leftovers, require_store, take
+from skerry.hub.data_folder import (
+    BACKUP_LOCK,
+    RESTORED,
+    DataFolderError,
+    remember_store,
+    remove_leftovers,
+    require_store,
+    restored_from,
+    take,
+)
 
 
 @pytest.fixture
@@ -70,3 +79,11 @@ def test_what_a_killed_backup_left_is_removed_and_what_one_under_way_needs_is_no
 
     assert kept
     assert not (tmp_path / ".backup-x").exists()
+
+
+@pytest.mark.parametrize("text", [b"", b"17x", b"1\xb7"])
+def test_a_damaged_note_of_a_restore_is_named(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / RESTORED).write_bytes(text)
+
+    with pytest.raises(DataFolderError, match="restored is damaged"):
+        restored_from(tmp_path)

@@ -19,7 +19,7 @@ from skerry.apiserver.http.message import User
 from skerry.hub.kubeconfig import kubeconfig, write_kubeconfig
 from skerry.hub.login_codes import LIFETIME_S, MAX_CODES, LoginCodes
 from skerry.hub.logs import is_ours, printable
-from skerry.hub.pki import Pki, PkiError, is_due, issued_names, server_names
+from skerry.hub.pki import MAX_NAMES, Pki, PkiError, is_due, issued_names, server_names
 from skerry.hub.settings import parse_listen
 from skerry.kube.kubeconfig import read_kubeconfig
 from skerry.trust import authority, facts_of_pem
@@ -128,9 +128,26 @@ async def test_a_new_name_gets_into_the_hubs_certificate_and_old_ones_stay(tmp_p
     certificate = x509.load_pem_x509_certificate(pki.server.read_bytes())
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
 
-    assert names.get_values_for_type(x509.DNSName) == ["hub.example.org", "localhost", "old.example.org"]
+    assert set(names.get_values_for_type(x509.DNSName)) == {"hub.example.org", "localhost", "old.example.org"}
     assert [str(a) for a in names.get_values_for_type(x509.IPAddress)] == ["10.0.0.7"]
     assert set(issued_names(pki.server)) == {"hub.example.org", "localhost", "old.example.org", "10.0.0.7"}
+
+
+async def test_addresses_of_long_ago_make_room_for_the_names_of_today(tmp_path: Path) -> None:
+    for day in range(3):  # a machine that gets other addresses all the time
+        today = ["localhost", *(f"2001:db8::{day}:{n}" for n in range(30))]
+        pki = await a_pki(tmp_path, *today)
+
+        assert set(today) <= set(issued_names(pki.server))
+    assert len(issued_names(pki.server)) == MAX_NAMES
+    before = pki.server.read_bytes()
+    assert (await a_pki(tmp_path, *today)).server.read_bytes() == before
+
+
+async def test_a_hub_of_more_names_than_a_certificate_has_starts(tmp_path: Path) -> None:
+    pki = await a_pki(tmp_path, *(f"10.0.0.{n}" for n in range(MAX_NAMES)), "localhost")
+
+    assert "localhost" not in issued_names(pki.server)
 
 
 async def test_the_hubs_certificate_is_renewed_in_time_under_the_same_ca(tmp_path: Path) -> None:
