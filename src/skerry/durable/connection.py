@@ -15,7 +15,7 @@ from pathlib import Path
 import apsw
 
 from skerry.durable import checksums, failpoints
-from skerry.durable.errors import StoreFormatError
+from skerry.durable.errors import StoreFormatError, StoreFullError
 from skerry.durable.files import put_in_place, sync_folder
 from skerry.durable.rebuild import Rebuild, leftover
 
@@ -111,20 +111,37 @@ def _replace(old: apsw.Connection, path: Path, migrations: Sequence[str], vfs: s
     """Copy what *old* holds into a new file and put that in its place; a kill leaves the old or the new, whole."""
     new_path = leftover(path)
     try:
-        _create(new_path)
-        new = apsw.Connection(str(new_path.resolve()), flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW, vfs=vfs)
-        try:
-            _protect(new)
-            new.reserve_bytes("main", checksums.RESERVED_BYTES)
-            list(new.execute("PRAGMA journal_mode=OFF"))  # a kill leaves a file that nobody looks at
-            new.execute("PRAGMA synchronous=OFF")
-            _migrate(new, migrations)
-            rebuild.copy(old, new)
-        finally:
-            new.close()
+        _fill(new_path, old, migrations, vfs, rebuild)
+    except BaseException as error:
+        for name in (new_path.name, f"{new_path.name}-journal"):  # it may have taken the last space that others need
+            new_path.with_name(name).unlink(missing_ok=True)
+        if _says_full(error):
+            cause = f"a copy of its {path.stat().st_size >> 20} MiB with a checksum on every page has to be made beside it"
+            raise StoreFullError(path, cause) from error
+        raise
     finally:
         old.close()  # the last connection: it leaves no write-ahead log that could be taken for the new file's
     put_in_place(new_path, path)
+
+
+def _says_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that it came of, is that of a full disk: a rollback that finds nothing to roll back hides it."""
+    return error is not None and (isinstance(error, apsw.FullError) or _says_full(error.__cause__ or error.__context__))
+
+
+def _fill(path: Path, old: apsw.Connection, migrations: Sequence[str], vfs: str | None, rebuild: Rebuild) -> None:
+    """Make the new file *path* of what *old* holds."""
+    _create(path)
+    new = apsw.Connection(str(path.resolve()), flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW, vfs=vfs)
+    try:
+        _protect(new)
+        new.reserve_bytes("main", checksums.RESERVED_BYTES)
+        list(new.execute("PRAGMA journal_mode=OFF"))  # a kill leaves a file that nobody looks at
+        new.execute("PRAGMA synchronous=OFF")
+        _migrate(new, migrations)
+        rebuild.copy(old, new)
+    finally:
+        new.close()
 
 
 def open_reader(path: Path, *, vfs: str | None = None) -> apsw.Connection:

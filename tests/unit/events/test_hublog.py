@@ -10,7 +10,7 @@ import apsw
 import msgspec
 import pytest
 
-from skerry.durable import StoreError, StoreFormatError, Writer, damaged_pages
+from skerry.durable import StoreError, StoreFormatError, StoreFullError, Writer, damaged_pages
 from skerry.events.log import DROPPED_TYPE, BatchError, GapError, HubLog, HubLogLimits, LogExpiredError, _hub_sql
 from skerry.events.log.batch import Stored, decode, encode, encode_dropped
 
@@ -112,6 +112,30 @@ async def test_a_log_without_checksums_gets_them_and_loses_nothing(tmp_path: Pat
     assert marks == (30, 30, [_hub_sql.Account("n", "s", 30, 30, 0)])
     assert damaged_pages(path, count=100)[0] == []
     assert not list(tmp_path.glob("*.new"))
+
+
+async def test_a_disk_too_full_for_checksums_is_named_and_left_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "h.sqlite"
+    old = await Writer.open(path, _hub_sql.MIGRATIONS[:1])
+    rows = [(entry, entry.raw) for entry in decode(a_batch(1, 300)) if isinstance(entry, Stored)]
+    await old.write(lambda db: _hub_sql.store(db, "n", "s", rows, 300, 1 << 20))
+    await old.close()
+
+    rebuild = _hub_sql.REBUILD
+
+    def copy(old: apsw.Connection, new: apsw.Connection) -> None:
+        new.execute("PRAGMA max_page_count=10")
+        rebuild.copy(old, new)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_hub_sql, "REBUILD", msgspec.structs.replace(_hub_sql.REBUILD, copy=copy))
+        with pytest.raises(StoreFullError, match=r"no space left for .*h\.sqlite"):
+            await HubLog.open(path)
+    assert not list(tmp_path.glob("*.new*"))
+
+    log = await HubLog.open(path)
+    assert len(await stored(log)) == 300
+    await log.close()
 
 
 async def test_a_bit_that_flips_in_any_page_is_never_served(tmp_path: Path) -> None:
