@@ -113,10 +113,8 @@ class EventRoutes:
     async def read(self, query: str) -> Answer:
         """Serve the log; ApiError 410 when `after` is no longer held."""
         wanted = parse_query(query)
-        after = wanted.after
-        if wanted.tail is not None:
-            after = await self._back(wanted)
         try:
+            after = wanted.after if wanted.tail is None else await self._back(wanted)
             lines, after = await self._page(wanted, after)
         except LogExpiredError as error:
             raise _expired(error) from error

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from skerry.events.log import HubLog, HubLogLimits
+from skerry.events.log import HubLog, HubLogLimits, LogExpiredError
 from skerry.events.log.batch import encode
 from skerry.events.routes import Answer, EventRoutes, parse_query
 from skerry.model.errors import ApiError
@@ -54,6 +54,21 @@ async def test_a_bad_upload_is_refused(routes: EventRoutes, stream: str, body: b
         await routes.upload("n", stream, body)
 
     assert refused.value.code == 400
+
+
+async def test_a_log_that_moves_on_while_a_tail_is_searched_says_so(
+    routes: EventRoutes, hublog: HubLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await routes.upload("n", STREAM, a_batch(1, 3))
+
+    async def moved_on(after: int | None = None, *, limit: int = 0) -> list[Any]:
+        raise LogExpiredError(after or 0, 3)
+
+    monkeypatch.setattr(hublog, "page", moved_on)
+    with pytest.raises(ApiError) as refused:
+        await routes.read("tail=2&node=n")
+
+    assert refused.value.code == 410
 
 
 async def test_reading_selects_by_node_source_and_position(routes: EventRoutes) -> None:
