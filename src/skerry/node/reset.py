@@ -37,8 +37,9 @@ async def reset(folder: StateFolder, *, keep_identity: bool, say: Callable[[str]
     ram = memory_folder(folder.path)
     if ram is not None:
         shutil.rmtree(ram, ignore_errors=True)
-    kept = {folder.key, folder.certificate, folder.ca, folder.settings} if keep_identity else set()
-    for entry in folder.path.iterdir():
+    identity = [folder.certificate, folder.ca, folder.settings, folder.key]
+    kept = set(identity) if keep_identity else set()
+    for entry in sorted(folder.path.iterdir(), key=lambda e: e in identity):  # last what says that the rest is a node's, to try again
         if entry not in kept and entry.name != "lock":
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
     say(f"removed the state in {folder.path}")
