@@ -14,6 +14,7 @@ import secrets
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -281,9 +282,15 @@ def held(lock: Path) -> int:
 
 
 def is_free(lock: Path) -> bool:
-    """Say whether the lock is this user's, and whoever made it has ended; one that goes meanwhile is nobody's."""
+    """Say whether the lock is this user's, and whoever made it has ended; one that goes meanwhile is nobody's.
+
+    Anybody can make folders and links in a folder of temporary files: what they lead to is not a stage to be ended.
+    """
     try:
-        with lock.open("rb") as file:
+        folder = lock.parent.lstat()
+        if not stat.S_ISDIR(folder.st_mode) or folder.st_uid != os.geteuid():
+            return False
+        with open(lock, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NOFOLLOW)) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return os.fstat(file.fileno()).st_uid == os.geteuid()
     except OSError:

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from demo.stage import Stage
+from demo.stage import Stage, is_free
 
 pytestmark = pytest.mark.slow
 
@@ -132,3 +132,19 @@ def test_what_a_killed_demo_left_is_ended_by_the_next() -> None:
     assert left.down() == []
     assert not folder.exists()
     assert running_with(str(folder)) == []
+
+
+def test_a_folder_that_somebody_else_laid_out_is_not_ended(tmp_path: Path) -> None:
+    mine, laid_out = tmp_path / "mine", tmp_path / "laid-out"
+    mine.mkdir()
+    (mine / "lock").touch()
+    laid_out.mkdir()
+    (laid_out / "lock").symlink_to(mine / "lock")
+    (tmp_path / "link").symlink_to(mine)
+
+    assert is_free(mine / "lock")
+    assert not is_free(laid_out / "lock")
+    assert not is_free(tmp_path / "link" / "lock")
+    if os.geteuid() == 0:
+        os.chown(mine, 12345, -1)
+        assert not is_free(mine / "lock")
