@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from skerry.model.names import dns_subdomain_error
 from tests.unit.schema.pipeline import a_deployment, complaints, kind, texts
 
 TEMPLATE = a_deployment()["spec"]
@@ -185,8 +186,8 @@ def test_what_is_wrong_with_a_spec(name: str, spec: dict[str, Any], said: str) -
         ),
         ({"addressType": "IPv6", "endpoints": [], "ports": [{"port": 1}, {"port": 2}]}, 'ports[1].name: Duplicate value: ""'),
         (
-            {"addressType": "FQDN", "endpoints": [], "ports": [{"name": "a", "port": 0}]},
-            "ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive",
+            {"addressType": "FQDN", "endpoints": [{"addresses": ["a_b"]}, {"addresses": ["a.example."]}], "ports": [{"port": 0}]},
+            f'endpoints[0].addresses[0]: Invalid value: "a_b": {dns_subdomain_error("a_b")}',
         ),
     ],
 )
@@ -202,3 +203,49 @@ def test_a_daemon_set_without_a_selector_matches_nothing() -> None:
     (text,) = _said("DaemonSet", {"spec": {"template": TEMPLATE["template"]}})
 
     assert text.endswith("`selector` does not match template `labels`")
+
+
+def _quota(**spec: Any) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q", "namespace": "n"}, "spec": spec}
+
+
+def test_huge_pages_have_quotas() -> None:
+    assert _said("ResourceQuota", {"spec": {"hard": {"hugepages-2Mi": "4Mi", "requests.hugepages-1Gi": "1Gi"}}}) == []
+
+
+def test_the_scopes_of_a_quota_are_a_set() -> None:
+    one, other, wider = (_quota(scopes=s) for s in (["BestEffort", "Terminating"], ["Terminating", "BestEffort"], ["BestEffort"]))
+
+    assert complaints(kind("ResourceQuota"), other, one) == []
+    assert len(complaints(kind("ResourceQuota"), wider, one)) == 1
+
+
+def test_a_claim_without_a_class_may_be_given_one() -> None:
+    plain: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "c", "namespace": "n"},
+        "spec": CLAIM,
+    }
+    classed = {**plain, "spec": CLAIM | {"storageClassName": "fast"}}
+    moved = {**plain, "spec": CLAIM | {"storageClassName": "slow"}}
+
+    assert complaints(kind("PersistentVolumeClaim"), copy.deepcopy(classed), copy.deepcopy(plain)) == []
+    assert len(complaints(kind("PersistentVolumeClaim"), moved, classed)) == 1
+
+
+def test_what_a_younger_rule_refuses_can_still_be_labelled_and_go() -> None:
+    stored = a_deployment(strategy={"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 0}})
+    stored["metadata"]["finalizers"] = ["foregroundDeletion"]
+    released, scaled, broken = (copy.deepcopy(stored) for _ in range(3))
+    released["metadata"] |= {"finalizers": [], "labels": {"a": "b"}}
+    scaled["spec"]["replicas"] = 3
+    broken["spec"]["replicas"] = -1
+    deployments = kind("Deployment", group="apps")
+
+    assert complaints(deployments, released, copy.deepcopy(stored)) == []
+    assert complaints(deployments, scaled, copy.deepcopy(stored)) == []
+    assert texts(complaints(deployments, broken, copy.deepcopy(stored))) == [
+        "spec.replicas: Invalid value: -1: must be greater than or equal to 0"
+    ]
+    assert len(complaints(deployments, copy.deepcopy(stored))) == 1

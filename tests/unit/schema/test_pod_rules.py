@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
 
-from tests.unit.schema.pipeline import a_pod, complaints, kind, texts
+from tests.unit.schema.pipeline import a_deployment, a_pod, complaints, kind, texts
 
 REQUIRED, PREFERRED = "requiredDuringSchedulingIgnoredDuringExecution", "preferredDuringSchedulingIgnoredDuringExecution"
 SPREAD = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
@@ -280,3 +281,37 @@ def test_what_is_right_is_taken() -> None:
         )
         == []
     )
+
+
+def test_init_containers_run_one_after_the_other_and_may_take_one_port_of_the_host() -> None:
+    ports = [{"containerPort": 80, "hostPort": 8080}]
+    init = [{"name": n, "image": "i", "ports": ports} for n in ("a", "b")]
+
+    assert _said(initContainers=init, containers=[{"name": "c", "image": "i", "ports": ports}]) == []
+
+
+def test_what_kubernetes_takes_though_it_has_no_effect() -> None:
+    assert _said(affinity=_node(matchExpressions=[{"key": "a", "operator": "In", "values": ["no label", "-1"]}])) == []
+    assert _said(volumes=[{"name": "v", "configMap": {"name": "c", "items": [{"key": "no key", "path": "p"}]}}]) == []
+
+
+def test_names_in_the_environment_are_printable() -> None:
+    assert _said_of(env=[{"name": "1 name: of mine", "value": "x"}], envFrom=[{"prefix": "2-", "configMapRef": {"name": "c"}}]) == []
+    assert len(_said_of(env=[{"name": "a=b"}])) == len(_said_of(env=[{"name": "a\tb"}])) == 1
+
+
+def test_how_long_a_taint_is_tolerated_may_change() -> None:
+    stays: dict[str, Any] = {"key": "a", "operator": "Exists", "effect": "NoExecute"}
+    old, longer, other = (
+        a_pod(tolerations=[t]) for t in (stays | {"tolerationSeconds": 5}, stays | {"tolerationSeconds": 9}, {**stays, "key": "b"})
+    )
+
+    assert complaints(kind("Pod"), longer, copy.deepcopy(old)) == []
+    assert complaints(kind("Pod"), other, old)
+
+
+def test_a_template_may_have_an_image_in_blanks() -> None:
+    template = a_deployment()
+    template["spec"]["template"]["spec"]["containers"][0]["image"] = " "
+
+    assert complaints(kind("Deployment", group="apps"), template) == []

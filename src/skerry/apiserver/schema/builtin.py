@@ -73,7 +73,16 @@ def _validate(rule: NameRule | None, rules: Rules | None, obj: Object, old: Obje
             validate_metadata_update(meta, old.get("metadata") or {}, causes)
             causes += causes[:]  # Kubernetes judges the metadata of an update twice: for every object, and for the kind
     if rules is not None:
-        rules(obj, old, causes, subresource)
+        found: list[Cause] = []
+        rules(obj, old, found, subresource)
+        causes += _new_causes(rules, old, found, subresource) if found and old is not None else found
+
+
+def _new_causes(rules: Rules, old: Object, found: list[Cause], subresource: str) -> list[Cause]:
+    """Return the causes that the stored object does not give itself: what a younger rule refuses can still be labelled, and go."""
+    before: list[Cause] = []
+    rules(old, old, before, subresource)
+    return [c for c in found if c not in before]
 
 
 def _status_reset(facts: Facts, normalise: Normalise, definition: str, group: str, kind: str) -> Complete | None:

@@ -31,7 +31,7 @@ amount = lru_cache(maxsize=1024)(parse)
 
 _CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]+")
 _PORT_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
-_ENV_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
+_ENV_NAME = re.compile(r"[ -<>-~]+")
 
 
 def ip_address(text: str, field: str, causes: Causes) -> None:
@@ -188,12 +188,8 @@ def config_key_error(text: str) -> str | None:
 def env_name_error(text: str) -> str | None:
     """Return what is wrong with the name of an environment variable, or None."""
     if not _ENV_NAME.fullmatch(text):
-        return (
-            "a valid environment variable name must consist of alphabetic characters, digits, '_', '-', or '.', and must not start with "
-            "a digit (e.g. 'my.env-name',  or 'MY_ENV.NAME',  or 'MyEnvName1', regex used for validation is "
-            "'[-._a-zA-Z][-._a-zA-Z0-9]*')"
-        )
-    return f"must not be '{text}'" if text in (".", "..") else None
+        return "a valid environment variable name must consist only of printable ASCII characters other than '='"
+    return None
 
 
 def local_path(path: str, field: str, causes: Causes) -> None:

@@ -92,11 +92,8 @@ def ephemeral_container(c: Map, field: str, causes: Causes, *, volumes: Map) -> 
 
 def _common(c: Map, field: str, causes: Causes, *, volumes: Map, host_network: bool) -> None:
     dns_label(c.get("name"), f"{field}.name", causes)
-    image = c.get("image") or ""
-    if not image.strip():
+    if not c.get("image"):
         causes.append(required(f"{field}.image"))
-    elif image != image.strip():
-        causes.append(invalid_value(f"{field}.image", image, "must not have leading or trailing whitespace"))
     one_of(c.get("terminationMessagePolicy"), ("File", "FallbackToLogsOnError"), f"{field}.terminationMessagePolicy", causes)
     _ports(c.get("ports") or (), f"{field}.ports", causes, host_network=host_network)
     for i, variable in enumerate(c.get("env") or ()):
@@ -287,7 +284,7 @@ def resources(found: Map, field: str, causes: Causes) -> None:
 def _never_overcommitted(limits: Map, requests: Map, field: str, causes: Causes) -> None:
     """Check what no node gives twice: huge pages and resources of device plug-ins are requested as they are limited."""
     for name, text in requests.items():
-        if "/" not in name and not name.startswith("hugepages-"):
+        if ("/" not in name or "kubernetes.io/" in name) and not name.startswith("hugepages-"):
             continue
         limit = limits.get(name)
         if limit is None:

@@ -240,7 +240,7 @@ def endpoint_slice(obj: Object, old: Object | None, causes: Causes, subresource:
 
 def _slice_address(address: str, family: str, field: str, causes: Causes) -> None:
     if family == "FQDN":
-        wrong = dns_subdomain_error(address)
+        wrong = dns_subdomain_error(address.removesuffix("."))
         if wrong:
             causes.append(invalid_value(field, address, wrong))
         return
@@ -261,6 +261,3 @@ def _slice_ports(ports: Any, causes: Causes) -> None:
             causes.append(invalid_value(f"{at}.name", name, wrong))
         seen.add(name)
         one_of(port.get("protocol"), ("SCTP", "TCP", "UDP"), f"{at}.protocol", causes, optional=True)
-        number = port.get("port")
-        if number is not None and not 1 <= number <= 65535:
-            causes.append(invalid_value(f"{at}.port", number, PORT_RANGE))

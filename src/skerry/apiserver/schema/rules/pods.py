@@ -28,6 +28,7 @@ def pod(obj: Object, old: Object | None, causes: Causes, subresource: str) -> No
         return
     spec = obj.get("spec") or {}
     pod_spec(spec, "spec", causes)
+    _images(spec, causes)
     if old is None:
         if spec.get("ephemeralContainers"):
             causes.append(forbidden_field("spec.ephemeralContainers", "cannot be set on create"))
@@ -37,6 +38,15 @@ def pod(obj: Object, old: Object | None, causes: Causes, subresource: str) -> No
         _update(spec, old.get("spec") or {}, causes)
     if old is not None and subresource == "ephemeralcontainers":
         _joined(spec, old.get("spec") or {}, causes)
+
+
+def _images(spec: Map, causes: Causes) -> None:
+    """Check what Kubernetes lets a template have, but no Pod."""
+    for kind in ("containers", "initContainers", "ephemeralContainers"):
+        for i, c in enumerate(spec.get(kind) or ()):
+            image = c.get("image") or ""
+            if image != image.strip():
+                causes.append(invalid_value(f"spec.{kind}[{i}].image", image, "must not have leading or trailing whitespace"))
 
 
 def _joined(spec: Map, old: Map, causes: Causes) -> None:
@@ -139,13 +149,13 @@ def _containers(spec: Map, field: str, causes: Causes, *, volumes: Map, host_net
         causes.append(required(f"{field}.containers"))
     seen: set[str] = set()
     grace = spec.get("terminationGracePeriodSeconds") or 0
+    ports: set[str] = set()
     for kind in ("containers", "initContainers"):
-        ports: set[str] = set()
         for i, c in enumerate(spec.get(kind) or ()):
             at = f"{field}.{kind}[{i}]"
             container(c, at, causes, volumes=volumes, host_network=host_network, init=kind == "initContainers", grace_s=grace)
             _unique_name(c, at, seen, causes)
-            _unique_host_ports(c, at, ports, causes)
+            _unique_host_ports(c, at, ports if kind == "containers" else set(), causes)  # those of init run one after the other
     for i, c in enumerate(spec.get("ephemeralContainers") or ()):
         at = f"{field}.ephemeralContainers[{i}]"
         ephemeral_container(c, at, causes, volumes=volumes)
@@ -191,13 +201,17 @@ def _update(new: Map, old: Map, causes: Causes) -> None:
         was[name] = [{**c, "image": ""} for c in was.get(name) or ()]
     if masked != was or not _grace_may_change(new, old):
         causes.append(forbidden_field("spec", _UPDATE))
-    kept = new.get("tolerations") or []
-    if any(t not in kept for t in old.get("tolerations") or ()):
+    kept = [_without_seconds(t) for t in new.get("tolerations") or ()]
+    if any(_without_seconds(t) not in kept for t in old.get("tolerations") or ()):
         causes.append(forbidden_field("spec.tolerations", "existing toleration can not be modified except its tolerationSeconds"))
     _deadline_shrinks(new.get("activeDeadlineSeconds"), old.get("activeDeadlineSeconds"), causes)
     gates = {g.get("name") for g in old.get("schedulingGates") or ()}
     if any(g.get("name") not in gates for g in new.get("schedulingGates") or ()):
         causes.append(forbidden_field("spec.schedulingGates", "only deletion is allowed"))
+
+
+def _without_seconds(toleration: Map) -> Map:
+    return {k: v for k, v in toleration.items() if k != "tolerationSeconds"}
 
 
 def _grace_may_change(new: Map, old: Map) -> bool:

@@ -36,14 +36,14 @@ def resource_quota(obj: Object, old: Object | None, causes: Causes, subresource:
         causes.append(_too_many("spec.hard", hard))
         return
     for name, text in hard.items():
-        if "/" not in name and name not in QUOTA_NAMES:
+        if "/" not in name and name not in QUOTA_NAMES and not name.startswith(("hugepages-", "requests.hugepages-")):
             causes.append(invalid_value(f"spec.hard[{name}]", name, "must be a standard resource for quota"))
         _whole_amount(name, text, f"spec.hard[{name}]", causes)
     if spec.get("scopes"):
         _scopes(spec["scopes"], hard, "spec.scopes", causes)
     for term in (spec.get("scopeSelector") or {}).get("matchExpressions") or ():
         _scope_term(term, hard, "spec.scopeSelector.matchExpressions", causes)
-    if old is not None and spec.get("scopes") != (old.get("spec") or {}).get("scopes"):
+    if old is not None and set(spec.get("scopes") or ()) != set((old.get("spec") or {}).get("scopes") or ()):
         causes.append(go_invalid("spec.scopes", _shown(spec.get("scopes") or []), "field is immutable"))
 
 

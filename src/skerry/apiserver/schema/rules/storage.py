@@ -27,7 +27,10 @@ def persistent_volume_claim(obj: Object, old: Object | None, causes: Causes, sub
     claim_spec(spec, "spec", causes)
     if old is not None:
         before = old["spec"]
-        fixed, was = ({k: v for k, v in s.items() if k not in _CLAIM_MUTABLE} for s in (spec, before))
+        classless = before.get("storageClassName") is None  # a claim that waits may be given its class
+        fixed, was = (
+            {k: v for k, v in s.items() if k not in _CLAIM_MUTABLE and not (classless and k == "storageClassName")} for s in (spec, before)
+        )
         if fixed != was or (before.get("volumeName") and before["volumeName"] != spec.get("volumeName")):
             why = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
             causes.append(forbidden_field("spec", why))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from skerry.apiserver.schema.rules.common import Causes, Map, amount, config_key_error, dns_label, local_path, one_of
+from skerry.apiserver.schema.rules.common import Causes, Map, amount, dns_label, local_path, one_of
 from skerry.apiserver.schema.rules.sources import IN_VOLUMES, field_ref, resource_ref
 from skerry.model.errors import forbidden_field, invalid_value, required
 
@@ -55,11 +55,8 @@ def _items(source: Map, field: str, causes: Causes) -> None:
     _mode(source.get("defaultMode"), f"{field}.defaultMode", causes)
     for i, item in enumerate(source.get("items") or ()):
         at = f"{field}.items[{i}]"
-        key = item.get("key")
-        if not key:
+        if not item.get("key"):
             causes.append(required(f"{at}.key"))
-        elif config_key_error(key):
-            causes.append(invalid_value(f"{at}.key", key, config_key_error(key) or ""))
         _item_path(item, at, causes)
 
 
