@@ -103,6 +103,26 @@ async def test_a_pod_that_failed_is_replaced_after_a_pause_that_grows(world: Wor
     assert {(m[: len(start)], m[-len(end) :]) for m in told} == {(start, end)}
 
 
+@virtually
+async def test_a_new_template_does_not_wait_for_the_pods_that_failed(world: World) -> None:
+    world.api.seed(NODES, *(a_node(n) for n in "abc"))
+    world.api.seed(DAEMONSETS, a_daemonset(updateStrategy={"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 2}}))
+
+    async with running(world):
+        for _ in range(40):
+            await asyncio.sleep(1)
+            await _do(world, "kill", "a")
+        await world.api.patch(DAEMONSETS, SPACE, "agent", {"spec": {"template": NEW["spec"]["template"]}})
+        for _ in range(5):
+            await asyncio.sleep(1)
+            await _do(world, "kill", "a")
+        others = {n: v for n, v in versions(world).items() if n != "a"}
+        await asyncio.sleep(10)
+
+    assert others == {"b": "2", "c": "2"}
+    assert versions(world) == dict.fromkeys("abc", "2")
+
+
 def _not_other() -> dict[str, Any]:
     terms = [{"matchExpressions": [{"key": "kind", "operator": "NotIn", "values": ["other"]}]}]
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}

@@ -33,7 +33,8 @@ class DaemonSets:
         self._events = Recorder(api, "daemonset-controller", now)
         self._control = PodControl(api, self._pods, self._events)
         self.controller = Controller[Name]("daemonset", self.reconcile)
-        self._failed: dict[tuple[str, str], tuple[int, float]] = {}  # DaemonSet's UID, node -> failed Pods in a row, when the last went
+        # DaemonSet's UID, node -> the template's revision, failed Pods of it in a row, when the last went
+        self._failed: dict[tuple[str, str], tuple[str, int, float]] = {}
         self._daemonsets.subscribe(self._on_daemonset)
         self._nodes.subscribe(self._on_node)
         self._pods.subscribe(self._on_pod)
@@ -96,11 +97,14 @@ class DaemonSets:
             await self._events.normal(daemonset, "SucceededDaemonPod", f"Found succeeded daemon pod {where}, will try to delete it")
             return 0.0
         key, at = (uid_of(daemonset), rules.node_of(pod)), asyncio.get_running_loop().time()
-        failed, last = self._failed.get(key, (0, -math.inf))
+        mark = rules.revision(daemonset)
+        tried, failed, last = self._failed.get(key, ("", 0, -math.inf))
+        if tried != mark:  # a new template may be what mends it
+            failed, last = 0, -math.inf
         left_s = min(MOST_S, 2.0 ** min(failed - 1, 32)) - (at - last)
         if left_s > 0:
             return left_s
-        self._failed[key] = (1 if at - last > 2 * MOST_S else failed + 1, at)
+        self._failed[key] = (mark, 1 if at - last > 2 * MOST_S else failed + 1, at)
         await self._events.warning(daemonset, "FailedDaemonPod", f"Found failed daemon pod {where}, will try to kill it")
         return 0.0
 

@@ -69,7 +69,9 @@ def plan(daemonset: Object, nodes: Sequence[Object], pods: Sequence[Object], *, 
         kept = _kept(daemonset, there, mark) if stays else []
         steps += [Delete(p) for p in there if not any(p is k for k in kept) and not metadata(p).get("deletionTimestamp")]
     steps += [CreateOn(name) for name in sorted(wanted) if not placed.get(name)]
-    return steps or _roll(daemonset, wanted, placed, mark, now)
+    # One that ended may have to wait before it is replaced: the others do not wait for it.
+    only_ended = all(isinstance(s, Delete) and is_finished(s.pod) for s in steps)
+    return [*steps, *_roll(daemonset, wanted, placed, mark, now)] if only_ended else steps
 
 
 def by_node(pods: Sequence[Object]) -> dict[str, list[Object]]:
