@@ -57,6 +57,23 @@ async def test_a_nodes_certificate_is_under_the_node_rule_here_too(server: Runni
     assert (await ask(server, node, "GET", "/api/v1/nodes?fieldSelector=metadata.name=n1"))[0] == 200
 
 
+async def test_who_speaks_http_1_0_gets_long_answers_too(server: Running) -> None:
+    context = trust(server, user="root", group="system:masters")
+    await ask(server, context, "POST", "/api/v1/namespaces", json={"metadata": {"name": "default"}})
+    await ask(server, context, "POST", CONFIGMAPS, json=configmap("long", text="x" * 100_000))
+    as_table = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+    connector = aiohttp.TCPConnector(ssl=context)
+
+    async with (
+        aiohttp.ClientSession(connector=connector, version=aiohttp.HttpVersion10) as session,
+        session.get(server.url + CONFIGMAPS, headers=as_table) as response,
+    ):
+        table = json.loads(await response.read())
+
+    assert (response.status, response.headers.get("Transfer-Encoding")) == (200, None)
+    assert [row["cells"][0] for row in table["rows"]] == ["long"]
+
+
 async def test_a_wrong_token_is_unauthorized_even_beside_a_good_certificate(server: Running) -> None:
     admin = trust(server, user="root", group="system:masters")
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Protocol, cast
 from weakref import WeakKeyDictionary
 
-from aiohttp import WSMsgType, web
+from aiohttp import HttpVersion11, WSMsgType, web
 from aiohttp.web_protocol import RequestHandler
 
 from skerry.apiserver.http.answers import error_answer
@@ -171,7 +171,8 @@ class ApiHttp:
     async def _stream(self, raw: web.BaseRequest, response: Response, body: AsyncIterator[bytes], stream: OpenStream) -> web.StreamResponse:
         """Write what comes, waiting for the client each time: what it does not read stays where it came from."""
         out = web.StreamResponse(status=response.status, headers=pairs(response.headers))
-        out.enable_chunked_encoding()
+        if raw.version >= HttpVersion11:  # before, a body ends with its connection
+            out.enable_chunked_encoding()
         now = asyncio.get_running_loop().time
         written = 0
         try:
