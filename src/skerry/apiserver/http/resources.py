@@ -125,7 +125,7 @@ class Resources:
         form = media.choose("" if target.subresource == "proxy" else request.headers.get("accept", ""))
         call = Call(request, target, kind, verb, query, form)
         try:
-            if weight(request) <= LARGE:
+            if weight(request) <= LARGE or target.subresource == "proxy":  # a Pod may take its time, and no object is made of that body
                 return await handler(call)
             async with self._registry.beside.place():
                 return await handler(call)

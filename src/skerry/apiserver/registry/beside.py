@@ -8,10 +8,11 @@ again (`create`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import ParamSpec, TypeVar
+from weakref import WeakValueDictionary
 
 from skerry.model.errors import too_many_requests
 
@@ -35,6 +36,7 @@ class Beside:
         self._thread: ThreadPoolExecutor | None = None
         self._places = asyncio.Semaphore(AT_ONCE)
         self._waiting = 0
+        self._turns: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what *work* returns, or raise what it raises."""
@@ -46,7 +48,8 @@ class Beside:
     async def place(self) -> AsyncIterator[None]:
         """Hold one of the few places for large requests; ApiError 429 when too many wait for one."""
         if self._waiting >= MAX_WAITING:
-            raise too_many_requests(f"{MAX_WAITING} requests of more than {LARGE} bytes wait already: try again", retry_after_s=1)
+            what = f"{MAX_WAITING} requests of more than {LARGE} bytes, or for such objects,"
+            raise too_many_requests(f"{what} wait already: try again", retry_after_s=1)
         self._waiting += 1
         try:
             await self._places.acquire()
@@ -56,6 +59,13 @@ class Beside:
             yield
         finally:
             self._places.release()
+
+    def turn(self, of: Hashable) -> asyncio.Lock:
+        """Return what is held while one large object is changed: of several that change it at once all but one would work in vain."""
+        found = self._turns.get(of)
+        if found is None:
+            found = self._turns[of] = asyncio.Lock()
+        return found
 
     def close(self) -> None:
         """Let the thread end; nothing may be asked of it any more."""

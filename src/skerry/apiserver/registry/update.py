@@ -7,6 +7,7 @@ one came first; a change that names a revision is refused then.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import msgspec
@@ -80,6 +81,17 @@ def _check_body(change: Change, obj: Object) -> None:
 
 async def apply(registry: Registry, change: Change, options: WriteOptions) -> bytes:
     """Carry out *change* and return the object's bytes, as stored or as it would be."""
+    density = change.kind.density
+    record = registry.find(change.kind, change.namespace, change.name)
+    if max(options.size, len(record.value) * density) <= LARGE:
+        return await _carried_out(registry, change, options)
+    # Who brought a large body has a place already; a small change of a large object needs one, too.
+    place = nullcontext() if options.size > LARGE * density else registry.beside.place()
+    async with place, registry.beside.turn(record.key):
+        return await _carried_out(registry, change, options)
+
+
+async def _carried_out(registry: Registry, change: Change, options: WriteOptions) -> bytes:
     for tries in range(MAX_TRIES, 0, -1):
         record = registry.find(change.kind, change.namespace, change.name)
         await registry.ready(change.kind, (record,))
@@ -121,6 +133,7 @@ class _Attempt:
         beside, chain = self._registry.beside, self._registry.chain
         new = await beside.run(self._transformed)
         asked = await beside.run(self._asked, new)
+        asked.waited = True
         chain.mutate(asked)
         await self._mutate_outside(asked)
         await beside.run(self._require_valid, new)

@@ -111,10 +111,11 @@ class Addresses:
         """Judge again what was given before others were asked: nobody holds it for a write that waits."""
         if asked.waited and asked.kind.key == SERVICES and asked.new is not None:
             free = _Free(self, (asked.namespace, asked.name))
-            spec = asked.new.get("spec") or {}
-            wrong = next((w for a in held_addresses(spec) if (w := free.address_refusal(a))), "")
-            wrong = wrong or next((w for p in held_ports(spec) if (w := free.port_refusal(p))), "")
-            if wrong and asked.old is None:
+            spec, before = asked.new.get("spec") or {}, (asked.old or {}).get("spec") or {}
+            addresses, ports = held_addresses(before), held_ports(before)
+            wrong = next((w for a in held_addresses(spec) if a not in addresses and (w := free.address_refusal(a))), "")
+            wrong = wrong or next((w for p in held_ports(spec) if p not in ports and (w := free.port_refusal(p))), "")
+            if wrong:
                 raise internal(f"{wrong} while others were asked to admit the Service: try again")
 
     def draw_address(self, family: str) -> str:
