@@ -19,6 +19,9 @@ import yaml
 
 from demo.stage import free_ports
 
+KEPT_S = 30.0
+"""Seconds for which an idle connection is used again: the hub closes it some time after that."""
+
 
 class Answer(NamedTuple):
     status: int
@@ -137,11 +140,13 @@ class HubProcess:
 
     def _connection(self, who: Path | None) -> http.client.HTTPSConnection:
         """Return this thread's connection with that credential."""
-        kept: dict[Path | None, http.client.HTTPSConnection] = self.kept.__dict__.setdefault("connections", {})
-        if who not in kept:
-            self.opened.append(made := http.client.HTTPSConnection("127.0.0.1", self.port, context=self.context(who), timeout=60))
-            kept[who] = made
-        return kept[who]
+        kept: dict[Path | None, tuple[http.client.HTTPSConnection, float]] = self.kept.__dict__.setdefault("connections", {})
+        connection, used = kept.get(who, (None, 0.0))
+        if connection is None or time.monotonic() - used > KEPT_S:
+            connection = http.client.HTTPSConnection("127.0.0.1", self.port, context=self.context(who), timeout=60)
+            self.opened.append(connection)
+        kept[who] = (connection, time.monotonic())
+        return connection
 
     def _drop(self, who: Path | None) -> None:
-        self.kept.connections.pop(who).close()
+        self.kept.connections.pop(who)[0].close()

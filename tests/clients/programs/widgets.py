@@ -18,15 +18,24 @@ def sizes(name: str, spec: Any, **_: Any) -> dict[str, int]:
     return {name: spec.get("size", 0)}
 
 
+def make_once(namespace: str, made: dict[str, Any]) -> None:
+    """Create a ConfigMap; kopf calls a handler again when a timer of the same object ended in between."""
+    import kubernetes
+
+    kubernetes.config.load_kube_config()
+    try:
+        kubernetes.client.CoreV1Api().create_namespaced_config_map(namespace, made)
+    except kubernetes.client.ApiException as error:
+        if error.reason != "Conflict":
+            raise
+
+
 @kopf.on.create("widgets.tests.example.com")
 def created(spec: Any, body: Any, patch: Any, **_: Any) -> dict[str, int]:
     child = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"size": str(spec.get("size"))}}
     kopf.adopt(child, owner=body)
     child["metadata"]["name"] = f"{body['metadata']['name']}-child"
-    import kubernetes
-
-    kubernetes.config.load_kube_config()
-    kubernetes.client.CoreV1Api().create_namespaced_config_map(body["metadata"]["namespace"], child)
+    make_once(body["metadata"]["namespace"], child)
     kopf.info(body, reason="Seen", message="made its ConfigMap")
     return {"made": 1}
 
@@ -38,10 +47,7 @@ def resized(old: Any, new: Any, patch: Any, **_: Any) -> None:
 
 @kopf.on.delete("widgets.tests.example.com")
 def deleted(name: str, namespace: str, **_: Any) -> None:
-    import kubernetes
-
-    kubernetes.config.load_kube_config()
-    kubernetes.client.CoreV1Api().create_namespaced_config_map(namespace, {"metadata": {"name": f"{name}-farewell"}})
+    make_once(namespace, {"metadata": {"name": f"{name}-farewell"}})
 
 
 @kopf.timer("widgets.tests.example.com", interval=0.5)
