@@ -186,3 +186,23 @@ async def test_forget_leaves_nothing(memory: Memory) -> None:
 
     assert not mirror.items()
     assert list(memory.mirrors()) == []
+
+
+async def test_who_needs_it_again_while_it_is_forgotten_keeps_it(memory: Memory, tmp_path: Path) -> None:
+    """A Pod that came as the last user of its ConfigMap went was told for minutes that there is none."""
+    api = FakeApi()
+    put(api, "a")
+    async with running(api, memory) as mirror:
+        await until(mirror, "a")
+
+    forgetting = asyncio.create_task(memory.forget(mirror.key))
+    await asyncio.sleep(0)
+    async with running(api, memory) as again:
+        await again.wait_synced()
+        await forgetting
+        await until(again, "a")
+    await memory.close()
+
+    reopened = await Memory.open(tmp_path)
+    assert [n.name for n in reopened.objects(mirror.key)] == ["a"]
+    await reopened.close()

@@ -259,12 +259,15 @@ class Memory:
         self._positions[mirror] = position
 
     async def forget(self, mirror: str) -> None:
-        """Drop a mirror and its objects: nothing needs them any more."""
+        """Drop a mirror and its objects: nothing needs them any more.
+
+        RAM first: whoever needs them again while the disk is still at it finds nothing, and writes all of it behind this.
+        """
+        self._objects.pop(mirror, None)
+        self._positions.pop(mirror, None)
 
         def work(db: apsw.Connection) -> None:
             db.execute("DELETE FROM objects WHERE mirror = ?", (mirror,))
             db.execute("DELETE FROM mirrors WHERE mirror = ?", (mirror,))
 
         await self._write(work)
-        self._objects.pop(mirror, None)
-        self._positions.pop(mirror, None)

@@ -58,9 +58,8 @@ class References:
 
     async def forget_unused(self) -> None:
         """Drop the copies of an earlier life that no Pod refers to any more."""
-        used = {m.key for m, _ in self._mirrors.values()}
         for key in self._memory.mirrors():
-            if key.endswith(f"|{_PURPOSE}") and key not in used:
+            if key.endswith(f"|{_PURPOSE}") and all(m.key != key for m, _ in self._mirrors.values()):
                 await self._memory.forget(key)
 
     async def close(self) -> None:
