@@ -127,6 +127,17 @@ async def test_a_pod_runs_and_its_status_reads_as_the_kubelet_writes_it(opened: 
         await until(lambda: {"Pulled", "Created", "Started"} <= set(world.events()))
 
 
+async def test_a_pod_that_is_ready_no_longer_says_why_it_was_not(opened: Open) -> None:
+    async with opened() as world:
+        pod = a_pod()
+        told = {"status": "False", "reason": "ContainersNotReady", "message": "containers with unready status: [app]"}
+        pod["status"]["conditions"] += [{"type": "Ready", **told}, {"type": "ContainersReady", **told}]
+        world.api.seed(PODS, pod)
+        await until(lambda: world.condition("Ready") == "True")
+
+        assert not [c for c in (world.pod() or {})["status"]["conditions"] if c.get("message") or c.get("reason")]
+
+
 async def test_a_deleted_pod_ends_gracefully_and_leaves_the_api(opened: Open, tmp_path: Path) -> None:
     async with opened() as world:
         world.api.seed(PODS, a_pod())

@@ -109,7 +109,8 @@ class StatusReporter:
         namespace, name = name_of(due.pod)
         uid = uid_of(due.pod)
         if self._sent.get(uid) != due.status:
-            patch = {"metadata": {"uid": uid}, "status": due.status}
+            known = self._sent.get(uid) or due.pod.get("status") or {}
+            patch = {"metadata": {"uid": uid}, "status": {**due.status, "conditions": _conditions(known, due.status)}}
             await self._api.patch(PODS, namespace, name, patch, form="strategic", subresource="status")
             self._sent[uid] = due.status
         if due.delete:
@@ -128,3 +129,12 @@ def _ours(known: dict[str, Any], status: dict[str, Any]) -> dict[str, Any]:
         by_kind = {c.get("type"): c for c in found["conditions"]}
         found["conditions"] = [by_kind[k] for k in kinds if k in by_kind]
     return found
+
+
+def _conditions(known: dict[str, Any], status: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the conditions as a strategic merge patch: why one was false is taken out once it is true."""
+    by_kind = {c.get("type"): c for c in known.get("conditions") or ()}
+    gone = [
+        (c, [k for k in ("reason", "message") if k in by_kind.get(c["type"], {}) and k not in c]) for c in status.get("conditions") or ()
+    ]
+    return [{**c, **dict.fromkeys(keys)} for c, keys in gone]
