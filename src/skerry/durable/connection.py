@@ -136,8 +136,7 @@ def _fill(path: Path, old: apsw.Connection, migrations: Sequence[str], vfs: str 
     try:
         _protect(new)
         new.reserve_bytes("main", checksums.RESERVED_BYTES)
-        list(new.execute("PRAGMA journal_mode=OFF"))  # a kill leaves a file that nobody looks at
-        new.execute("PRAGMA synchronous=OFF")
+        new.execute("PRAGMA synchronous=OFF")  # a kill leaves a file that nobody looks at
         _migrate(new, migrations)
         rebuild.copy(old, new)
     finally:

@@ -248,3 +248,14 @@ def test_annotations_of_one_request_are_bounded() -> None:
     assert len(gathered) == 12
     assert notes.annotated("k0") == "ä" * 1000
     assert notes.annotated("k99") == ""
+
+
+def test_a_read_neither_adds_to_the_line_of_the_write_before_it_nor_sees_what_it_said() -> None:
+    written = notes.begin()
+    notes.annotate("policy", "of the write")
+
+    read = notes.none()
+    notes.annotate("later", "of the read")
+
+    assert (dict(written), dict(read)) == ({"policy": "of the write"}, {})
+    assert notes.annotated("policy") == ""

@@ -14,7 +14,6 @@ from typing import Protocol
 
 from skerry.apiserver.access.attributes import Attributes
 from skerry.apiserver.access.audit import Auditor, notes
-from skerry.apiserver.access.audit.events import NONE
 from skerry.apiserver.access.audit.recorder import READS
 from skerry.apiserver.access.impersonate import impersonated, impersonates
 from skerry.apiserver.http.answers import JSON_HEADERS, TEXT_HEADERS, error_answer, no_such_method, page_not_found
@@ -61,7 +60,7 @@ class Dispatcher:
     async def handle(self, request: Request) -> Response:
         """Return the answer; never raises but for cancellation."""
         audit_id, received, acts_as = self._auditor.number(), time.time(), None
-        said = NONE if request.method in READS else notes.begin()
+        said = notes.none() if request.method in READS else notes.begin()
         try:
             self._auditor.require(request.method)
             acting = request

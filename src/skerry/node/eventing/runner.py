@@ -168,10 +168,10 @@ class TriggerRunner:
         if judged is not Verdict.TAKEN:
             return _Outcome(reply, describe(reply), final=judged is Verdict.REFUSED)
         why = await self._take_answer(reply, event) if sink == self._delivery.subscriber else ""
-        return _Outcome(reply, why, final=not why)
+        return _Outcome(reply, why)  # asked again it would do its work again, and answer the same
 
     async def _take_answer(self, reply: Reply, delivered: Event) -> str:
-        """Send an answered event back into the Broker; returns why the outbox could not take it."""
+        """Send an answered event back into the Broker; returns why no outbox will ever take it."""
         event = answer_event(reply, delivered)
         if event is None:
             return ""

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextvars import ContextVar
 
+from skerry.apiserver.access.audit.events import NONE
+
 MAX_NOTES, MAX_KEY, MAX_VALUE, MAX_TOTAL = 32, 320, 10 << 10, 24 << 10
 """Annotations of one Event, and bytes of a key, of a value, of all of them; 10 KiB for a value as in Kubernetes."""
 
@@ -19,6 +21,12 @@ def begin() -> Mapping[str, str]:
     notes: dict[str, str] = {}
     _NOTES.set(notes)
     return notes
+
+
+def none() -> Mapping[str, str]:
+    """Begin a request that gathers none: on a connection that is used again the last one's would still be there."""
+    _NOTES.set(None)
+    return NONE
 
 
 def annotate(key: str, value: str) -> None:
