@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 import uvloop
 
+LAST_CHUNK = b"\r\n0\r\n\r\n"
 TOKEN = re.compile(rb'"continue":"([^"]+)"')
 
 
@@ -58,7 +59,13 @@ class Client(asyncio.Protocol):
                 end = self.buffer.find(b"\r\n\r\n")
                 if end < 0:
                     return
-                self.need = end + 4 + self.length(bytes(self.buffer[: end + 2]).lower())
+                head = bytes(self.buffer[: end + 2]).lower()
+                if b"transfer-encoding: chunked" not in head:
+                    self.need = end + 4 + self.length(head)
+                elif self.buffer.endswith(LAST_CHUNK):  # one request at a time: nothing comes behind it
+                    self.need = len(self.buffer)
+                else:
+                    return
             if len(self.buffer) < self.need:
                 return
             self.statuses[int(self.buffer[9:12])] += 1
