@@ -65,6 +65,7 @@ async def test_who_speaks_http_1_0_gets_long_answers_too(server: Running) -> Non
     connector = aiohttp.TCPConnector(ssl=context)
 
     async with (
+        asyncio.timeout(60),  # it ended after three minutes, with the connection that the client had asked to keep
         aiohttp.ClientSession(connector=connector, version=aiohttp.HttpVersion10) as session,
         session.get(server.url + CONFIGMAPS, headers=as_table) as response,
     ):

@@ -171,8 +171,10 @@ class ApiHttp:
     async def _stream(self, raw: web.BaseRequest, response: Response, body: AsyncIterator[bytes], stream: OpenStream) -> web.StreamResponse:
         """Write what comes, waiting for the client each time: what it does not read stays where it came from."""
         out = web.StreamResponse(status=response.status, headers=pairs(response.headers))
-        if raw.version >= HttpVersion11:  # before, a body ends with its connection
+        if raw.version >= HttpVersion11:
             out.enable_chunked_encoding()
+        else:  # a body without a length ends with its connection, also where the client asked to keep that
+            out.force_close()
         now = asyncio.get_running_loop().time
         written = 0
         try:
