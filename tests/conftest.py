@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 
-async def closed(timeout_s: float = 0.1) -> None:
+async def closed(timeout_s: float = 2.0) -> None:
     """Give the connections of this loop that were closed the turns that they need: TLS waits for the other side's goodbye.
 
     The loop ends with the test; what is half closed then looks as if nobody had closed it. What nobody closed stays, and is told.
