@@ -18,15 +18,19 @@ from skerry.console.assets import Assets
 from skerry.console.board import Board
 from skerry.console.feeds import MOST_PER_PAGE, EventFeed, TwinFeeds
 from skerry.console.ports import Request, Response, Sources
-from skerry.console.sessions import LONGEST_S, Attempts, Session, Sessions, same
+from skerry.console.sessions import LONGEST_S, Session, Sessions, same
 from skerry.console.stream import Browser
 from skerry.model.objects import Name
+from skerry.model.rate import Bucket
 
 HOME = "/console/"
 _API = "/console/api/"
 _BODY_LIMIT_BYTES = 64 * 1024
 MOST_STREAMS = 100
 """Pages open at once, for all sessions."""
+WRONG_PER_S, WRONG_BURST = 0.5, 10
+"""How often a wrong code is answered as one, for all browsers together: it spares the log and tells a person to wait. What makes
+guessing hopeless is the length of a code."""
 
 _JSON = {**rules.SECURITY, "Content-Type": "application/json", "Cache-Control": "no-store"}
 
@@ -70,7 +74,7 @@ class Console:
         assets: Assets | None = None,
     ) -> None:
         self._redeem, self._clock, self._version = redeem, clock, version
-        self._sessions, self._wrong = Sessions(), Attempts()
+        self._sessions, self._wrong = Sessions(), Bucket(per_second=WRONG_PER_S, burst=WRONG_BURST)
         self._assets = assets if assets is not None else Assets()
         self._board = Board(sources)
         self._twins = TwinFeeds(sources.twins, self._node_of)
@@ -147,7 +151,7 @@ class Console:
         code = _body(request, Login).code
         user = self._redeem(code)
         if user is None:  # only wrong codes are counted: whoever guesses must not lock out who has a good one
-            wait_s = self._wrong.wait_s(self._clock())
+            wait_s = self._wrong.take(self._clock())
             if wait_s:
                 seconds = int(wait_s) + 1
                 raise RefusedError(429, f"too many wrong codes; try again in {seconds} s", **{"Retry-After": str(seconds)})

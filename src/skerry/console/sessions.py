@@ -74,26 +74,6 @@ class Sessions:
         self._sessions = {h: s for h, s in self._sessions.items() if not s.is_over(now)}
 
 
-class Attempts:
-    """How often a wrong code is answered as one: a bucket of *burst* that refills at *per_second*, for all browsers together.
-
-    It spares the log and tells a person to wait. What makes guessing hopeless is the length of a code.
-    """
-
-    def __init__(self, *, per_second: float = 0.5, burst: int = 10) -> None:
-        self._per_second, self._burst = per_second, burst
-        self._left, self._at = float(burst), 0.0
-
-    def wait_s(self, now: float) -> float:
-        """Take one attempt and return 0, or return the seconds until there is one."""
-        self._left = min(float(self._burst), self._left + (now - self._at) * self._per_second)
-        self._at = now
-        if self._left < 1:
-            return (1 - self._left) / self._per_second
-        self._left -= 1
-        return 0.0
-
-
 def same(left: str, right: str) -> bool:
     """Compare two secrets in constant time."""
     return hmac.compare_digest(left.encode(), right.encode())

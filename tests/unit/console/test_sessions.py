@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 
 from skerry.console.headers import clear_cookie, cookie_of, is_same_origin, set_cookie
-from skerry.console.sessions import IDLE_S, LONGEST_S, MOST, Attempts, Sessions
+from skerry.console.sessions import IDLE_S, LONGEST_S, MOST, Sessions
 
 
 def numbered() -> Callable[[], str]:
@@ -66,16 +66,6 @@ def test_a_token_that_was_never_given_is_nobody() -> None:
 
     assert sessions.find("", 1.0) is None
     assert sessions.find("token-9", 1.0) is None
-
-
-def test_attempts_come_in_a_burst_and_then_slowly() -> None:
-    attempts = Attempts(per_second=0.5, burst=3)
-
-    waits = [attempts.wait_s(0.0) for _ in range(4)]
-
-    assert waits[:3] == [0.0, 0.0, 0.0]
-    assert waits[3] == pytest.approx(2.0)
-    assert attempts.wait_s(2.1) == 0.0
 
 
 def test_the_cookie_is_for_this_host_over_tls_only_and_unseen_by_scripts() -> None:

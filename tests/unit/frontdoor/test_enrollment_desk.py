@@ -14,7 +14,7 @@ import pytest
 from skerry.apiserver.http.message import ANONYMOUS, Request
 from skerry.hub.enrollment import EnrollmentDesk
 from skerry.hub.enrollment.desk import MAX_PENDING
-from skerry.hub.enrollment.rate import MAX_NETWORKS, Allowance, Shares
+from skerry.hub.enrollment.rate import MAX_NETWORKS, Shares
 from skerry.hub.enrollment.tokens import new_token, to_secret
 from skerry.hub.frontdoor import Roster
 from skerry.model.errors import ApiError
@@ -254,14 +254,6 @@ async def test_a_certificate_near_its_end_is_issued_anew_for_the_same_key(desk: 
     assert code == 200
     assert second["certificate"] != first["certificate"]
     assert facts_of_pem(second["certificate"]).key_hash == facts_of_pem(first["certificate"]).key_hash
-
-
-def test_the_allowance_fills_up_again() -> None:
-    allowance = Allowance(per_second=2, burst=2)
-
-    assert [allowance.take(0.0), allowance.take(0.0)] == [0.0, 0.0]
-    assert allowance.take(0.0) == pytest.approx(0.5)
-    assert allowance.take(0.6) == 0.0
 
 
 async def test_a_token_of_before_a_restore_buys_nothing(tmp_path: Path) -> None:

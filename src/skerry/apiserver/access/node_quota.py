@@ -5,8 +5,11 @@ Bytes are counted, each write as at least `MIN_BYTES`; Events, which pile up, ha
 
 from __future__ import annotations
 
+from functools import partial
+
 from skerry.apiserver.access.attributes import Attributes
 from skerry.model.errors import ApiError, too_large, too_many_requests
+from skerry.model.rate import Bucket, Latest
 
 WRITES = frozenset(("create", "update", "patch"))
 MAX_BYTES = {"events": 16 << 10, "leases": 16 << 10}
@@ -15,9 +18,9 @@ MAX_OTHER_BYTES = 1 << 20
 MIN_BYTES = 512
 MAX_NODES = 10_000
 
-_ALL = (64 << 20, 1 << 20)
+_ALL = partial(Bucket, burst=64 << 20, per_second=1 << 20)
 """Bucket and bytes a second: five hundred Devices may tell their status at once when the hub is back."""
-_EVENTS = (1 << 20, 4 << 10)
+_EVENTS = partial(Bucket, burst=1 << 20, per_second=4 << 10)
 """A thousand Events at once, then six a second: 16 MB in the hour that the hub keeps them."""
 
 
@@ -25,7 +28,7 @@ class NodeQuota:
     """The buckets of every node."""
 
     def __init__(self) -> None:
-        self._left: dict[tuple[str, bool], tuple[float, float]] = {}  # (node, is for Events) -> (bytes, at)
+        self._buckets: Latest[tuple[str, bool], Bucket] = Latest(MAX_NODES)  # of a node's Events, and of all that it writes
 
     def refusal(self, asked: Attributes, size: int, now: float) -> ApiError | None:
         """Take *size* bytes for what a node asks; return the 413 or 429 when that is more than it may write."""
@@ -35,20 +38,10 @@ class NodeQuota:
         if size > limit:
             return too_large(limit)
         node, cost = asked.user.node, max(size, MIN_BYTES)
-        waits = [self._take((node, False), cost, *_ALL, now)]
+        waits = [self._buckets.of((node, False), _ALL).take(now, cost)]
         if asked.resource == "events":
-            waits.append(self._take((node, True), cost, *_EVENTS, now))
+            waits.append(self._buckets.of((node, True), _EVENTS).take(now, cost))
         wait_s = max(waits)
         if not wait_s:
             return None
         return too_many_requests(f"node {node} writes more than it may: try again in {wait_s:.0f} s", retry_after_s=max(1, round(wait_s)))
-
-    def _take(self, key: tuple[str, bool], cost: int, burst: int, per_second: int, now: float) -> float:
-        """Take *cost* and return 0, or the seconds until there is as much."""
-        left, at = self._left.get(key, (float(burst), now))
-        left = min(float(burst), left + max(0.0, now - at) * per_second)
-        enough = left >= cost
-        if key not in self._left and len(self._left) >= MAX_NODES:
-            del self._left[next(iter(self._left))]
-        self._left[key] = (left - cost if enough else left, now)
-        return 0.0 if enough else (cost - left) / per_second

@@ -6,7 +6,9 @@ counted, and the count stands on the user's next line.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
+
+from skerry.model.rate import Bucket, Latest
 
 PER_S, BURST = 10.0, 500.0
 STRANGERS_PER_S, STRANGERS_BURST = 5.0, 100.0
@@ -19,9 +21,8 @@ BEGINS = "more than {:g} lines a second of this user that tell of no change: fro
 ENDS = "{} requests of this user before this one were counted and have no line"
 
 
-class _Share(NamedTuple):
-    left: float
-    at: float
+class _Share(msgspec.Struct):
+    bucket: Bucket
     counted: int = 0
 
 
@@ -29,19 +30,15 @@ class Shares:
     """Everybody's share."""
 
     def __init__(self) -> None:
-        self._of: dict[Who, _Share] = {}
+        self._of: Latest[Who, _Share] = Latest(MAX_USERS)
 
     def take(self, user: Who, now: float, *, stranger: bool) -> str | None:
         """Take one line of *user*: return what to note on it ("" for nothing), None when it gets no line."""
         per_s, burst = (STRANGERS_PER_S, STRANGERS_BURST) if stranger else (PER_S, BURST)
-        share = self._of.pop(user, None) or _Share(burst, now)
-        note: str | None
-        left = min(burst, share.left + max(0.0, now - share.at) * per_s)
-        if left >= 1:
-            share, note = _Share(left - 1, now), ENDS.format(share.counted) if share.counted else ""
-        else:
-            share, note = _Share(left, now, share.counted + 1), None if share.counted else BEGINS.format(per_s)
-        self._of[user] = share
-        if len(self._of) > MAX_USERS:
-            del self._of[next(iter(self._of))]
-        return note
+        share = self._of.of(user, lambda: _Share(Bucket(per_second=per_s, burst=burst)))
+        counted = share.counted
+        if share.bucket.take(now) == 0:
+            share.counted = 0
+            return ENDS.format(counted) if counted else ""
+        share.counted += 1
+        return None if counted else BEGINS.format(per_s)
