@@ -58,12 +58,13 @@ async def post(cluster: Cluster, path: str, *, method: str = "POST") -> dict[str
 
     from skerry.kube.aio import AioTransport
     from skerry.model.errors import ApiError
+    from skerry.model.unreadable import NOT_JSON
 
     async with AioTransport(cluster) as transport:
         response = await transport.request(method, path)
         try:
             told: dict[str, Any] = msgspec.json.decode(await response.read(limit_bytes=65536), type=dict[str, Any])
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except NOT_JSON as error:
             raise ConnectionError(f"what answers at {cluster.server} is not a hub") from error
         finally:
             await response.close()

@@ -22,6 +22,7 @@ from skerry.console.sessions import LONGEST_S, Session, Sessions, same
 from skerry.console.stream import Browser
 from skerry.model.objects import Name
 from skerry.model.rate import Bucket
+from skerry.model.unreadable import NOT_JSON
 
 HOME = "/console/"
 _API = "/console/api/"
@@ -223,5 +224,5 @@ def _body(request: Request, shape: type[Any]) -> Any:
         raise RefusedError(413, f"the body has {len(request.body)} bytes, the limit is {_BODY_LIMIT_BYTES}")
     try:
         return msgspec.json.decode(request.body, type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise RefusedError(400, f"the body cannot be read: {error}") from None

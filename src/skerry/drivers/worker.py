@@ -15,6 +15,7 @@ import msgspec
 
 from skerry.drivers.contract import BusyError, DeviceOfflineError, DriverError, PeerError, RefusedError
 from skerry.drivers.frames import FrameError, FrameReader, frame
+from skerry.model.unreadable import NOT_JSON
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +105,7 @@ class Worker:
             while data := await process.stdout.read(65536):
                 for payload in reader.feed(data):
                     self._settle(msgspec.json.decode(payload, type=Answer))
-        except (FrameError, msgspec.DecodeError, UnicodeDecodeError):
+        except (FrameError, *NOT_JSON):
             log.exception("worker garbled", extra={"module": self._module})
         self._process = None
         code = await self._ended(process)

@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from skerry.model.unreadable import NOT_JSON
+
 SAMPLE_TYPE = "dev.skerry.device.sample"
 """`subject` is the property when the sample has one, else absent; `data` maps property to value."""
 DEVICE_EVENT_TYPE = "dev.skerry.device.event"
@@ -64,7 +66,7 @@ def from_json(raw: bytes) -> Event:
     """Read the structured JSON form; raises EventError naming what is wrong."""
     try:
         doc = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise EventError(f"not JSON: {error}") from error
     return from_mapping(doc)
 

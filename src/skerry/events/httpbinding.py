@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from skerry.events.cloudevents import Event, EventError, from_json, from_mapping
+from skerry.model.unreadable import NOT_JSON
 
 STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
@@ -82,7 +83,7 @@ def _batch(media: str, body: bytes) -> list[Event]:
         raise EventError(f"content type {media!r} is not supported: use {BATCH}")
     try:
         found = msgspec.json.decode(body, type=list[Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise EventError(f"not a JSON array of events: {error}") from error
     if len(found) > MAX_BATCH:
         raise EventError(f"a batch has {len(found)} events; the limit is {MAX_BATCH}")
@@ -104,7 +105,7 @@ def _data(content_type: str, body: bytes) -> Any:
     if content_type and is_json(content_type):
         try:
             return msgspec.json.decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except NOT_JSON as error:
             raise EventError(f"the body is not the JSON that content type {content_type[:64]!r} promises: {error}") from error
     if content_type.startswith("text/"):
         try:

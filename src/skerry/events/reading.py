@@ -16,6 +16,7 @@ import msgspec
 from skerry.kube.api import Transport
 from skerry.kube.lines import split_lines
 from skerry.model.errors import ApiError
+from skerry.model.unreadable import NOT_JSON
 
 PATH = "/skerry/events"
 _MAX_LINE_BYTES = 1024 * 1024
@@ -69,7 +70,7 @@ async def _entries(chunks: AsyncIterator[bytes]) -> AsyncIterator[ReadEntry]:
     async for text in split_lines(chunks, limit_bytes=_MAX_LINE_BYTES):
         try:
             line = msgspec.json.decode(text, type=_Line)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except NOT_JSON as error:
             raise ConnectionError(f"the hub's event log sent something else: {error}") from error
         if line.error is not None:
             raise ApiError.from_status(line.error)
@@ -79,7 +80,7 @@ async def _entries(chunks: AsyncIterator[bytes]) -> AsyncIterator[ReadEntry]:
 def _refused(status: int, body: bytes) -> ApiError:
     try:
         return ApiError.from_status(msgspec.json.decode(body, type=dict[str, Any]))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except NOT_JSON:
         return ApiError(status, "Unknown", f"the hub answered {status}: {body[:200].decode(errors='replace')}")
 
 

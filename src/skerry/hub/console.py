@@ -17,6 +17,7 @@ from skerry.hub.frontdoor import Sessions
 from skerry.hub.login_codes import LoginCodes
 from skerry.model.objects import Object
 from skerry.model.resources import DEVICEPROFILES, DEVICES, NODES, PODS, SITES
+from skerry.model.unreadable import NOT_JSON
 
 MAX_TWIN_BYTES = 1024 * 1024
 
@@ -45,7 +46,7 @@ class NodeTwins:
 def _twin(node: str, line: bytes) -> Object:
     try:
         return msgspec.json.decode(line, type=dict[str, object])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except NOT_JSON as error:
         raise ConnectionError(f"node {node} sent live values that make no sense") from error
 
 

@@ -19,6 +19,7 @@ from skerry.kube.lines import split_lines
 from skerry.model.errors import ApiError
 from skerry.model.objects import Object, name_of
 from skerry.model.resources import Resource
+from skerry.model.unreadable import NOT_JSON
 
 PAGE = 500
 """Objects a LIST asks for at once: what client-go uses; it bounds the memory of one answer."""
@@ -164,7 +165,7 @@ def _complete(resource: Resource, item: Object) -> Object:
 def _decode(data: bytes, what: str) -> Object:
     try:
         found = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise ConnectionError(f"{what} was answered with {len(data)} bytes that are not JSON: {error}") from error
     if not isinstance(found, dict):
         raise ConnectionError(f"{what} was answered with JSON that is not an object")
@@ -173,7 +174,7 @@ def _decode(data: bytes, what: str) -> Object:
 
 def _error(code: int, body: bytes) -> Exception:
     """Return the ApiError of a Status, or a ConnectionError when something else than an API server answered."""
-    with contextlib.suppress(msgspec.DecodeError, RecursionError, ValueError):
+    with contextlib.suppress(*NOT_JSON, ValueError):
         status = msgspec.json.decode(body)
         if isinstance(status, dict) and status.get("kind") == "Status":
             return ApiError.from_status({"code": code, **status})

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from skerry.link.core import PeerError
+from skerry.model.unreadable import NOT_JSON
 
 CONTROL_PATH = "/skerry/link/control"
 STREAMS_PATH = "/skerry/link/streams/"
@@ -66,5 +67,5 @@ def _read(line: bytes) -> Message:
         raise PeerError(f"a control message is longer than {MAX_LINE} bytes")
     try:
         return _decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except NOT_JSON as error:
         raise PeerError(f"not a control message: {error}") from error

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from skerry.model.unreadable import NOT_JSON
 from skerry.trust.files import create_private, replace_private
 
 FILE = "token-keys.json"
@@ -56,7 +57,7 @@ def read(path: Path) -> TokenKeyFile:
     """Read the file; raises OSError or ValueError that names it."""
     try:
         found = msgspec.json.decode(path.read_bytes(), type=TokenKeyFile)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except NOT_JSON as error:
         raise ValueError(f"{path} is damaged ({error}); put it back from a backup: tokens that it signed are refused without it") from error
     if found.digest and found.digest != _digest(found.keys):
         raise ValueError(

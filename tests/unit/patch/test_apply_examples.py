@@ -315,6 +315,16 @@ def test_kubectl_conflicts_where_somebody_changed_what_it_applied() -> None:
     assert error.message == f'Apply failed with 1 conflict: conflict with "edit" using {VERSION}: .spec.b'
 
 
+@pytest.mark.parametrize("text", ["no JSON", "[" * 100_000])
+def test_what_was_applied_client_side_and_cannot_be_read_is_not_taken_over(text: str) -> None:
+    stored = Stored()
+    stored.update("kubectl-client-side-apply", {**config(a="1"), "metadata": {"name": "t", "annotations": {LAST_APPLIED: text}}})
+
+    error = _conflict(stored, "kubectl", config(a="2"))
+
+    assert error.code == 409
+
+
 def test_others_do_not_take_over_what_kubectl_applied() -> None:
     error = _conflict(_kubectl_applied({"a": "1"}), "else", config(a="2"))
 

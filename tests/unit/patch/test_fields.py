@@ -105,7 +105,13 @@ def test_a_set_is_read_into_one_spelling() -> None:
     assert read(given) == {"f:a": {}, 'k:{"a":"x","b":1}': {"f:v": {}}, "v:2": {}}
 
 
-@pytest.mark.parametrize("bad", [{"f:a": 1}, {"fa": {}}, {"k:x": {}}, {"k:[1]": {}}, {"i:x": {}}, {"v:": {}}, [], "x", None])
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"f:a": 1}, {"fa": {}}, {"k:x": {}}, {"k:[1]": {}}, {"i:x": {}}, {"v:": {}}, {f"v:{DEEP}": {}}, {f"k:{DEEP}": {}}, [], "x", None],
+)
 def test_what_is_no_set_is_said_to_be_none(bad: Any) -> None:
     with pytest.raises(FieldsError):
         read(bad)

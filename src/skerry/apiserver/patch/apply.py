@@ -30,6 +30,7 @@ from skerry.apiserver.patch.types import Type
 from skerry.apiserver.patch.walk import compare_objects, field_set, remove, with_named
 from skerry.model.errors import ApiError, bad_request
 from skerry.model.objects import Object
+from skerry.model.unreadable import NOT_JSON
 
 MAX_NAMED = 1000
 """Fields that a refusal names."""
@@ -183,7 +184,7 @@ def _beyond_last_applied(conflicts: _Conflicts, live: Object, type_: Type, api_v
     """Return the conflicts but those about what kubectl itself applied client-side, and nobody changed since."""
     try:
         last = msgspec.json.decode((live["metadata"].get("annotations") or {}).get(LAST_APPLIED) or b"")
-    except (msgspec.DecodeError, AttributeError):
+    except (*NOT_JSON, AttributeError):
         return conflicts
     if not isinstance(last, dict) or last.get("apiVersion") != api_version or errors(type_, last):
         return conflicts

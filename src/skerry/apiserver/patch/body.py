@@ -12,6 +12,7 @@ from skerry.apiserver.schema.gojson import go_words
 from skerry.apiserver.schema.scalars import json_type
 from skerry.model.errors import ApiError, bad_request
 from skerry.model.objects import Object
+from skerry.model.unreadable import NOT_JSON
 
 MAX_OPERATIONS = 10_000
 
@@ -45,7 +46,7 @@ def _decoded(body: bytes) -> Any:
     require_few_values(body)
     try:
         found = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise bad_request(f"error decoding patch: {go_words(body, error)}") from None
     if depth_exceeds(found, MAX_DEPTH):
         raise bad_request(f"error decoding patch: nested deeper than {MAX_DEPTH}")

@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from skerry.model.unreadable import NOT_JSON
+
 Fields = Mapping[str, Any]
 
 SELF = "."
@@ -256,6 +258,6 @@ def _read_step(key: str) -> str | None:
             return value_step(msgspec.json.decode(text))
         if kind == "i:":
             return f"i:{int(text)}"
-    except (msgspec.DecodeError, ValueError) as error:
+    except (*NOT_JSON, ValueError) as error:
         raise FieldsError(f"{key[:64]!r} cannot be read: {error}") from None
     return None

@@ -18,6 +18,7 @@ from skerry.apiserver.schema.kind import KindSchema
 from skerry.apiserver.schema.scalars import json_type
 from skerry.model.errors import ApiError, bad_request, invalid, unsupported_media_type
 from skerry.model.objects import Object, name_of
+from skerry.model.unreadable import NOT_JSON
 
 JSON = "application/json"
 YAML = "application/yaml"
@@ -61,7 +62,7 @@ def _decode_json(body: bytes, schema: KindSchema, *, find_duplicates: bool) -> t
     require_few_values(body)
     try:
         obj = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise _unreadable(schema, f"couldn't get version/kind; json parse error: {go_words(body, error)}", body) from None
     if obj is None:
         return {}, []

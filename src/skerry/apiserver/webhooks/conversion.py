@@ -19,6 +19,7 @@ from skerry.apiserver.store import Record
 from skerry.apiserver.webhooks.client import Caller, CallError
 from skerry.model.errors import ApiError, internal
 from skerry.model.objects import Object
+from skerry.model.unreadable import NOT_JSON
 
 API_VERSION, KIND = "apiextensions.k8s.io/v1", "ConversionReview"
 TIMEOUT_S = 30.0
@@ -101,7 +102,7 @@ def _failed(message: str) -> ApiError:
 def _read(body: bytes, uid: str, what: str) -> list[Any]:
     try:
         answer = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise _failed(f"{what}json parse error: {error}") from None
     if not isinstance(answer, dict) or answer.get("kind") != KIND or answer.get("apiVersion") != API_VERSION:
         raise _failed(f"{what}expected a {KIND} of {API_VERSION}")

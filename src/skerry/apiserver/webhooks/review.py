@@ -18,6 +18,7 @@ from skerry.apiserver.registry.below import KINDS
 from skerry.apiserver.registry.kind import Kind
 from skerry.model.errors import ApiError, bad_request, internal
 from skerry.model.objects import Object
+from skerry.model.unreadable import NOT_JSON
 
 API_VERSION, KIND = "admission.k8s.io/v1", "AdmissionReview"
 MAX_WARNINGS = 20
@@ -107,7 +108,7 @@ def read_answer(body: bytes, uid: str, *, mutating: bool) -> Answer:
     """Read the AdmissionReview that came back; raises AnswerError."""
     try:
         found = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise AnswerError(f"couldn't get version/kind; json parse error: {error}") from None
     if not isinstance(found, dict) or found.get("kind") != KIND or found.get("apiVersion") != API_VERSION:
         shown = f"{found.get('apiVersion')}, Kind={found.get('kind')}" if isinstance(found, dict) else "something else"
@@ -146,7 +147,7 @@ def _patch(response: Mapping[str, Any], *, mutating: bool) -> list[dict[str, Any
         raise AnswerError(f'webhook returned invalid response.patchType of "{form or ""}"')
     try:
         operations = msgspec.json.decode(base64.b64decode(str(patch), validate=True))
-    except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (binascii.Error, *NOT_JSON):
         raise AnswerError("webhook returned a response.patch that is not base64 of a JSON patch") from None
     if not isinstance(operations, list) or not all(isinstance(o, dict) for o in operations):
         raise AnswerError("webhook returned a response.patch that is not a list of operations")

@@ -12,6 +12,8 @@ from typing import Annotated
 
 import msgspec
 
+from skerry.model.unreadable import NOT_JSON
+
 MAX_EVENT_BYTES = 256 * 1024
 MAX_BATCH_EVENTS = 1000
 MAX_BATCH_BYTES = 1024 * 1024 + MAX_EVENT_BYTES
@@ -66,7 +68,7 @@ def head(raw: bytes | msgspec.Raw) -> Head:
     """Read id, source and type of a structured event; raises BatchError."""
     try:
         return _HEAD.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise BatchError(f"not a CloudEvent: {error}") from error
 
 
@@ -101,7 +103,7 @@ def decode(body: bytes) -> list[Entry]:
         raise BatchError(f"a batch has {len(body)} bytes; the limit is {MAX_BATCH_BYTES}")
     try:
         lines = _LINES.decode_lines(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise BatchError(f"not lines of a batch: {error}") from error
     if not 0 < len(lines) <= 2 * MAX_BATCH_EVENTS:
         raise BatchError(f"a batch has {len(lines)} lines; it must have 1 to {2 * MAX_BATCH_EVENTS}")
@@ -114,7 +116,7 @@ def _entry(number: int, line: _Line) -> Entry:
     if line.seq is not None and line.dropped is None:
         try:
             _HEAD.decode(line.event)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except NOT_JSON as error:
             raise BatchError(f"line {number}, event {line.seq}: {error}") from error
         return Stored(line.seq, bytes(line.event))
     if line.dropped is None or line.seq is not None or line.dropped.last < line.dropped.first:

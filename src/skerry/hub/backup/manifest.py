@@ -8,6 +8,7 @@ import msgspec
 
 from skerry.hub.backup.envelope import BackupError
 from skerry.hub.data_folder import EVENTS, PKI, STORE
+from skerry.model.unreadable import NOT_JSON
 
 FORMAT = 1
 MAX_MANIFEST_BYTES = 1 << 20
@@ -49,7 +50,7 @@ def parse(text: bytes) -> Manifest:
     """Read a manifest; BackupError when it is of a later format, or names a file that no hub has."""
     try:
         found = msgspec.json.decode(text, type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except NOT_JSON as error:
         raise BackupError(f"the backup's manifest cannot be read ({error}): a later version of skerry made it") from error
     if found.format != FORMAT:
         raise BackupError(f"the backup has format {found.format}, this version of skerry knows {FORMAT}: use the version that made it")

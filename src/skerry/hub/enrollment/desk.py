@@ -30,6 +30,7 @@ from skerry.model.errors import ApiError, bad_request, too_large, too_many_reque
 from skerry.model.kinds.enrollment import APPROVED, DENIED, PENDING, node_name_error, object_name
 from skerry.model.objects import Object, dig, name_of, revision_of
 from skerry.model.resources import ENROLLMENTS, SECRETS, SYSTEM_NAMESPACE
+from skerry.model.unreadable import NOT_JSON
 from skerry.trust import TrustError, Workshop, WorkshopError, facts_of_pem
 from skerry.trust.joining import MAX_QUESTION, Answer, Question
 
@@ -258,7 +259,7 @@ def _read(body: bytes) -> Question:
         raise too_large(MAX_QUESTION)
     try:
         question = msgspec.json.decode(body, type=Question)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except NOT_JSON as error:
         raise bad_request(f"not a question to join: {error}") from error
     wrong = node_name_error(question.node)
     if wrong:

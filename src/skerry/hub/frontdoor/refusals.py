@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from skerry.model.errors import ApiError
+from skerry.model.unreadable import NOT_JSON
 
 MAX_MESSAGE = 1024
 _REASON = re.compile(r"[A-Za-z]{1,64}")
@@ -18,7 +19,7 @@ def checked_refusal(node: str, status: str, body: bytes) -> ApiError:
     code = int(status) if status.isascii() and status.isdigit() and len(status) == 3 else 0
     try:
         said: dict[str, Any] = msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except NOT_JSON:
         said = {}
     message, reason = said.get("message"), said.get("reason")
     if not 400 <= code <= 599 or not isinstance(message, str):

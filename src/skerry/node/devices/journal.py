@@ -19,6 +19,7 @@ import msgspec
 
 from skerry.events.cloudevents import SAMPLE_TYPE, Event
 from skerry.model.profiles import Scalar
+from skerry.model.unreadable import NOT_JSON
 from skerry.node.devices.cloudevents import Identity, device_event, sample_event
 from skerry.node.devices.repetitions import Repetitions
 from skerry.node.devices.store import Numbers, TwinStore
@@ -87,7 +88,7 @@ class Journal:
         seen = Counter[str]()
         while rows := await self._outbox.read(after, max_events=_PAGE_EVENTS, max_bytes=_PAGE_BYTES):
             for after, raw in rows:  # noqa: B007 - the last number is where the next page begins
-                with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):  # damaged on the disk: it gives no number
+                with contextlib.suppress(*NOT_JSON):  # damaged on the disk: it gives no number
                     self._read_back(msgspec.json.decode(raw), seen)
 
     def _read_back(self, event: dict[str, Any], seen: Counter[str]) -> None:

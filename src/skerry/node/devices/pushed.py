@@ -18,6 +18,7 @@ from skerry.drivers import Sample, Target
 from skerry.drivers.mqtt import Topic
 from skerry.model.profiles import Profile, Scalar
 from skerry.model.times import parse_time
+from skerry.model.unreadable import NOT_JSON
 from skerry.node.devices.device import ManagedDevice
 from skerry.node.devices.journal import Done
 from skerry.node.devices.twin import Ack, Settle, Write, accepted, plan, same
@@ -200,7 +201,7 @@ class PushedDevice:
 def _document(payload: bytes) -> dict[str, Any] | None:
     try:
         doc = msgspec.json.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except NOT_JSON:
         return None
     return doc if isinstance(doc, dict) else None
 

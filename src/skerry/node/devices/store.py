@@ -13,6 +13,7 @@ import apsw
 import msgspec
 
 from skerry.durable import Writer
+from skerry.model.unreadable import NOT_JSON
 from skerry.node.devices.twin import Twin
 
 MIGRATIONS = (
@@ -49,7 +50,7 @@ class TwinStore:
         for uid, data in rows:
             try:
                 found[uid] = msgspec.json.decode(data, type=Twin)
-            except (msgspec.DecodeError, UnicodeDecodeError, TypeError):
+            except (*NOT_JSON, TypeError):
                 continue
         return found
 

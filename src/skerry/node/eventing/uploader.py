@@ -18,6 +18,7 @@ from skerry.events.log import BatchError, Outbox
 from skerry.events.log.batch import MAX_BATCH_EVENTS, digest, encode, encode_dropped, head
 from skerry.kube.api import Transport, TransportResponse
 from skerry.model.chance import fraction
+from skerry.model.unreadable import NOT_JSON
 
 log = logging.getLogger(__name__)
 
@@ -192,7 +193,7 @@ class Uploader:
             raise ConnectionError(f"the hub answered {response.status} to events: {body[:200].decode(errors='replace')}")
         try:
             return msgspec.json.decode(body, type=_Answer)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except NOT_JSON as error:
             raise ConnectionError(f"the hub's answer to events cannot be read: {error}") from error
 
     async def _acknowledge(self, under_way: asyncio.Queue[tuple[int, asyncio.Task[int]]], window: asyncio.Semaphore) -> None:

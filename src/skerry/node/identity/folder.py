@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from skerry.model.unreadable import NOT_JSON
 from skerry.node.identity.settings import NodeSettings
 from skerry.trust import CertificateFacts, TrustError, facts_of_pem, replace_private
 
@@ -83,7 +84,7 @@ class StateFolder(msgspec.Struct, frozen=True):
         """Read `node.json`; raises FileNotFoundError, or IdentityError naming the field."""
         try:
             return msgspec.json.decode(self.settings.read_bytes(), type=NodeSettings)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except NOT_JSON as error:
             raise IdentityError(f"{self.settings}: {error}") from error
 
     def save_settings(self, settings: NodeSettings) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from skerry.model.unreadable import NOT_JSON
 from skerry.node.identity.folder import StateFolder
 from skerry.node.identity.hub_address import HubAddress, Reply, exchange
 from skerry.node.identity.settings import NodeSettings
@@ -80,7 +81,7 @@ def read_answer(reply: Reply) -> Answer:
             status = msgspec.json.decode(reply.body, type=dict[str, object])
             if status.get("kind") == "Status":
                 raise _refusal(reply, str(status.get("message") or "no reason given"))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except NOT_JSON:
         pass
     raise ConnectionError(f"what answers is not our hub: status {reply.status}, {reply.headers.get('content-type', 'no content type')}")
 

@@ -17,6 +17,7 @@ import msgspec
 
 from skerry.model.names import dns_label_error
 from skerry.model.objects import Object, annotations_of, uid_of
+from skerry.model.unreadable import NOT_JSON
 from skerry.model.volumes import LOCAL_PATHS
 from skerry.node.pods.contents import CONFIG_VOLUMES, Files, check_relative, volume_files
 from skerry.node.pods.env import Lookup, NodeFacts, expand
@@ -121,7 +122,7 @@ def local_path(claim: str, pod: Object) -> str:
     """Return where the claim's volume is on this node, as the hub told with the Pod; raises RefusedError when it did not."""
     try:
         told = msgspec.json.decode(annotations_of(pod).get(LOCAL_PATHS) or "{}")
-    except msgspec.DecodeError:
+    except NOT_JSON:
         told = {}
     path = told.get(claim) if isinstance(told, dict) else None
     if not isinstance(path, str) or not path:

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from skerry.apiserver.access.audit.chain import FIRST, follows
+from skerry.model.unreadable import NOT_JSON
 from skerry.trust import replace_private
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def read_head(folder: Path) -> Head | None:
         return msgspec.json.decode((folder / HEAD).read_bytes(), type=Head)
     except FileNotFoundError:
         return None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except NOT_JSON as error:
         raise ValueError(f"{folder / HEAD} cannot be read: {error}") from error
 
 

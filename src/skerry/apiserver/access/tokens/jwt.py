@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from skerry.model.unreadable import NOT_JSON
+
 MAX_TOKEN_CHARS = 16 << 10
 ALGORITHM = "RS256"
 
@@ -52,7 +54,7 @@ def decode(token: str, verifier: Verifier) -> dict[str, Any]:
     try:
         header = msgspec.json.decode(unurl64(head), type=Header)
         signature = unurl64(tail)
-    except (msgspec.DecodeError, binascii.Error, UnicodeDecodeError) as error:
+    except (*NOT_JSON, binascii.Error) as error:
         raise TokenError("not a header with alg and kid") from error
     if header.alg != ALGORITHM or header.crit is not None:
         raise TokenError(f"not signed with {ALGORITHM}")
@@ -60,7 +62,7 @@ def decode(token: str, verifier: Verifier) -> dict[str, Any]:
         raise TokenError("not signed by this hub")
     try:
         claims = msgspec.json.decode(unurl64(body), type=dict[str, Any])
-    except (msgspec.DecodeError, binascii.Error, UnicodeDecodeError) as error:
+    except (*NOT_JSON, binascii.Error) as error:
         raise TokenError("its claims are not a JSON object") from error
     return claims
 

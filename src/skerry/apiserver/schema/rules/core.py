@@ -21,6 +21,7 @@ from skerry.apiserver.schema.rules.common import (
 from skerry.model.errors import Cause, forbidden_field, invalid_value, required
 from skerry.model.names import qualified_name_error
 from skerry.model.objects import Object
+from skerry.model.unreadable import NOT_JSON
 
 _FROZEN = "field is immutable when `immutable` is set"
 
@@ -102,7 +103,7 @@ def _docker(value: str, field: str, causes: Causes) -> None:
     except binascii.Error as error:
         causes.append(invalid_value(field, _REDACTED, str(error)))
         return
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         causes.append(invalid_value(field, _REDACTED, go_words(text, error)))
         return
     if not isinstance(found, dict):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from skerry.model.unreadable import NOT_JSON
 from skerry.node.runtimes.contract import ContainerKey
 from skerry.node.trees import remove_tree
 
@@ -81,7 +82,7 @@ class Attempt(msgspec.Struct, frozen=True):
     def record(self) -> Record | None:
         try:
             return msgspec.json.decode((self.folder / "record").read_bytes(), type=Record)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        except (OSError, *NOT_JSON):
             return None
 
     def take_lock(self) -> int | None:
@@ -124,7 +125,7 @@ class Attempt(msgspec.Struct, frozen=True):
     def exit(self) -> Exit | None:
         try:
             return msgspec.json.decode((self.folder / "exit").read_bytes(), type=Exit)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        except (OSError, *NOT_JSON):
             return None
 
     def write_exit(self, found: Exit) -> None:
@@ -142,7 +143,7 @@ def read_status(data: bytes, at: float) -> Status:
     for line in data.splitlines():
         try:
             doc = msgspec.json.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except NOT_JSON:
             continue
         if isinstance(doc, dict):
             child = doc.get("child-pid", child)
