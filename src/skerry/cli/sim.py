@@ -168,19 +168,14 @@ def _host_port(text: str, option: str) -> tuple[str, int]:
 
 def _from_file(path: Path, name: str) -> tuple[Object, Callable[[str], Object | None]]:
     """Return the profile and what finds its bases: the file's other documents."""
-    import yaml
+    from skerry.kube.yaml_file import YamlFileError, read_documents
 
     try:
-        text = path.read_bytes()
-        if len(text) > LIMIT_BYTES:
-            raise click.ClickException(f"{path} has {len(text)} bytes, the limit is {LIMIT_BYTES}")
-        if b"<<:" in text:  # each level of them can multiply what the file holds
-            raise click.ClickException(f"{path} has YAML merge keys (<<), which are not read here: write the fields out")
-        documents = list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
-    except (OSError, yaml.YAMLError) as error:
-        raise click.ClickException(
-            f"cannot read {words(error)}" if isinstance(error, OSError) else f"{path} is not YAML: {error}"
-        ) from error
+        documents = read_documents(path, limit_bytes=LIMIT_BYTES)
+    except OSError as error:
+        raise click.ClickException(f"cannot read {words(error)}") from error
+    except YamlFileError as error:
+        raise click.ClickException(str(error)) from error
     profiles = {metadata(d).get("name"): d for d in documents if isinstance(d, dict) and d.get("kind") == "DeviceProfile"}
     if not profiles or (name and name not in profiles):
         raise click.ClickException(f"{path} holds no DeviceProfile{' ' + name if name else ''}")

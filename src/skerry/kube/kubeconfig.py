@@ -37,17 +37,13 @@ class Cluster(msgspec.Struct, frozen=True):
 
 def read_kubeconfig(path: Path, *, context: str = "") -> Cluster:
     """Return what *context* (the current one by default) says; raises KubeconfigError or OSError."""
-    import yaml
+    from skerry.kube.yaml_file import YamlFileError, read_documents
 
-    data = path.read_bytes()
-    if len(data) > LIMIT_BYTES:
-        raise KubeconfigError(f"{path} has {len(data)} bytes; a kubeconfig may have {LIMIT_BYTES}")
-    if b"<<" in data:  # each level of them can multiply what the file holds
-        raise KubeconfigError(f"{path} has YAML merge keys (<<), which are not read here: write the entries out")
     try:
-        document = yaml.load(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 both are safe loaders
-    except (yaml.YAMLError, RecursionError) as error:
-        raise KubeconfigError(f"{path} is not YAML: {error}") from error
+        documents = read_documents(path, limit_bytes=LIMIT_BYTES)
+    except YamlFileError as error:
+        raise KubeconfigError(str(error)) from error
+    document = documents[0] if len(documents) == 1 else None
     if not isinstance(document, dict):
         raise KubeconfigError(f"{path} is not a kubeconfig: it holds no mapping")
     return _resolve(document, path, context)
