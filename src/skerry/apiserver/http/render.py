@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -82,10 +81,8 @@ class Renderer:
         wrap = _yaml_list if form.media == media.YAML else _json_list
         match form.as_:
             case "":
-                if kind.custom and not listing.token:
-                    meta["continue"] = ""
                 cut = (lambda value: value) if kind.custom else kind.encoding.as_item
-                return wrap({"kind": kind.list_kind, "apiVersion": kind.resource.api_version, "metadata": meta}, "items", map(cut, values))
+                return wrap(_read.list_head(kind, listing), "items", map(cut, values))
             case "Table":
                 head, row = self._table(call, meta)
                 empty = None if listing.records else _no_rows(_format(kind))
@@ -140,22 +137,10 @@ def _yaml(pieces: Iterator[bytes] | AsyncGenerator[bytes, None], warnings: Seque
     return Response(status, headers, Finite(pieces) if isinstance(pieces, AsyncGenerator) else b"".join(pieces))
 
 
-def _element(pieces: Iterator[bytes]) -> bytes:
-    """Return a map as the element of a list."""
-    text = re.sub(rb"^(?=[^\n])", b"  ", b"".join(pieces), flags=re.MULTILINE)
-    return b"-" + text[1:]
-
-
 def _yaml_pieces(body: bytes) -> Iterator[bytes]:
-    from skerry.apiserver.http.yaml_form import yaml_pieces
+    from skerry.apiserver.http.yaml_form import yaml_pieces  # not before somebody asks for it
 
     yield from yaml_pieces(decode(body))
-
-
-def _to_yaml(value: Any) -> bytes:
-    from skerry.apiserver.http.yaml_form import to_yaml
-
-    return to_yaml(value)
 
 
 def _json_list(head: Object, key: str, values: Iterable[bytes], *, empty: list[Any] | None = _NOTHING) -> Iterator[bytes]:
@@ -170,16 +155,10 @@ def _json_list(head: Object, key: str, values: Iterable[bytes], *, empty: list[A
 
 
 def _yaml_list(head: Object, key: str, values: Iterable[bytes], *, empty: list[Any] | None = _NOTHING) -> Iterator[bytes]:
-    """Yield the same as YAML, its keys in order as if it were made at once."""
-    found = False
-    yield _to_yaml({k: v for k, v in head.items() if k < key})
-    for value in values:
-        item = _to_yaml([decode(value)]) if len(value) <= LARGE else _element(_yaml_pieces(value))
-        yield item if found else b"%b:\n%b" % (key.encode(), item)
-        found = True
-    rest = {k: v for k, v in head.items() if k > key}
-    if rest or not found:
-        yield _to_yaml(rest if found else {key: empty, **rest})
+    """Yield the same as YAML."""
+    from skerry.apiserver.http.yaml_form import yaml_list
+
+    yield from yaml_list(head, key, values, empty)
 
 
 def partial_object(obj: Object, version: str) -> Object:

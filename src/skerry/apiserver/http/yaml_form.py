@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import yaml
+
+from skerry.apiserver.registry.beside import LARGE
+from skerry.apiserver.registry.encoding import decode
 
 PIECE_VALUES = 2_000
 _ELEMENTS = 100
@@ -45,6 +48,20 @@ def yaml_pieces(value: Any) -> Iterator[bytes]:
             yield from map(to_yaml, (inner[i : i + _ELEMENTS] for i in range(0, len(inner), _ELEMENTS)))
     if batch or not value:
         yield to_yaml(batch)
+
+
+def yaml_list(head: Mapping[str, Any], key: str, values: Iterable[bytes], empty: Any) -> Iterator[bytes]:
+    """Yield the YAML of *head* with *values* (objects as JSON) under *key*, or *empty* when there are none; keys in order."""
+    found = False
+    yield to_yaml({k: v for k, v in head.items() if k < key})
+    for value in values:
+        obj = decode(value)
+        item = to_yaml([obj]) if len(value) <= LARGE else b"-" + _indented(b"".join(yaml_pieces(obj)))[1:]
+        yield item if found else b"%b:\n%b" % (key.encode(), item)
+        found = True
+    rest = {k: v for k, v in head.items() if k > key}
+    if rest or not found:
+        yield to_yaml(rest if found else {key: empty, **rest})
 
 
 def _size(value: Any, limit: int) -> int:

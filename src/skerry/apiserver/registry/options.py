@@ -50,10 +50,6 @@ class ListOptions(msgspec.Struct, frozen=True):
     def selective(self) -> bool:
         return bool(self.labels.requirements or self.fields.terms)
 
-    @property
-    def terms(self) -> int:
-        return len(self.labels.requirements) + len(self.fields.terms)
-
 
 ANY = ListOptions()
 

@@ -149,9 +149,8 @@ class _Attempt:
         self._old = decode(self._before)
         self._entries = self._old["metadata"].pop("managedFields", None) or []
         try:
-            return dict(
-                self._change.transform(self._shown())
-            )  # what the transformation may share with others is copied before it is changed
+            # What the transformation may share with others is copied before it is changed.
+            return dict(self._change.transform(self._shown()))
         except UnreadableError as error:
             raise error.refusal(self._entries, secret=kind.key == "secrets") from None
 
