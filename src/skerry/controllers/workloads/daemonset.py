@@ -76,7 +76,7 @@ class DaemonSets:
             await self._events.warning(daemonset, "FailedHistory", f"ControllerRevision {taken} belongs to somebody else")
 
     def _owned(self, daemonset: Object) -> list[Object]:
-        return [p for p in self._pods.indexed(BY_CONTROLLER, uid_of(daemonset)) if uid_of(p) not in self._control.deleted]
+        return self._control.left(self._pods.indexed(BY_CONTROLLER, uid_of(daemonset)))
 
     async def _carry_out(self, daemonset: Object, step: rules.Step) -> float | None:
         """Take a step; returns the seconds for which it has to wait, None when it was taken."""

@@ -28,28 +28,31 @@ class Words(msgspec.Struct, frozen=True):
 
 
 class PodControl:
-    """The Pods of one controller; `deleted` has the UIDs of those whose event has not come."""
+    """The Pods of one controller."""
 
     def __init__(self, api: Api, pods: Informer, events: Recorder, words: Words | None = None) -> None:
         self._api, self._pods, self._events, self._words = api, pods, events, words or Words()
-        self.deleted: set[str] = set()
+        self._deleted: set[str] = set()  # UIDs of those whose event has not come
 
     def seen(self, change: Change) -> None:
         """Follow a change of the shared informer."""
         if change.new is None or metadata(change.new).get("deletionTimestamp"):
-            self.deleted.discard(uid_of(change.object))
+            self._deleted.discard(uid_of(change.object))
 
     def known(self, pods: Iterable[Object], now: Callable[[], datetime]) -> list[Object]:
         """Return the Pods as they will be known once the events of our deletions have come."""
-        return [self._ending(p, now) if uid_of(p) in self.deleted else p for p in pods]
+        return [self._ending(p, now) if uid_of(p) in self._deleted else p for p in pods]
 
-    def _ending(self, pod: Object, now: Callable[[], datetime]) -> Object:
+    def left(self, pods: Iterable[Object]) -> list[Object]:
+        """Return the Pods without those that we deleted and whose event has not come."""
+        return [p for p in pods if uid_of(p) not in self._deleted]
+
+    @staticmethod
+    def _ending(pod: Object, now: Callable[[], datetime]) -> Object:
         meta = metadata(pod)
-        return (
-            pod
-            if meta.get("deletionTimestamp")
-            else {**pod, "metadata": {**meta, "deletionTimestamp": rfc3339(now()), "deletionGracePeriodSeconds": 30}}
-        )
+        if meta.get("deletionTimestamp"):
+            return pod
+        return {**pod, "metadata": {**meta, "deletionTimestamp": rfc3339(now()), "deletionGracePeriodSeconds": 30}}
 
     async def create(self, owner: Object, pod: Object) -> None:
         """Create *pod*; an ApiError is told on *owner*, unless its namespace is ending or the name is taken, and raised."""
@@ -68,11 +71,11 @@ class PodControl:
 
     async def delete(self, owner: Object, pod: Object) -> None:
         """Delete *pod*, which may be gone already; another ApiError is told on *owner* and raised."""
-        self.deleted.add(uid_of(pod))
+        self._deleted.add(uid_of(pod))
         try:
             await self._api.delete(PODS, *name_of(pod), uid=uid_of(pod))
         except ApiError as error:
-            self.deleted.discard(uid_of(pod))
+            self._deleted.discard(uid_of(pod))
             if error.code != 404:
                 await self._events.warning(owner, "FailedDelete", self._say(self._words.not_deleted, owner, pod, error.message))
                 raise

@@ -67,7 +67,7 @@ class ReplicaSets:
         namespace = name_of(replicaset).namespace
         owned = self._pods.indexed(BY_CONTROLLER, uid_of(replicaset))
         orphans = [p for p in self._pods.indexed(BY_CONTROLLER, "") if name_of(p).namespace == namespace]
-        return [p for p in (*owned, *orphans) if uid_of(p) not in self._control.deleted]
+        return self._control.left((*owned, *orphans))
 
     def _others(self, replicaset: Object) -> Iterator[Object]:
         """Yield the Pods of the owner's other ReplicaSets."""

@@ -132,9 +132,7 @@ def _ours(known: dict[str, Any], status: dict[str, Any]) -> dict[str, Any]:
 
 
 def _conditions(known: dict[str, Any], status: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the conditions as a strategic merge patch: why one was false is taken out once it is true."""
-    by_kind = {c.get("type"): c for c in known.get("conditions") or ()}
-    gone = [
-        (c, [k for k in ("reason", "message") if k in by_kind.get(c["type"], {}) and k not in c]) for c in status.get("conditions") or ()
-    ]
-    return [{**c, **dict.fromkeys(keys)} for c, keys in gone]
+    """Return the conditions as a strategic merge patch: why one was false is taken out (null) once it is true."""
+    before = {c.get("type"): c for c in known.get("conditions") or ()}
+    now: list[dict[str, Any]] = status.get("conditions") or []
+    return [{**{k: None for k in ("reason", "message") if k in before.get(c["type"], {})}, **c} for c in now]
