@@ -182,7 +182,7 @@ def pages_are_of_the_present() -> None:
 def a_page_leaves_out_its_first_object() -> None:
     replace(
         read,
-        "page",
+        "_page",
         lambda page: (
             lambda kind, records, revision, options, *, start, limit: page(
                 kind, [r for r in records if read._place(r) > start][1:] if start else records, revision, options, start=start, limit=limit

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -272,3 +274,9 @@ def test_pages_are_one_state_and_say_how_many_remain() -> None:
     assert not listed(MADE[0])
     assert not listed(*MADE, remaining=2)
     assert not listed(MADE[0], revision=11), "a newer revision was known before"
+
+
+def test_every_fault_to_seed_finds_what_it_replaces() -> None:
+    """A renamed method is seen here, and not first in the long trial."""
+    install = "from tests.consistency.faults import FAULTS; [install() for install in FAULTS.values()]"
+    subprocess.run([sys.executable, "-c", install], check=True, timeout=60)
