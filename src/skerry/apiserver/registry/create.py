@@ -12,7 +12,7 @@ from skerry.apiserver.registry.meta import MAX_GENERATED_PREFIX, prepare_new
 from skerry.apiserver.registry.options import WriteOptions
 from skerry.apiserver.registry.ownership import own_new, still_readable
 from skerry.apiserver.registry.registry import Registry
-from skerry.apiserver.registry.strategy import prepare_for_create
+from skerry.apiserver.registry.strategy import finish_new, prepare_for_create
 from skerry.apiserver.store import ExistsError, Key
 from skerry.model.errors import ApiError, Cause, already_exists, bad_request, invalid, not_found
 from skerry.model.objects import Object
@@ -82,6 +82,7 @@ async def complete(
     await registry.chain.mutate_outside(asked)
     if asked.waited:
         still_readable(obj, entries, options)
+    finish_new(kind, obj)
     return asked
 
 

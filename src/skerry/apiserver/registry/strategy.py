@@ -1,9 +1,13 @@
-"""The few rules of built-in kinds that no schema states: who owns the status, what counts as a change of intent. Pure."""
+"""The few rules of built-in kinds that no schema states: who owns the status, what counts as a change of intent. Pure.
+
+What depends on the whole object (the generation, a Pod's quality of service) is said last, when nobody completes it any more.
+"""
 
 from __future__ import annotations
 
 from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.meta import intent_changed
+from skerry.apiserver.schema.defaults.pods import qos_class
 from skerry.model.objects import Object
 
 # Without metadata.generation, as kube-apiserver 1.32 has it.
@@ -31,8 +35,14 @@ _STATUS_TAKES_LABELS = frozenset(("nodes", "pods"))
 
 
 def prepare_for_create(kind: Kind, obj: Object) -> None:
-    """Drop a status that the client has no business to set, and start the generation."""
+    """Drop a status that the client has no business to set."""
     kind.schema.reset_status(obj)
+
+
+def finish_new(kind: Kind, obj: Object) -> None:
+    """Start the generation, and say of a Pod what follows from the rest of it."""
+    if kind.key == "pods":
+        obj["status"]["qosClass"] = qos_class(obj["spec"])
     if kind.has_generation:
         obj["metadata"]["generation"] = 1
     elif "generation" in obj["metadata"] and kind.custom:
@@ -40,11 +50,14 @@ def prepare_for_create(kind: Kind, obj: Object) -> None:
 
 
 def prepare_for_update(kind: Kind, obj: Object, old: Object, subresource: str) -> None:
-    """Keep what this (sub)resource does not own as it was, complete the object, and count the generation."""
+    """Keep what this (sub)resource does not own as it was, and complete the object."""
     _keep(kind, obj, old, subresource)
     kind.schema.default(obj)
-    # What a client leaves out and we fill in as it was is no change, so this comes after the defaults.
-    if subresource in ("status", "ephemeralcontainers") or not kind.has_generation:
+
+
+def count_generation(kind: Kind, obj: Object, old: Object, subresource: str) -> None:
+    """Count a change of intent; what was filled in, or taken back, as it was is none."""
+    if not kind.has_generation or subresource in ("status", "ephemeralcontainers"):
         return
     if intent_changed(obj, old, status=kind.has_status or not kind.custom):
         obj["metadata"]["generation"] = int(old["metadata"].get("generation") or 0) + 1

@@ -23,7 +23,7 @@ from skerry.apiserver.registry.meta import prepare_changed
 from skerry.apiserver.registry.options import WriteOptions
 from skerry.apiserver.registry.ownership import SHOWN, Ownership, own_changed, still_readable, writer_of
 from skerry.apiserver.registry.registry import Registry
-from skerry.apiserver.registry.strategy import prepare_for_update
+from skerry.apiserver.registry.strategy import count_generation, prepare_for_update
 from skerry.apiserver.registry.unreadable import UnreadableError
 from skerry.apiserver.store import ConflictError, Key, MissingError, Record
 from skerry.model.errors import ApiError, Cause, bad_request, conflict, invalid
@@ -173,7 +173,9 @@ class _Attempt:
             still_readable(asked.new, entries, self._options)
 
     def _require_valid(self, new: Object) -> None:
+        """Count the generation, now that nobody changes the intent any more, and judge the object; ApiError when it may not be."""
         kind = self._change.kind
+        count_generation(kind, new, self._old, self._change.subresource)
         causes = kind.schema.validate(new, self._old, subresource=self._change.subresource)
         if causes:
             raise invalid(kind.resource.kind, kind.resource.group, self._change.name, causes)

@@ -54,6 +54,11 @@ class KindSchema(msgspec.Struct, frozen=True):
         """
         return self._prune(obj)
 
+    @property
+    def resets_status(self) -> bool:
+        """Say whether the status of a new object is the server's alone."""
+        return self._reset_status is not None
+
     def reset_status(self, obj: Object) -> None:
         """Put `status` into the form that a new object has (the body's is dropped where Kubernetes drops it)."""
         if self._reset_status is not None:

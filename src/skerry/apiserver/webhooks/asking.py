@@ -19,9 +19,10 @@ from skerry.apiserver.access.audit.notes import annotate
 from skerry.apiserver.cel import CostError, EvaluationError
 from skerry.apiserver.patch import json_patch
 from skerry.apiserver.registry.admission import Admission
+from skerry.apiserver.registry.create import place
 from skerry.apiserver.registry.encoding import decode
 from skerry.apiserver.registry.kind import Kind
-from skerry.apiserver.registry.meta import prepare_changed
+from skerry.apiserver.registry.meta import prepare_changed, prepare_new
 from skerry.apiserver.registry.registry import Registry
 from skerry.apiserver.registry.strategy import prepare_for_update
 from skerry.apiserver.store import Change, Key
@@ -31,7 +32,7 @@ from skerry.apiserver.webhooks.hooks import CONDITION_COST, MUTATING, VALIDATING
 from skerry.apiserver.webhooks.matching import LATER, NAMESPACES, Place, labels_of, matching_version
 from skerry.apiserver.webhooks.review import Answer, AnswerError, denied, failed, no_dry_run, read_answer, request_of, review
 from skerry.apiserver.webhooks.variables import condition_values
-from skerry.apiserver.webhooks.views import SCALE, in_version, is_carried_out, metadata_of, not_given_yet, shown
+from skerry.apiserver.webhooks.views import SCALE, in_version, is_carried_out, metadata_of, shown
 from skerry.model.errors import ApiError, forbidden, internal
 from skerry.model.objects import Object
 
@@ -181,15 +182,16 @@ class Webhooks:
         """Make what came back the object: pruned, complete, and still the one that was asked about."""
         new, kind = asked.new, asked.kind
         assert new is not None
-        hidden = {k: new["metadata"][k] for k in (*not_given_yet(asked), "managedFields") if k in new["metadata"]}
-        patched["metadata"].pop("managedFields", None)
+        entries = patched["metadata"].pop("managedFields", None)  # whether they can be read is asked when all have spoken
         kind.schema.prune_unknown(patched)
-        patched["metadata"].update(hidden)
         if asked.old is not None:
             prepare_changed(patched["metadata"], asked.old["metadata"])
             prepare_for_update(kind, patched, asked.old, asked.subresource)
         else:
-            kind.schema.default(patched)
+            _take_new(asked, patched)
+        patched["metadata"].pop("managedFields", None)  # the old ones, which come with metadata that is kept
+        if entries:
+            patched["metadata"]["managedFields"] = entries
         new.clear()
         new.update(patched)
         asked.name = new["metadata"].get("name", asked.name)
@@ -228,3 +230,20 @@ class Webhooks:
         if not answer.allowed:
             raise denied(hook.name, answer.status)
         return answer
+
+
+def _take_new(asked: Admission, patched: Object) -> None:
+    """Give a new object that came back what is the server's to say, and a name of the server's unless somebody outside gave it one."""
+    assert asked.new is not None
+    meta, given = patched["metadata"], asked.new["metadata"]
+    prepare_new(meta, uid=given["uid"], now=given["creationTimestamp"])
+    place(asked.kind, meta, asked.namespace)
+    if asked.generated and not meta.get("name"):
+        meta["name"] = given["name"]
+    else:
+        asked.generated = False
+    if asked.kind.schema.resets_status:
+        patched.pop("status", None)
+        if "status" in asked.new:
+            patched["status"] = asked.new["status"]
+    asked.kind.schema.default(patched)
