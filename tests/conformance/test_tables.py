@@ -61,6 +61,7 @@ GROUPED = {
     "discovery.k8s.io/v1": "endpointslices",
     "networking.k8s.io/v1": "ingresses networkpolicies",
     "policy/v1": "poddisruptionbudgets",
+    "storage.k8s.io/v1": "csistoragecapacities",
     "rbac.authorization.k8s.io/v1": "roles rolebindings",
     "authorization.k8s.io/v1": "localsubjectaccessreviews",
     "tables.example.com/v1": "gadgets",
@@ -72,8 +73,10 @@ CLUSTER = {
     "/apis/authentication.k8s.io/v1": "tokenreviews selfsubjectreviews",
     "/apis/certificates.k8s.io/v1": "certificatesigningrequests",
     "/apis/scheduling.k8s.io/v1": "priorityclasses",
-    "/apis/storage.k8s.io/v1": "storageclasses",
+    "/apis/storage.k8s.io/v1": "csidrivers csinodes storageclasses volumeattachments",
+    "/apis/flowcontrol.apiserver.k8s.io/v1": "flowschemas prioritylevelconfigurations",
     "/apis/node.k8s.io/v1": "runtimeclasses",
+    "/apis/networking.k8s.io/v1": "ingressclasses",
     "/apis/apiextensions.k8s.io/v1": "customresourcedefinitions",
     "/apis/admissionregistration.k8s.io/v1": (
         "validatingadmissionpolicies validatingadmissionpolicybindings validatingwebhookconfigurations mutatingwebhookconfigurations"

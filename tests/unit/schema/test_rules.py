@@ -275,6 +275,22 @@ def test_names_differ_by_kind() -> None:
     assert "a lowercase RFC 1123 label" in texts(complaints(kind("Namespace"), namespace))[0]
 
 
+def test_an_event_is_called_after_what_it_is_about() -> None:
+    event = {"metadata": {"name": "system:Admin_1.17a2", "namespace": "default"}, "involvedObject": {}}
+
+    assert complaints(kind("Event"), event) == []
+
+
+def test_a_name_that_a_younger_rule_refuses_is_not_judged_again() -> None:
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    spec = {"selector": {"matchLabels": {"a": "b"}}, "serviceName": "s", "template": template}
+    stored = {"metadata": {"name": "a.b", "namespace": "n"}, "spec": spec}
+    sets = kind("StatefulSet", group="apps")
+
+    assert "a lowercase RFC 1123 label" in texts(complaints(sets, copy.deepcopy(stored)))[0]
+    assert complaints(sets, copy.deepcopy(stored), stored) == []
+
+
 def test_metadata_that_the_server_owns_does_not_change() -> None:
     config = _named("ConfigMap")
     config["metadata"] |= {"uid": "u", "creationTimestamp": "2026-01-05T10:00:00Z"}

@@ -66,7 +66,7 @@ def _prune(normalise: Normalise, refusal: str, obj: Object) -> list[str]:
 def _validate(rule: NameRule | None, rules: Rules | None, obj: Object, old: Object | None, causes: list[Cause], subresource: str) -> None:
     if rule is not None:
         meta = obj.get("metadata") or {}
-        validate_metadata(meta, rule, causes)
+        validate_metadata(meta, rule if old is None else None, causes)
         if meta.get("finalizers"):
             validate_standard_finalizers(meta["finalizers"], causes)
         if old is not None:
@@ -123,6 +123,7 @@ _RBAC = "rbac.authorization.k8s.io"
 _ADMISSION = "admissionregistration.k8s.io"
 _NETWORKING = "networking.k8s.io"
 _STORAGE = "storage.k8s.io"
+_FLOWS = "flowcontrol.apiserver.k8s.io"
 _MODULES: dict[str, dict[tuple[str, str], str]] = {
     "defaults": {
         ("", "Pod"): "pods",
@@ -151,7 +152,8 @@ _MODULES: dict[str, dict[tuple[str, str], str]] = {
         (_ADMISSION, "ValidatingAdmissionPolicy"): "policy",
         (_ADMISSION, "ValidatingAdmissionPolicyBinding"): "policy",
         ("scheduling.k8s.io", "PriorityClass"): "policy",
-        ("flowcontrol.apiserver.k8s.io", "FlowSchema"): "policy",
+        (_FLOWS, "FlowSchema"): "policy",
+        (_FLOWS, "PriorityLevelConfiguration"): "policy",
         ("apiregistration.k8s.io", "APIService"): "policy",
         ("apiextensions.k8s.io", "CustomResourceDefinition"): "policy",
         ("autoscaling", "HorizontalPodAutoscaler"): "policy",
@@ -167,6 +169,7 @@ _MODULES: dict[str, dict[tuple[str, str], str]] = {
         ("apps", "ReplicaSet"): "workloads",
         ("apps", "DaemonSet"): "workloads",
         ("apps", "StatefulSet"): "workloads",
+        ("apps", "ControllerRevision"): "workloads",
         ("batch", "Job"): "workloads",
         ("batch", "CronJob"): "workloads",
         ("autoscaling", "Scale"): "workloads",
@@ -190,6 +193,12 @@ _MODULES: dict[str, dict[tuple[str, str], str]] = {
         ("node.k8s.io", "RuntimeClass"): "policy",
         ("scheduling.k8s.io", "PriorityClass"): "policy",
         (_STORAGE, "StorageClass"): "storage",
+        (_STORAGE, "CSIDriver"): "csi",
+        (_STORAGE, "CSINode"): "csi",
+        (_STORAGE, "VolumeAttachment"): "csi",
+        (_STORAGE, "CSIStorageCapacity"): "csi",
+        (_FLOWS, "FlowSchema"): "flows",
+        (_FLOWS, "PriorityLevelConfiguration"): "flows",
         ("policy", "PodDisruptionBudget"): "policy",
         ("autoscaling", "HorizontalPodAutoscaler"): "policy",
         (_NETWORKING, "Ingress"): "networking",

@@ -59,9 +59,11 @@ _NAME_RULES: dict[tuple[str, str], NameRule] = {
     (_RBAC, "RoleBinding"): path_segment_error,
     (_RBAC, "ClusterRole"): path_segment_error,
     (_RBAC, "ClusterRoleBinding"): path_segment_error,
-    ("flowcontrol.apiserver.k8s.io", "FlowSchema"): path_segment_error,
     ("apiregistration.k8s.io", "APIService"): path_segment_error,
-    ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration"): path_segment_error,
+    ("certificates.k8s.io", "CertificateSigningRequest"): path_segment_error,
+    ("", "Event"): path_segment_error,
+    ("events.k8s.io", "Event"): path_segment_error,
+    ("apps", "StatefulSet"): dns_label_error,
 }
 
 
@@ -70,9 +72,10 @@ def name_rule(group: str, kind: str) -> NameRule:
     return _NAME_RULES.get((group, kind), dns_subdomain_error)
 
 
-def validate_metadata(meta: Mapping[str, Any], rule: NameRule, causes: list[Cause], *, field: str = "metadata") -> None:
-    """Append what is wrong with *meta* by itself."""
-    _name(meta, rule, causes, field)
+def validate_metadata(meta: Mapping[str, Any], rule: NameRule | None, causes: list[Cause], *, field: str = "metadata") -> None:
+    """Append what is wrong with *meta* by itself; without a *rule* the name, which an update cannot change, is not judged again."""
+    if rule is not None:
+        _name(meta, rule, causes, field)
     validate_labels(meta.get("labels"), causes, f"{field}.labels")
     annotations = meta.get("annotations")
     if annotations:

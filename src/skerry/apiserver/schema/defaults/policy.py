@@ -82,6 +82,23 @@ def flow_schema(obj: Object) -> None:
         spec["matchingPrecedence"] = 1000
 
 
+_QUEUING = {"handSize": 8, "queues": 64, "queueLengthLimit": 50}
+
+
+def priority_level_configuration(obj: Object) -> None:
+    spec = obj["spec"]
+    limited, exempt = spec.get("limited"), spec.get("exempt")
+    if exempt is not None:
+        exempt.setdefault("nominalConcurrencyShares", 0)
+        exempt.setdefault("lendablePercent", 0)
+    if limited is not None:
+        limited.setdefault("nominalConcurrencyShares", 30)
+        limited.setdefault("lendablePercent", 0)
+        queuing = (limited.get("limitResponse") or {}).get("queuing")
+        if queuing is not None:
+            queuing |= {name: value for name, value in _QUEUING.items() if not queuing.get(name)}
+
+
 def apiservice(obj: Object) -> None:
     target = obj["spec"].get("service")
     if target is not None:

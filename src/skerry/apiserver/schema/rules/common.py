@@ -79,6 +79,12 @@ def go_invalid(field: str, shown: str, detail: str) -> Cause:
     return Cause(field, "FieldValueInvalid", f"Invalid value: {shown}: {detail}")
 
 
+def go_not_supported(field: str, shown: str, supported: Iterable[str]) -> Cause:
+    """Return a NotSupported whose value is shown as Go prints a struct or list."""
+    choices = ", ".join(f'"{s}"' for s in supported)
+    return Cause(field, "FieldValueNotSupported", f"Unsupported value: {shown}: supported values: {choices}")
+
+
 def duplicate(field: str, value: Any) -> Cause:
     shown = f'"{value}"' if isinstance(value, str) else str(value)
     return Cause(field, "FieldValueDuplicate", f"Duplicate value: {shown}")
@@ -119,11 +125,12 @@ def go_label_selector(selector: Mapping[str, Any] | None) -> str:
 
 def _go_term(term: Mapping[str, Any]) -> str:
     named = f'Key:"{term.get("key", "")}", Operator:"{term.get("operator", "")}"'
-    return f"v1.LabelSelectorRequirement{{{named}, Values:{_go_strings(term.get('values'))}}}"
+    return f"v1.LabelSelectorRequirement{{{named}, Values:{go_strings(term.get('values'))}}}"
 
 
-def _go_strings(values: Sequence[str] | None) -> str:
-    return "[]string{" + ", ".join(f'"{v}"' for v in values) + "}" if values else "[]string(nil)"
+def go_strings(values: Sequence[str] | None, kind: str = "string") -> str:
+    """Return a list of texts, or of a *kind* that is one, as Go prints it."""
+    return f"[]{kind}{{" + ", ".join(f'"{v}"' for v in values) + "}" if values else f"[]{kind}(nil)"
 
 
 def not_negative(spec: Mapping[str, Any], names: Iterable[str], field: str, causes: Causes) -> None:
@@ -216,6 +223,16 @@ def dns_subdomain(value: Any, field: str, causes: Causes) -> None:
     wrong = dns_subdomain_error(value)
     if wrong:
         causes.append(invalid_value(field, value, wrong))
+
+
+def csi_driver_name(name: str, field: str, causes: Causes) -> None:
+    """Check the name of a storage driver."""
+    if not name:
+        causes.append(required(field))
+    if len(name) > 63:
+        causes.append(too_long(field, 63))
+    if wrong := dns_subdomain_error(name.lower()):
+        causes.append(invalid_value(field, name, wrong))
 
 
 def label_selector(selector: Mapping[str, Any] | None, field: str, causes: Causes) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from skerry.apiserver.schema.rules.common import (
     IMMUTABLE,
+    NOT_NEGATIVE,
     PERCENT_RULE,
     Causes,
     Map,
@@ -121,6 +122,16 @@ def _stateful_strategy(strategy: Map, causes: Causes) -> None:
         causes.append(go_invalid(f"{at}.rollingUpdate", shown, "only allowed for updateStrategy 'RollingUpdate'"))
     else:
         not_negative(rolling or {}, ("partition",), f"{at}.rollingUpdate", causes)
+
+
+def controller_revision(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
+    if obj.get("data") is None:
+        causes.append(required("data", "data is mandatory"))
+    revision = obj.get("revision") or 0
+    if revision < 0:
+        causes.append(invalid_value("revision", revision, NOT_NEGATIVE))
+    if old is not None and obj.get("data") != old.get("data"):
+        causes.append(go_invalid("data", "runtime.RawExtension{...}", IMMUTABLE))
 
 
 _EMPTY = {"Deployment": "deployment", "ReplicaSet": "deployment", "DaemonSet": "daemonset", "StatefulSet": "statefulset"}

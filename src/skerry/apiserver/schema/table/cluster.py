@@ -119,6 +119,10 @@ def csi_node(obj: Object, now: datetime) -> list[Any]:
     return [name_of(obj), len((obj.get("spec") or {}).get("drivers") or ()), age(obj, now)]
 
 
+def csi_storage_capacity(obj: Object, now: datetime) -> list[Any]:
+    return [name_of(obj), obj.get("storageClassName", ""), obj.get("capacity") or UNSET]
+
+
 def volume_attachment(obj: Object, now: datetime) -> list[Any]:
     spec = obj.get("spec") or {}
     volume = (spec.get("source") or {}).get("persistentVolumeName") or ""
@@ -178,6 +182,14 @@ def flow_schema(obj: Object, now: datetime) -> list[Any]:
     return [name_of(obj), level, spec.get("matchingPrecedence", 0), method, age(obj, now), missing]
 
 
+def priority_level(obj: Object, now: datetime) -> list[Any]:
+    spec = obj.get("spec") or {}
+    limited = spec.get("limited") or {}
+    queuing = (limited.get("limitResponse") or {}).get("queuing") or {}
+    numbers = [queuing.get(n, NONE) for n in ("queues", "handSize", "queueLengthLimit")]
+    return [name_of(obj), spec.get("type", ""), limited.get("nominalConcurrencyShares", NONE), *numbers, age(obj, now)]
+
+
 _BINDINGS = "Name / Role / Age / Users* / Groups* / ServiceAccounts*"
 _RBAC = "rbac.authorization.k8s.io"
 _ADMISSION = "admissionregistration.k8s.io"
@@ -201,6 +213,7 @@ TABLES = {
         csi_driver,
     ),
     "csinodes.storage.k8s.io": ("Name / Drivers:integer / Age", csi_node),
+    "csistoragecapacities.storage.k8s.io": ("Name / StorageClassName / Capacity", csi_storage_capacity),
     "volumeattachments.storage.k8s.io": ("Name / Attacher / PV / Node / Attached:boolean / Age", volume_attachment),
     "certificatesigningrequests.certificates.k8s.io": (
         "Name / Age / SignerName / Requestor / RequestedDuration / Condition",
@@ -214,5 +227,9 @@ TABLES = {
     "flowschemas.flowcontrol.apiserver.k8s.io": (
         "Name / PriorityLevel / MatchingPrecedence / DistinguisherMethod / Age / MissingPL",
         flow_schema,
+    ),
+    "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io": (
+        "Name / Type / NominalConcurrencyShares / Queues / HandSize / QueueLengthLimit / Age",
+        priority_level,
     ),
 }
