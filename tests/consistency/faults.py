@@ -7,6 +7,7 @@ the resources of a trial.
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from skerry.apiserver.store.history import Ring
 from skerry.apiserver.store.pending import DELETED, Pending
 from tests.consistency.subjects import RESOURCES
 
+COMMIT_S = 0.05
+"""How long a slow disk takes for a commit."""
 FAULTS: dict[str, Callable[[], None]] = {}
 
 
@@ -56,6 +59,19 @@ def acknowledges_before_the_commit() -> None:
     replace(Store, "_stage", make)
 
 
+def _take_long_to_commit() -> None:
+    """Commit as on a slow disk: there is time to see what is wrong meanwhile."""
+
+    def make(insert: Any) -> Any:
+        def late(db: Any, rows: Any) -> Any:
+            time.sleep(COMMIT_S)
+            return insert(db, rows)
+
+        return late
+
+    replace(store, "insert", make)
+
+
 def _loses(doomed: Callable[[Any], bool]) -> None:
     """Leave some rows out of the file: memory has them until the process ends."""
     replace(store, "insert", lambda insert: lambda db, rows: insert(db, [row for row in rows if not doomed(row)]))
@@ -63,7 +79,7 @@ def _loses(doomed: Callable[[Any], bool]) -> None:
 
 @fault
 def a_write_is_not_on_the_disk() -> None:
-    due = every(10)
+    due = every(3)
     _loses(lambda row: row[1] in RESOURCES and due())
 
 
@@ -120,6 +136,7 @@ def a_refused_write_happens() -> None:
 
 @fault
 def reads_see_what_is_not_committed() -> None:
+    _take_long_to_commit()
     replace(Store, "get", lambda get: lambda self, key: self._newest_of(key, get) if ours(key) else get(self, key))
 
     def newest_of(self: Store, key: Key, get: Any) -> Record | None:

@@ -11,7 +11,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import uvloop
 
@@ -50,7 +49,7 @@ def run(plan: Plan, folder: Path) -> History:
 
 
 def run_all(plans: Sequence[Plan], folder: Path, *, together: int) -> list[History]:
-    """Carry out many plans, some of them at a time, each with a server of its own."""
+    """Carry out many plans, some of them at a time, each with a server of its own; what goes wrong with one ends all."""
     turns = asyncio.Semaphore(together)
 
     async def one(number: int, plan: Plan) -> History:
@@ -60,7 +59,9 @@ def run_all(plans: Sequence[Plan], folder: Path, *, together: int) -> list[Histo
             return await _run(plan, own)
 
     async def everything() -> list[History]:
-        return await asyncio.gather(*(one(i, plan) for i, plan in enumerate(plans)))
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(i, plan)) for i, plan in enumerate(plans)]
+        return [task.result() for task in tasks]
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(everything())
@@ -98,39 +99,23 @@ async def _load(plan: Plan, trial: Trial) -> None:
     rng = random.Random(plan.seed)
     watchers = [Watcher(trial, random.Random(rng.random()), manner) for manner in manners()]
     watching = [asyncio.create_task(w.run()) for w in watchers]
-    dying = asyncio.create_task(_lives(plan, trial, random.Random(rng.random())))
+    lives = _lives(plan, trial, random.Random(rng.random()))
     busy = [Writer(trial, random.Random(rng.random()), f"w{i}") for i in range(plan.writers)]
     listing = [Lister(trial, random.Random(rng.random())) for _ in range(plan.listers)]
     try:
-        await _first_failure(dying, asyncio.gather(*(c.run() for c in busy), *(c.run() for c in listing)))
-        dying.cancel()
-        await asyncio.gather(dying, return_exceptions=True)
-        if not trial.stage.up.is_set():
-            await trial.stage.start()
+        async with asyncio.timeout(LOAD_S), asyncio.TaskGroup() as group:
+            for work in (lives, *(c.run() for c in busy), *(c.run() for c in listing)):
+                group.create_task(work)
         await _mark_the_end(trial)
         await _ask_for_the_past(trial)
         await _settled(trial, watchers, plan.patience_s)
     finally:
         trial.closing.set()
-        for task in [dying, *watching]:
+        for task in watching:
             task.cancel()
-        await asyncio.gather(dying, *watching, return_exceptions=True)
+        await asyncio.gather(*watching, return_exceptions=True)
         for client in [*busy, *listing, *watchers]:
             client.close()
-
-
-async def _first_failure(dying: asyncio.Task[None], busy: asyncio.Future[Any]) -> None:
-    """Wait for the clients, unless the server cannot be started again."""
-    try:
-        await asyncio.wait([dying, busy], timeout=LOAD_S, return_when=asyncio.FIRST_COMPLETED)
-        if dying.done():
-            dying.result()
-            await asyncio.wait([busy], timeout=LOAD_S)
-        if not busy.done():
-            raise TimeoutError(f"the clients were not done after {LOAD_S:.0f} s")
-        busy.result()
-    finally:
-        busy.cancel()
 
 
 def manners() -> list[Manner]:
@@ -154,7 +139,7 @@ def manners() -> list[Manner]:
 
 
 async def _lives(plan: Plan, trial: Trial, rng: random.Random) -> None:
-    """Kill the server at random moments and at failpoints, and start it again."""
+    """Kill the server at random moments and at failpoints, and start it again; it is up at the end."""
     total, points = trial.left, list(plan.failpoints)
     for number in range(plan.kills):
         due = total - total * (number + 1) // (plan.kills + 1)
