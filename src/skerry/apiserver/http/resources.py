@@ -7,6 +7,7 @@ from functools import partial
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from skerry.apiserver.access.attributes import Attributes
 from skerry.apiserver.http import media
@@ -25,8 +26,9 @@ from skerry.apiserver.registry import read as _read
 from skerry.apiserver.registry import update as _update
 from skerry.apiserver.registry import watch as _watch
 from skerry.apiserver.registry.applying import apply_configuration, read_configuration
-from skerry.apiserver.registry.beside import DENSE, LARGE
+from skerry.apiserver.registry.beside import DENSE, LARGE, Place
 from skerry.apiserver.registry.body import read_object, read_options
+from skerry.apiserver.registry.delete import DeleteOptions
 from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.options import WriteOptions, list_options, read_revision, write_options
 from skerry.apiserver.registry.ownership import Ownership
@@ -52,6 +54,8 @@ class Call(msgspec.Struct, frozen=True):
     form: media.Form
     warnings: list[str] = msgspec.field(default_factory=list)
     """What the client is told beside the answer, also when that is a refusal."""
+    place: Place | None = None
+    """What a large request holds beside the loop."""
 
 
 SubresourceHandler = Callable[[Call], Awaitable[Response]]
@@ -127,8 +131,8 @@ class Resources:
         try:
             if weight(request) <= LARGE or target.subresource == "proxy":  # a Pod may take its time, and no object is made of that body
                 return await handler(call)
-            async with self._registry.beside.place():
-                return await handler(call)
+            async with self._registry.beside.place() as place:
+                return await handler(replace(call, place=place))
         except ApiError as error:
             if call.warnings:
                 error.warnings = tuple(call.warnings)
@@ -258,18 +262,23 @@ class Resources:
         )
 
     async def _delete(self, call: Call) -> Response:
-        options = options_of(call, "DeleteOptions")
-        raw = read_options(call.request)
-        asked = _delete.delete_options(raw, call.query)
-        options.dry_run = options.dry_run or asked.dry_run
+        asked, options = self._deletion(call)
         gone, value = await _delete.delete(self._registry, call.kind, call.target.namespace, call.target.name, asked, options)
         return json_answer(_delete.answer(call.kind, gone, call.target.name, value), warnings=options.warnings)
 
-    async def _deletecollection(self, call: Call) -> Response:
+    @staticmethod
+    def _deletion(call: Call) -> tuple[DeleteOptions, WriteOptions]:
+        """Return how to delete; when that is read, nothing large is left of the request."""
         options = options_of(call, "DeleteOptions")
-        raw = read_options(call.request)
-        asked = _delete.delete_options(raw, call.query)
+        asked = _delete.delete_options(read_options(call.request), call.query)
         options.dry_run = options.dry_run or asked.dry_run
+        if options.place is not None:
+            options.place.end()
+            options.place = None
+        return asked, options
+
+    async def _deletecollection(self, call: Call) -> Response:
+        asked, options = self._deletion(call)
         selection = list_options({k: v for k, v in call.query.items() if k != "dryRun"}, watch=False)
         listing = await _delete.collection(self._registry, call.kind, call.target.namespace, selection, asked, options)
         return self._renderer.listing(call, listing)
@@ -281,6 +290,7 @@ def options_of(call: Call, kind: str, *, applies: bool = False) -> WriteOptions:
     options = write_options(call.request.user, call.query, call.request.query, kind, agent=agent, applies=applies)
     options.warnings = call.warnings
     options.size = weight(call.request) * call.kind.density
+    options.place = call.place
     return options
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from skerry.apiserver.registry.beside import wait_outside
 from skerry.apiserver.registry.options import WriteOptions
 from skerry.model.objects import Object
 
@@ -110,7 +111,7 @@ class Chain:
         waiting = self.outside.mutating(asked)
         if waiting is not None:
             asked.waited = True
-            await waiting
+            await wait_outside(waiting, asked.options.place)
 
     async def validate_outside(self, asked: Admission) -> None:
         """Let others judge the finished object; does not suspend unless there is somebody to wait for."""
@@ -118,6 +119,6 @@ class Chain:
             waiting = self.outside.validating(asked)
             if waiting is not None:
                 asked.waited = True
-                await waiting
+                await wait_outside(waiting, asked.options.place)
         for plugin in self._last:
             plugin(asked)

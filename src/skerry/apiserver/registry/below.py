@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from skerry.apiserver.registry.admission import Admission
+from skerry.apiserver.registry.beside import wait_outside
 from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.options import WriteOptions
 from skerry.apiserver.registry.registry import Registry
@@ -34,4 +35,4 @@ async def admit_below(
     shown = {**obj, "apiVersion": f"{group}/{version}" if group else version, "kind": name_of_kind}
     waiting = outside.below(Admission(operation, kind, namespace, name, shown, None, options, registry, subresource))
     if waiting is not None:
-        await waiting
+        await wait_outside(waiting, options.place)

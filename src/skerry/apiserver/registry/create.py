@@ -41,7 +41,7 @@ async def create(
                 raise _exists(registry, kind, key)
             return kind.encoding.without_revision(tail)
         try:
-            record = await registry.store.create(key, await registry.kept(kind, tail))
+            record = await registry.store.create(key, await registry.kept(kind, tail, options.place))
         except ExistsError:
             if not tries:
                 # Who took the name may still wait for its commit: until that, a crash would make a lie of our refusal.
@@ -51,8 +51,7 @@ async def create(
                 raise _exists(registry, kind, key) from None
             _generate(asked)
             continue
-        await registry.ready(kind, (record,))
-        return registry.value_of(kind, record)
+        return await registry.read(kind, record, options.place)
 
 
 async def complete(

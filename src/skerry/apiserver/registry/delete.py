@@ -76,15 +76,15 @@ async def delete(
     """Delete one object, or begin to; return whether it is gone, and its last bytes (or the marked object's)."""
     for _ in range(MAX_TRIES):
         record = registry.find(kind, namespace, name)
-        await registry.ready(kind, (record,))
-        old: Object = decode(registry.value_of(kind, record))
+        value = await registry.read(kind, record)
+        old: Object = decode(value)
         _check(kind, name, record, old, asked)
         leaving = Admission("DELETE", kind, namespace, name, None, old, options, registry)
         await registry.chain.mutate_outside(leaving)
         registry.chain.validate(leaving)
         await registry.chain.validate_outside(leaving)
         try:
-            return await _attempt(registry, kind, record, old, asked, dry_run=options.dry_run)
+            return await _attempt(registry, kind, record, value, old, asked, dry_run=options.dry_run)
         except (ConflictError, MissingError):
             await registry.superseded(record, COMMIT_S)
     raise conflict(kind.resource.plural, kind.resource.group, name)
@@ -101,23 +101,22 @@ def _check(kind: Kind, name: str, record: Record, old: Object, asked: DeleteOpti
 
 
 async def _attempt(
-    registry: Registry, kind: Kind, record: Record, old: Object, asked: DeleteOptions, *, dry_run: bool
+    registry: Registry, kind: Kind, record: Record, value: bytes, old: Object, asked: DeleteOptions, *, dry_run: bool
 ) -> tuple[bool, bytes]:
     new = marked(kind, old, asked, now=registry.now())
     if new is None:
         last = _ended(kind, old, now=registry.now())
-        tail = kind.encoding.tail(last) if last else kind.encoding.tail_of(registry.value_of(kind, record))
+        tail = kind.encoding.tail(last) if last else kind.encoding.tail_of(value)
         if not dry_run:
             await registry.store.delete(record.key, await registry.kept(kind, tail), expected=record.revision, marked=last is not None)
-        return True, kind.encoding.at(tail, record.revision) if last else registry.value_of(kind, record)
+        return True, kind.encoding.at(tail, record.revision) if last else value
     tail = kind.encoding.tail(new)
-    if tail == kind.encoding.tail_of(registry.value_of(kind, record)):
-        return False, registry.value_of(kind, record)
+    if tail == kind.encoding.tail_of(value):
+        return False, value
     if dry_run:
         return False, kind.encoding.at(tail, record.revision)
     stored = await registry.store.update(record.key, await registry.kept(kind, tail), expected=record.revision)
-    await registry.ready(kind, (stored,))
-    return False, registry.value_of(kind, stored)
+    return False, await registry.read(kind, stored)
 
 
 def marked(kind: Kind, old: Object, asked: DeleteOptions, *, now: Any) -> Object | None:

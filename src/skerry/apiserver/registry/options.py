@@ -8,6 +8,7 @@ import msgspec
 
 from skerry.apiserver.http.message import User
 from skerry.apiserver.http.query import Query, flag, number, pairs
+from skerry.apiserver.registry.beside import Place
 from skerry.model.errors import ApiError, Cause, bad_request, forbidden_field, invalid, not_supported, required
 from skerry.model.selectors import EVERYTHING, NO_FIELDS, FieldSelector, Selector, SelectorError, parse_fields, parse_labels
 
@@ -29,6 +30,8 @@ class WriteOptions(msgspec.Struct):
     internal: bool = False
     size: int = 0
     """Bytes of the body, as `beside` weighs them: from LARGE on it is worked on beside the loop."""
+    place: Place | None = None
+    """What a large request holds there."""
     creating: Callable[[], None] | None = None
     """Refuses, with ApiError 403, a PUT or an apply that would create, where the user may only change what is there."""
 

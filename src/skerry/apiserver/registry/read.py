@@ -39,8 +39,7 @@ async def get(registry: Registry, kind: Kind, namespace: str, name: str, revisio
     if revision:
         await not_older(registry, revision)
     record = registry.find(kind, namespace, name)
-    await registry.ready(kind, (record,))
-    return registry.value_of(kind, record)
+    return await registry.read(kind, record)
 
 
 async def not_older(registry: Registry, revision: int) -> None:

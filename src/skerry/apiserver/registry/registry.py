@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from skerry.apiserver.registry.admission import Chain
-from skerry.apiserver.registry.beside import Beside
+from skerry.apiserver.registry.beside import Beside, Place, wait_outside
 from skerry.apiserver.registry.encoding import Encoding, decode
 from skerry.apiserver.registry.kind import Kind, View
 from skerry.apiserver.registry.kinds import Kinds
@@ -127,11 +127,21 @@ class Registry:
         if kind.conversion is not None and self.conversions is not None:
             await self.conversions.prepare(kind, records)
 
-    async def kept(self, kind: Kind, tail: bytes) -> Callable[[int], bytes]:
+    async def read(self, kind: Kind, record: Record, place: Place | None = None) -> bytes:
+        """Return what `value_of` does, after those who convert were asked, if others do that. Else it does not suspend."""
+        if kind.conversion is None or self.conversions is None:
+            return self.value_of(kind, record)
+        return await wait_outside(self._converted(self.conversions, kind, record), place)
+
+    async def _converted(self, conversions: Conversions, kind: Kind, record: Record) -> bytes:
+        await conversions.prepare(kind, (record,))
+        return self.value_of(kind, record)  # in the same turn of the loop: it is not kept for long
+
+    async def kept(self, kind: Kind, tail: bytes, place: Place | None = None) -> Callable[[int], bytes]:
         """Return what the store calls for an object of *kind*, in the version in which it is stored."""
         storage = self.stored_as(kind)
         if isinstance(storage, Encoding) and kind.conversion is not None and storage is not kind.encoding and self.conversions is not None:
-            tail = await self.conversions.stored(kind, storage, tail)
+            tail = await wait_outside(self.conversions.stored(kind, storage, tail), place)
         return storage.later(tail)
 
     def stored_as(self, kind: Kind) -> Encoding | View:

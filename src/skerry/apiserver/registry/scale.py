@@ -67,8 +67,7 @@ def _at(obj: Object, path: str) -> Any:
 async def read_scale(registry: Registry, kind: Kind, namespace: str, name: str) -> bytes:
     """Return the Scale of a stored object."""
     record = registry.find(kind, namespace, name)
-    await registry.ready(kind, (record,))
-    return dumps(to_scale(kind, decode(registry.value_of(kind, record))))
+    return dumps(to_scale(kind, decode(await registry.read(kind, record))))
 
 
 async def write_scale(registry: Registry, kind: Kind, namespace: str, name: str, make: Transform, options: WriteOptions) -> bytes:

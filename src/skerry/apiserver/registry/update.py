@@ -7,10 +7,10 @@ one came first; a change that names a revision is refused then.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace as with_
 
 from skerry.apiserver.patch import Entry, same, same_but_times
 from skerry.apiserver.registry.admission import Admission
@@ -85,17 +85,20 @@ async def apply(registry: Registry, change: Change, options: WriteOptions) -> by
     record = registry.find(change.kind, change.namespace, change.name)
     if max(options.size, len(record.value) * density) <= LARGE:
         return await _carried_out(registry, change, options)
-    # Who brought a large body has a place already; a small change of a large object needs one, too.
-    place = nullcontext() if options.size > LARGE * density else registry.beside.place()
-    async with place, registry.beside.turn(record.key):
-        return await _carried_out(registry, change, options)
+    turn = registry.beside.turn(record.key)
+    if options.place is not None:
+        async with options.place.turn(turn):
+            return await _carried_out(registry, change, options)
+    async with registry.beside.place() as place, place.turn(turn):  # a small change of a large object needs one, too
+        return await _carried_out(registry, change, with_(options, place=place))
 
 
 async def _carried_out(registry: Registry, change: Change, options: WriteOptions) -> bytes:
     for tries in range(MAX_TRIES, 0, -1):
         record = registry.find(change.kind, change.namespace, change.name)
-        await registry.ready(change.kind, (record,))
-        attempt = _Attempt(registry, change, record, options)
+        # What others convert is kept for this turn of the loop only, so it is taken along.
+        before = await registry.read(change.kind, record, options.place) if change.kind.conversion is not None else b""
+        attempt = _Attempt(registry, change, record, before, options)
         new = await attempt.judge() if max(options.size, len(record.value) * change.kind.density) <= LARGE else await attempt.judge_beside()
         try:
             return await attempt.store(new)
@@ -109,10 +112,8 @@ async def _carried_out(registry: Registry, change: Change, options: WriteOptions
 class _Attempt:
     """One try, and the record it is based on."""
 
-    def __init__(self, registry: Registry, change: Change, record: Record, options: WriteOptions) -> None:
-        self._registry, self._change, self._record, self._options = registry, change, record, options
-        # Who converts keeps it for this turn of the loop only.
-        self._before = registry.value_of(change.kind, record) if change.kind.conversion is not None else b""
+    def __init__(self, registry: Registry, change: Change, record: Record, before: bytes, options: WriteOptions) -> None:
+        self._registry, self._change, self._record, self._before, self._options = registry, change, record, before, options
         self._old: Object = {}
         self._entries: list[Entry] = []
         self._made: tuple[bytes, bool] | None = None
@@ -233,11 +234,10 @@ class _Attempt:
         key = Key(kind.key, self._change.namespace, self._change.name)
         if _released(kind, new):
             last = kind.encoding.tail_of(self._before)  # a watcher sees what was there before, finalizers and all
-            await registry.store.delete(key, await registry.kept(kind, last), expected=record.revision)
+            await registry.store.delete(key, await registry.kept(kind, last, self._options.place), expected=record.revision)
             return kind.encoding.at(tail, record.revision)
-        stored = await registry.store.update(key, await registry.kept(kind, tail), expected=record.revision)
-        await registry.ready(kind, (stored,))
-        return registry.value_of(kind, stored)
+        stored = await registry.store.update(key, await registry.kept(kind, tail, self._options.place), expected=record.revision)
+        return await registry.read(kind, stored, self._options.place)
 
 
 def _meta(new: Object, change: Change) -> Object:
