@@ -45,7 +45,7 @@ def read_kubeconfig(path: Path, *, context: str = "") -> Cluster:
         raise KubeconfigError(str(error)) from error
     document = documents[0] if len(documents) == 1 else None
     if not isinstance(document, dict):
-        raise KubeconfigError(f"{path} is not a kubeconfig: it holds no mapping")
+        raise KubeconfigError(f"{path} is not a kubeconfig: it holds something else than one mapping")
     return _resolve(document, path, context)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +30,29 @@ def read_documents(path: Path, *, limit_bytes: int) -> list[Any]:
         data = file.read(limit_bytes + 1)
     if len(data) > limit_bytes:
         raise YamlFileError(f"{path} has more than {limit_bytes} bytes, the limit")
+    loader = _Loader(data)
     try:
-        return list(yaml.load_all(data, Loader=_Loader))
+        return [_document(loader, limit_bytes) for _ in iter(loader.check_node, False)]
     except YamlFileError as error:
         raise YamlFileError(f"{path} has {error}, which are not read here: write the entries out") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise YamlFileError(f"{path} is not YAML: {error}") from error
+    finally:
+        loader.dispose()
+
+
+def _document(loader: Any, most: int) -> Any:
+    """Return the next document, if it has no more values than a file may have bytes."""
+    node = loader.get_node()
+    if _values(node, {}) > most:
+        raise YamlFileError(f"YAML aliases (*) that make more than {most} values of it")
+    return loader.construct_document(node)
+
+
+def _values(node: yaml.Node, known: dict[int, float]) -> float:
+    """Return how many values there are once every alias is followed: no end of them where one holds itself."""
+    if id(node) not in known:
+        known[id(node)] = math.inf
+        inside = chain(*node.value) if isinstance(node, yaml.MappingNode) else node.value if isinstance(node, yaml.SequenceNode) else ()
+        known[id(node)] = 1 + sum(_values(inner, known) for inner in inside)
+    return known[id(node)]

@@ -19,6 +19,7 @@ from skerry.link.channels import Frame
 from skerry.model.errors import ApiError, bad_request, internal, not_found
 from skerry.model.objects import Object, dig, uid_of
 from skerry.model.times import parse_time
+from skerry.model.unreadable import NOT_JSON
 from skerry.node.runtimes.contract import Container, ContainerKey, ExecSession, ExecSpec, LogOptions, Runtime, RuntimeFailedError
 
 log = logging.getLogger(__name__)
@@ -158,7 +159,7 @@ async def _obey(session: ExecSession, frame: Frame, spec: ExecSpec) -> None:
         case channels.CLOSE if frame.payload[:1] == bytes((channels.STDIN,)) and spec.stdin:
             await session.close_stdin()
         case channels.RESIZE:
-            with contextlib.suppress(msgspec.DecodeError, ValueError, TypeError):
+            with contextlib.suppress(*NOT_JSON, ValueError, TypeError, KeyError):
                 size = msgspec.json.decode(frame.payload)
                 session.resize(rows=int(size["Height"]), columns=int(size["Width"]))
 

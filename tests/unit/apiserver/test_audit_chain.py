@@ -133,11 +133,15 @@ def _nonsense(found: list[bytes]) -> list[bytes]:
     return [*found[:2], b"hello\n", *found[2:]]
 
 
+def _deep(found: list[bytes]) -> list[bytes]:
+    return [*found[:2], b'{"annotations":' * 20_000 + b"\n", *found[2:]]
+
+
 def _empty(found: list[bytes]) -> list[bytes]:
     return []
 
 
-@pytest.mark.parametrize("harm", [_cut_end, _cut_middle, _cut_begin, _change, _swap, _repeat, _nonsense, _empty])
+@pytest.mark.parametrize("harm", [_cut_end, _cut_middle, _cut_begin, _change, _swap, _repeat, _nonsense, _deep, _empty])
 def test_every_harm_is_found(tmp_path: Path, harm: Callable[[list[bytes]], list[bytes]]) -> None:
     written(tmp_path, 10)
     assert verify(tmp_path).whole

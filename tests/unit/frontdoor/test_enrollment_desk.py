@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from skerry.apiserver.http.message import ANONYMOUS, Request
 from skerry.hub.enrollment import EnrollmentDesk
 from skerry.hub.enrollment.desk import MAX_PENDING
 from skerry.hub.enrollment.rate import MAX_NETWORKS, Shares
-from skerry.hub.enrollment.tokens import new_token, to_secret
+from skerry.hub.enrollment.tokens import from_secret, new_token, to_secret
 from skerry.hub.frontdoor import Roster
 from skerry.model.errors import ApiError
 from skerry.model.objects import Object, dig
@@ -254,6 +255,14 @@ async def test_a_certificate_near_its_end_is_issued_anew_for_the_same_key(desk: 
     assert code == 200
     assert second["certificate"] != first["certificate"]
     assert facts_of_pem(second["certificate"]).key_hash == facts_of_pem(first["certificate"]).key_hash
+
+
+@pytest.mark.parametrize("labels", ["[", "[]", "[" * 100_000, '{"a":1}', "\xff"])
+def test_a_token_whose_labels_cannot_be_read_is_none(labels: str) -> None:
+    secret = to_secret(new_token("0" * 64, expires=NOW)[1])
+    secret["data"]["labels"] = base64.b64encode(labels.encode("latin-1")).decode()
+
+    assert from_secret(secret) is None
 
 
 async def test_a_token_of_before_a_restore_buys_nothing(tmp_path: Path) -> None:

@@ -17,6 +17,23 @@ def test_no_merge_key_is_read_however_it_is_written(tmp_path: Path, merge: str) 
         read_documents(tmp_path / "file", limit_bytes=1000)
 
 
+BOMB = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 60))
+
+
+@pytest.mark.parametrize("text", [BOMB, "a: &a [*a]", "&a {b: {c: *a}}", "--- fine\n--- &a [[*a]]"])
+def test_no_alias_multiplies_what_the_file_holds(tmp_path: Path, text: str) -> None:
+    (tmp_path / "file").write_text(text)
+
+    with pytest.raises(YamlFileError, match=r"file has YAML aliases \(\*\) that make more than 10000 values of it"):
+        read_documents(tmp_path / "file", limit_bytes=10_000)
+
+
+def test_a_plain_alias_is_what_it_names(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("one: &a {x: 1}\ntwo: *a\nthree: [*a, *a]\n")
+
+    assert read_documents(tmp_path / "file", limit_bytes=100) == [{"one": {"x": 1}, "two": {"x": 1}, "three": [{"x": 1}, {"x": 1}]}]
+
+
 def test_a_text_that_holds_the_sign_is_no_merge_key(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("description: 'left << right'\n---\n\"<<\": plain\n")
 

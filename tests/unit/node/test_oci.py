@@ -117,6 +117,12 @@ def test_a_changed_byte_anywhere_is_found(layout: Layout) -> None:
     assert Path(opened(layout, reference).root, "app").read_text() == "hello"
 
 
+@pytest.mark.parametrize("document", [b"[]", b"[" * 100_000, b'{"layers":[],"config":', b'{"layers":[],"config":[]}', b'"\xff"'])
+def test_what_is_no_manifest_is_said_to_be_none(layout: Layout, document: bytes) -> None:
+    with pytest.raises(ImageError, match=r"image example\.org/app@sha256:"):
+        opened(layout, f"example.org/app@{layout.blob(document)['digest']}")
+
+
 def test_what_was_refused_leaves_nothing(layout: Layout) -> None:
     reference = layout.image(a_tar(("app", b"x"), ("../out", b"y")))
 

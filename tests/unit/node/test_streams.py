@@ -141,6 +141,17 @@ async def test_a_command_without_input_has_it_closed(host: FakeHost, streams: Po
     assert msgspec.json.decode(stream.frames(channels.STATUS)) == {"metadata": {}, "status": "Success"}
 
 
+@pytest.mark.parametrize("size", [b"", b"{}", b"[]", b"[" * 100_000, b'{"Width":"x","Height":1}', b'{"Width":80}', b'"\xff"'])
+async def test_a_size_that_is_none_changes_nothing(host: FakeHost, streams: PodStreams, size: bytes) -> None:
+    await start(host, "wait")
+    typed = channels.encode(channels.RESIZE, size) + channels.encode(channels.STDIN, b"quiet")
+    stream = FakeStream(typed + channels.encode(channels.CLOSE, bytes((channels.STDIN,))))
+
+    await streams.exec({**ASKED, "command": ["/busy", "upper-then-exit", "9"], "stdin": True}, stream)
+
+    assert stream.frames(channels.STDOUT) == b"QUIET"
+
+
 async def test_no_command_runs_in_what_does_not_run(host: FakeHost, streams: PodStreams) -> None:
     await start(host, "exit", "0")
 

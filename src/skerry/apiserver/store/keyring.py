@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from skerry.durable import write_private
+from skerry.model.unreadable import NOT_JSON
 
 KEY_BYTES = 32  # AES-256
 ID_BYTES = 4
@@ -95,7 +96,7 @@ def parse_ring(text: bytes, path: Path) -> KeyRing:
     try:
         lines = msgspec.json.decode(text, type=_File).keys
         keys = tuple(SealingKey(base64.b64decode(line.key, validate=True), line.made) for line in lines)
-    except (msgspec.DecodeError, binascii.Error, ValueError) as error:
+    except (*NOT_JSON, binascii.Error, ValueError) as error:
         raise _damaged(path, str(error)) from error
     if not 0 < len(keys) <= _MAX_KEYS:
         raise _damaged(path, f"{len(keys)} keys")

@@ -18,6 +18,7 @@ from skerry.model.kinds.enrollment import labels_errors, node_name_error
 from skerry.model.objects import Object, dig
 from skerry.model.resources import SYSTEM_NAMESPACE
 from skerry.model.times import parse_time, rfc3339
+from skerry.model.unreadable import NOT_JSON
 from skerry.trust.joining import JoinToken, hash_secret, secret_matches
 
 SECRET_TYPE = "skerry.dev/enrollment-token"  # noqa: S105 - the type of an object, not a secret
@@ -80,7 +81,7 @@ def from_secret(secret: Object) -> TokenRecord | None:
             labels=labels,
             used_by=data.get("used-by", ""),
         )
-    except (KeyError, ValueError, binascii.Error, msgspec.DecodeError, AttributeError):
+    except (*NOT_JSON, KeyError, ValueError, binascii.Error, AttributeError):
         return None
 
 

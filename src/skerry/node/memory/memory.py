@@ -18,6 +18,7 @@ import msgspec
 from skerry.durable import StoreFailedError, StoreFormatError, StoreFullError, Writer
 from skerry.kube.api import Origin
 from skerry.model.objects import Name, Object
+from skerry.model.unreadable import NOT_JSON
 from skerry.node.memory.rule import Changes, Position, after_relapses
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ MIGRATIONS = (
 )
 
 
-DAMAGE = (apsw.NotADBError, apsw.CorruptError, msgspec.DecodeError, UnicodeDecodeError)
+DAMAGE = (apsw.NotADBError, apsw.CorruptError, *NOT_JSON)
 
 
 def _is_damage(error: Exception) -> bool:
@@ -81,7 +82,7 @@ class Memory:
         path = state / "memory.sqlite"
         try:
             return await cls._read(path, state)
-        except (StoreFormatError, StoreFullError, apsw.Error, StoreFailedError, msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
+        except (StoreFormatError, StoreFullError, apsw.Error, StoreFailedError, *NOT_JSON, OSError) as error:
             if isinstance(error, StoreFormatError) and not isinstance(error.__cause__, DAMAGE):
                 raise  # another program's, or a later version's: a person has to look
             if not _is_damage(error):

@@ -10,6 +10,7 @@ import msgspec
 from skerry.apiserver.access.audit.chain import FIRST, follows, unlink
 from skerry.apiserver.access.audit.events import SEQUENCE
 from skerry.apiserver.access.audit.files import MAX_LINE, Head, files_in, read_head
+from skerry.model.unreadable import NOT_JSON
 
 MAX_PROBLEMS = 20
 
@@ -101,5 +102,5 @@ class _Annotated(msgspec.Struct):
 def _number(line: bytes) -> int | None:
     try:
         return int(msgspec.json.decode(line, type=_Annotated).annotations[SEQUENCE])
-    except (msgspec.DecodeError, KeyError, ValueError):
+    except (*NOT_JSON, KeyError, ValueError):
         return None

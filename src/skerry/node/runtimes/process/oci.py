@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from skerry.model.unreadable import NOT_JSON
 from skerry.node.host import ARCHITECTURES
 from skerry.node.runtimes.contract import Image, ImageError
 from skerry.node.runtimes.process.archive import CHUNK, ArchiveError, Budget, Caps, unpack
@@ -41,7 +42,7 @@ def open_image(reference: str, layouts: Path, store: Path) -> Image:
         if not (folder / "config").exists():
             _bring(digest, reference, layouts, folder)
         return _image(reference, digest, folder)
-    except (ArchiveError, OSError, msgspec.DecodeError, KeyError, TypeError, ValueError, zlib.error) as error:
+    except (ArchiveError, OSError, *NOT_JSON, KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
         raise ImageError("ErrImagePull", f"image {reference}: {error}") from error
 
 
