@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 from aiohttp import web
 
+from skerry.apiserver.registry import watch
 from skerry.apiserver.server import ApiServer
 from skerry.apiserver.store import Key
+from skerry.apiserver.webhooks import conversion
 from tests.unit.apiserver.asking import MERGE, Asker
 from tests.unit.webhooks.serving import Served
 
@@ -222,3 +226,71 @@ async def test_an_admission_webhook_sees_the_version_that_it_knows(
     if seen:
         assert asked[0]["object"]["spec"]["host"] == "here"
         assert asked[0]["requestKind"]["version"] == "v2"
+
+
+async def seen(events: AsyncGenerator[dict[str, Any], None]) -> list[dict[str, Any]]:
+    """Return the events of a watch that ends by itself."""
+    async with asyncio.timeout(60):
+        return [event async for event in events]
+
+
+async def test_a_watch_whose_first_objects_cannot_be_converted_says_so_and_ends(ask: Asker, served: Converter) -> None:
+    await ask("POST", OLD, gauge("g", "v1", host="here"))
+    served.spoil = {"result": {"status": "Failure", "message": "no idea"}}
+
+    [event] = await seen(await ask.watch(f"{NEW}?watch=true"))
+
+    assert (event["type"], event["object"]["code"]) == ("ERROR", 500)
+    assert event["object"]["message"].endswith("failed: no idea")
+
+
+async def test_a_watch_whose_next_object_cannot_be_converted_says_so_and_ends(ask: Asker, served: Converter) -> None:
+    await ask("POST", OLD, gauge("one", "v1", host="1"))
+    events = await ask.watch(f"{NEW}?watch=true")
+    first = await anext(events)
+    served.spoil = {"convertedObjects": []}
+    await ask("POST", OLD, gauge("two", "v1", host="2"))
+
+    [event] = await seen(events)
+
+    assert (first["type"], event["type"], event["object"]["code"]) == ("ADDED", "ERROR", 500)
+
+
+async def test_a_watch_of_an_object_that_cannot_be_kept_says_so_and_ends(
+    ask: Asker, served: Converter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ask("POST", OLD, gauge("g", "v1", host="here"))
+    monkeypatch.setattr(conversion, "MAX_KEPT_BYTES", 0)
+
+    [event] = await seen(await ask.watch(f"{NEW}?watch=true"))
+
+    assert (event["type"], event["object"]["code"]) == ("ERROR", 500)
+    assert "at once" in event["object"]["message"]
+
+
+async def test_a_watch_shows_more_than_can_be_kept_at_once(ask: Asker, served: Converter, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i in range(9):
+        await ask("POST", OLD, gauge(f"g{i}", "v1", host="x" * 9000))
+    monkeypatch.setattr(conversion, "MAX_KEPT_BYTES", 40_000)
+    monkeypatch.setattr(watch, "MAX_TOGETHER_BYTES", 30_000)
+    events = await ask.watch(f"{NEW}?watch=true")
+
+    found = [(await anext(events))["object"]["metadata"]["name"] for _ in range(9)]
+
+    await events.aclose()
+    assert found == [f"g{i}" for i in range(9)]
+
+
+async def test_what_a_watch_shows_is_not_lost_while_others_ask(ask: Asker, served: Converter, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i in range(4):
+        await ask("POST", OLD, gauge(f"g{i}", "v1", host="x" * 9000))
+    monkeypatch.setattr(watch, "MAX_CHUNK_BYTES", 1)
+    events = await ask.watch(f"{NEW}?watch=true")
+    first = await anext(events)
+    monkeypatch.setattr(conversion, "MAX_KEPT_BYTES", 0)
+    await ask("POST", NEW, gauge("other", "v2", address="x"))
+
+    rest = [(await anext(events))["object"]["metadata"]["name"] for _ in range(3)]
+
+    await events.aclose()
+    assert [first["object"]["metadata"]["name"], *rest] == ["g0", "g1", "g2", "g3"]

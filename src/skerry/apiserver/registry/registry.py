@@ -137,6 +137,11 @@ class Registry:
         await conversions.prepare(kind, (record,))
         return self.value_of(kind, record)  # in the same turn of the loop: it is not kept for long
 
+    async def converted(self, kind: Kind, records: Sequence[Record]) -> dict[int, bytes]:
+        """Return by its identity what others convert of *records*."""
+        await self.ready(kind, records)
+        return {id(r): self.value_of(kind, r) for r in records if not kind.encoding.fits(r.value)}
+
     async def kept(self, kind: Kind, tail: bytes, place: Place | None = None) -> Callable[[int], bytes]:
         """Return what the store calls for an object of *kind*, in the version in which it is stored."""
         storage = self.stored_as(kind)

@@ -2,14 +2,16 @@
 
 A line is encoded once for all watchers that want the same form, and kept with the change. An object that enters a selection
 is ADDED, one that leaves it DELETED with its previous content at the new revision. Too old a revision is an ERROR event in
-the stream (410), as every informer expects. A stream ends at its deadline, never in the middle of a line.
+the stream (410), as every informer expects. A stream ends at its deadline or with an ERROR event that says why, never in the middle
+of a line.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from skerry.apiserver.registry.encoding import dumps
 from skerry.apiserver.registry.kind import Kind
@@ -24,10 +26,14 @@ BOOKMARK_S = 60.0
 MIN_TIMEOUT_S = 1800.0
 FUTURE_S = 15.0
 """How long a watch waits for its revision to come, before its client is told to list again."""
+MAX_TOGETHER = 500
+"""Objects that others are asked to convert at a time."""
+MAX_TOGETHER_BYTES = 4 << 20
 MAX_CHUNK_BYTES = 16 << 10
 """What is handed over at once, if one line is not longer: what a client does not read waits as records that all share."""
 END_OF_INITIAL = "k8s.io/initial-events-end"
 
+T = TypeVar("T")
 Render = Callable[[bytes], bytes]
 """Make the form that the client asked for of an object's bytes."""
 
@@ -62,6 +68,8 @@ class _Watch:
         self._registry, self._kind, self._namespace, self._options, self._form = registry, kind, namespace, options, form
         self._first = form.first
         self._converts = kind.conversion is not None
+        self._converted: Mapping[int, bytes] = {}
+        """What others have converted of what is shown next, by the identity of its record."""
         self._moved = kind.encoding.moved if kind.custom and registry.kinds.storage(kind.key) is not kind else None
         if kind.view is not None:  # its lines are others than those of the kind that is kept
             self._moved, self._form = kind.view.shown, Form((kind.resource.api_version, form.name), form.render, form.first)
@@ -93,20 +101,31 @@ class _Watch:
             return
         try:
             if snapshot is not None:
-                if self._converts:
-                    try:
-                        await self._registry.ready(self._kind, snapshot.records)
-                    except ApiError as error:
-                        yield error_line(error)
-                        return
-                async for chunk in sliced(self._initial(snapshot.records), MAX_CHUNK_BYTES):
-                    yield chunk
+                for records in self._parts(snapshot.records, lambda r: len(r.value)):
+                    await self._ready(records)
+                    async for chunk in sliced(self._initial(records), MAX_CHUNK_BYTES):
+                        yield chunk
                 if options.initial and options.bookmarks:
                     yield self._bookmark(revision, end=True)
             async for chunk in self._live(watcher, deadline, began=revision):
                 yield chunk
+        except ApiError as error:  # of those who convert
+            yield error_line(error)
         finally:
             watcher.close()
+
+    def _parts(self, items: Sequence[T], size_of: Callable[[T], int]) -> Iterator[Sequence[T]]:
+        """Yield what is about to be shown in as many parts as those who convert get it."""
+        if not self._converts:
+            yield items
+            return
+        start = size = 0
+        for i, item in enumerate(items):
+            size += size_of(item)
+            if i > start and (i - start >= MAX_TOGETHER or size > MAX_TOGETHER_BYTES):
+                yield items[start:i]
+                start, size = i, size_of(item)
+        yield items[start:]
 
     def _initial(self, records: Sequence[Record]) -> Iterator[bytes]:
         """Yield what is there as ADDED, made as it is handed over; b"" for what is not selected."""
@@ -141,19 +160,18 @@ class _Watch:
             except StopAsyncIteration:
                 return
             if batch:
-                if self._converts:
-                    try:
-                        await self._ready(batch)
-                    except ApiError as error:
-                        yield error_line(error)
-                        return
-                revision = batch[-1].revision
                 if len(batch) == 1:
+                    if self._converts:
+                        await self._ready(self._shown(batch))
                     if line := self._line(batch[0]):
                         yield line
                 else:
-                    async for chunk in sliced(map(self._line, batch), MAX_CHUNK_BYTES):
-                        yield chunk
+                    for changes in self._parts(batch, lambda c: len(c.record.value)):
+                        if self._converts:
+                            await self._ready(self._shown(changes))
+                        async for chunk in sliced(map(self._line, changes), MAX_CHUNK_BYTES):
+                            yield chunk
+                revision = batch[-1].revision
             now = loop.time()
             if now >= next_mark or now >= deadline:  # a watch that others' changes keep awake gets its bookmarks too
                 next_mark = now + BOOKMARK_S
@@ -197,14 +215,18 @@ class _Watch:
                 line = change.cache[key] = self._form.line(type_, value)
         return line
 
-    async def _ready(self, batch: Sequence[Change]) -> None:
-        """Have what is about to be shown in the version that was asked for."""
-        records = [c.record for c in batch] + [c.previous for c in batch if c.previous is not None and self._options.selective]
-        await self._registry.ready(self._kind, records)
+    def _shown(self, batch: Sequence[Change]) -> list[Record]:
+        return [c.record for c in batch] + [c.previous for c in batch if c.previous is not None and self._options.selective]
+
+    async def _ready(self, records: Sequence[Record]) -> None:
+        """Have what is about to be shown in the version that was asked for; others' objects may take the place of these meanwhile."""
+        if self._converts:
+            self._converted = await self._registry.converted(self._kind, records)
 
     def _value(self, record: Record) -> bytes:
         if self._converts:
-            return self._registry.value_of(self._kind, record)
+            found = self._converted.get(id(record))
+            return self._registry.value_of(self._kind, record) if found is None else found
         return record.value if self._moved is None else self._moved(record.value)
 
     def _bookmark(self, revision: int, *, end: bool = False) -> bytes:
