@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from skerry.apiserver.schema.rules.jobs import job_fields, job_selector
-from skerry.apiserver.schema.rules.workloads import cron_job
+from skerry.apiserver.schema.rules.batch import cron_job
+from skerry.apiserver.schema.rules.jobs import job_fields, job_selector, restart_policy
 from skerry.model.errors import Cause
 
 
@@ -62,6 +62,20 @@ def codes(*values: int, operator: str = "In", **more: Any) -> dict[str, Any]:
         ({"successPolicy": {"rules": [{"succeededCount": 1}]}}, "successPolicy", "requires indexed completion mode"),
         ({**INDEXED, "successPolicy": {"rules": []}}, "successPolicy.rules", "at least one rules must be specified"),
         (
+            {**INDEXED, "successPolicy": {"rules": [{"succeededIndexes": "0-1", "succeededCount": 3}]}},
+            "successPolicy.rules[0].succeededCount",
+            "must be less than or equal to 2 (the number of indexes in the specified succeededIndexes field)",
+        ),
+        *(
+            ({**INDEXED, "successPolicy": {"rules": [{"succeededIndexes": text}]}}, "successPolicy.rules[0].succeededIndexes", words)
+            for text, words in (
+                ("0-1-2", "can have at most two parts separated by '-'"),
+                ("a", 'cannot convert string to integer for index: "a"'),
+                ("1,3", 'too large index: "3"'),
+                ("2,1", "non-increasing order, previous: 2, current: 1"),
+            )
+        ),
+        (
             {**INDEXED, "successPolicy": {"rules": [{"succeededCount": 9}]}},
             "successPolicy.rules[0].succeededCount",
             "less than or equal to 3",
@@ -72,8 +86,10 @@ def codes(*values: int, operator: str = "In", **more: Any) -> dict[str, Any]:
 )
 def test_what_is_refused(spec: dict[str, Any], field: str, words: str) -> None:
     causes: list[Cause] = []
+    found = a_spec(**copy.deepcopy(spec))
 
-    job_fields(a_spec(**copy.deepcopy(spec)), "spec", causes)
+    job_fields(found, "spec", causes)
+    restart_policy(found, "spec.template.spec.restartPolicy", causes)
 
     assert [c.field for c in causes] == [f"spec.{field}"]
     assert words in causes[0].message

@@ -120,7 +120,15 @@ def test_a_pod_may_change_its_image_and_little_else() -> None:
     assert _update(pod, a_pod(tolerations=[{"operator": "Exists"}]), lambda p: p["spec"].update(tolerations=[])) == [
         "spec.tolerations: Forbidden: existing toleration can not be modified except its tolerationSeconds"
     ]
-    assert "previous value 5" in _update(pod, a_pod(activeDeadlineSeconds=5), lambda p: p["spec"].update(activeDeadlineSeconds=9))[0]
+    assert _update(pod, a_pod(activeDeadlineSeconds=5), lambda p: p["spec"].update(activeDeadlineSeconds=9)) == [
+        "spec.activeDeadlineSeconds: Invalid value: 9: must be less than or equal to previous value"
+    ]
+    assert _update(pod, a_pod(), lambda p: p["spec"]["containers"].append({"name": "d", "image": "d:1"})) == [
+        "spec.containers: Forbidden: pod updates may not add or remove containers"
+    ]
+    assert _update(pod, a_pod(), lambda p: p["spec"]["containers"][0].update(resources={"limits": {"cpu": "1"}}))[0] == (
+        'metadata: Invalid value: "BestEffort": Pod QoS is immutable'
+    )
 
 
 def test_binding_a_pod_sets_its_node() -> None:
@@ -149,7 +157,11 @@ def _deployment(**spec: Any) -> list[str]:
         ({"selector": {}}, "empty selector is invalid for deployment"),
         ({"selector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}, "must be specified when `operator` is 'In' or 'NotIn'"),
         ({"strategy": {"type": "Recreate", "rollingUpdate": {}}}, "may not be specified when strategy `type` is 'Recreate'"),
-        ({"strategy": {"type": "Blue"}}, 'Unsupported value: "Blue": supported values: "Recreate", "RollingUpdate"'),
+        (
+            {"strategy": {"type": "Blue"}},
+            'spec.strategy: Unsupported value: apps.DeploymentStrategy{Type:"Blue", RollingUpdate:(*apps.RollingUpdateDeployment)(nil)}: '
+            'supported values: "Recreate", "RollingUpdate"',
+        ),
         ({"strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 0}}}, "may not be 0 when `maxSurge` is 0"),
         ({"strategy": {"rollingUpdate": {"maxSurge": "many"}}}, "a valid percent string must be a numeric string"),
         ({"progressDeadlineSeconds": 5, "minReadySeconds": 5}, "must be greater than minReadySeconds"),

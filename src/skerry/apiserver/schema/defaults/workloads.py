@@ -10,6 +10,8 @@ from skerry.model.objects import Object, dig
 
 Map = dict[str, Any]
 
+_CONTROLLER_UID = "batch.kubernetes.io/controller-uid"
+
 
 def deployment(obj: Object) -> None:
     spec = obj["spec"]
@@ -107,19 +109,21 @@ def job_spec(spec: Map) -> None:
 
 
 def _own_selector(obj: Object, spec: Map) -> None:
+    """Let a new Job know its Pods by its uid; labels and a selector that somebody wrote stay, and are judged."""
     meta = obj.get("metadata") or {}
     uid = meta.get("uid")
-    if not uid or spec.get("selector"):
+    if not uid or meta.get("resourceVersion"):
         return
-    labels = {
-        "batch.kubernetes.io/controller-uid": uid,
+    named = {
+        _CONTROLLER_UID: uid,
         "batch.kubernetes.io/job-name": meta.get("name", ""),
         "controller-uid": uid,
         "job-name": meta.get("name", ""),
     }
-    spec["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
+    selector = spec.get("selector") or {}
+    spec["selector"] = {**selector, "matchLabels": {_CONTROLLER_UID: uid, **(selector.get("matchLabels") or {})}}
     template = spec["template"].setdefault("metadata", {})
-    template["labels"] = {**(template.get("labels") or {}), **labels}
+    template["labels"] = {**named, **(template.get("labels") or {})}
     if not meta.get("labels"):
         meta["labels"] = dict(template["labels"])
 

@@ -207,6 +207,13 @@ def local_path(path: str, field: str, causes: Causes) -> None:
         causes.append(invalid_value(field, path, "must not contain '..'"))
 
 
+def kept_path(path: str, field: str, causes: Causes) -> None:
+    """Check a path of a file in a volume: local, and not one of those that are written beside the files."""
+    local_path(path, field, causes)
+    if path.startswith("..") and not path.startswith("../") and path != "..":
+        causes.append(invalid_value(field, path, "must not start with '..'"))
+
+
 def dns_label(value: Any, field: str, causes: Causes) -> None:
     if not value:
         causes.append(required(field))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Any
 
+from skerry.apiserver.schema.rules.amounts import container_resource
 from skerry.apiserver.schema.rules.common import (
     NOT_NEGATIVE,
     Causes,
@@ -25,9 +27,9 @@ from skerry.apiserver.schema.rules.common import (
 from skerry.apiserver.schema.rules.security import container_security
 from skerry.apiserver.schema.rules.sources import IN_ENVIRONMENT, field_ref, resource_ref
 from skerry.model.errors import Cause, forbidden_field, invalid_value, required
-from skerry.model.names import qualified_name_error
+from skerry.model.names import dns_subdomain_error
+from skerry.model.quantity import QuantityError
 
-_STANDARD = ("cpu", "memory", "ephemeral-storage", "storage")
 _ENV_SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef")
 _HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 _PROBE_NUMBERS = ("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold")
@@ -85,9 +87,12 @@ def ephemeral_container(c: Map, field: str, causes: Causes, *, volumes: Map) -> 
     _common(c, field, causes, volumes=volumes, host_network=False)
     causes.extend(
         forbidden_field(f"{field}.{name}", "cannot be set for an Ephemeral Container")
-        for name in ("ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle")
+        for name in ("ports", "resources", "resizePolicy", "restartPolicy", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle")
         if c.get(name)
     )
+    for i, mount in enumerate(c.get("volumeMounts") or ()):
+        subs = [name for name in ("subPath", "subPathExpr") if mount.get(name)]
+        causes.extend(forbidden_field(f"{field}.volumeMounts[{i}].{name}", "cannot be set for an Ephemeral Container") for name in subs)
 
 
 def _common(c: Map, field: str, causes: Causes, *, volumes: Map, host_network: bool) -> None:
@@ -99,7 +104,7 @@ def _common(c: Map, field: str, causes: Causes, *, volumes: Map, host_network: b
     for i, variable in enumerate(c.get("env") or ()):
         _env(variable, f"{field}.env[{i}]", causes)
     for i, source in enumerate(c.get("envFrom") or ()):
-        _env_from(source, f"{field}.envFrom[{i}]", causes)
+        _env_from(source, f"{field}.envFrom", i, causes)
     _mounts(c, f"{field}.volumeMounts", causes, volumes)
     _devices(c.get("volumeDevices") or (), f"{field}.volumeDevices", causes, volumes)
     one_of(c.get("imagePullPolicy"), ("Always", "IfNotPresent", "Never"), f"{field}.imagePullPolicy", causes)
@@ -161,75 +166,100 @@ def _env_source(kind: str, source: Map, field: str, causes: Causes) -> None:
     elif kind == "resourceFieldRef":
         resource_ref(source, field, causes, named=False)
     else:
-        causes.extend(required(f"{field}.{n}") for n in ("name", "key") if not source.get(n))
-        wrong = config_key_error(source["key"]) if source.get("key") else None
-        if wrong:
+        if wrong := dns_subdomain_error(source.get("name") or ""):
+            causes.append(invalid_value(f"{field}.name", source.get("name") or "", wrong))
+        if not source.get("key"):
+            causes.append(required(f"{field}.key"))
+        elif wrong := config_key_error(source["key"]):
             causes.append(invalid_value(f"{field}.key", source["key"], wrong))
 
 
-def _env_from(source: Map, field: str, causes: Causes) -> None:
-    given = [s for s in ("configMapRef", "secretRef") if source.get(s) is not None]
+def _env_from(source: Map, field: str, number: int, causes: Causes) -> None:
+    at, given = f"{field}[{number}]", [s for s in ("configMapRef", "secretRef") if source.get(s) is not None]
+    if source.get("prefix") and (wrong := env_name_error(source["prefix"])):
+        causes.append(invalid_value(f"{at}.prefix", source["prefix"], wrong))
+    for kind in given:
+        name = source[kind].get("name") or ""
+        if not name:
+            causes.append(required(f"{at}.{kind}.name"))
+        elif wrong := dns_subdomain_error(name):
+            causes.append(invalid_value(f"{at}.{kind}.name", name, wrong))
     if not given:
         causes.append(invalid_value(field, "", "must specify one of: `configMapRef` or `secretRef`"))
     elif len(given) > 1:
         causes.append(invalid_value(field, "", "may not have more than one field specified at a time"))
-    causes.extend(required(f"{field}.{s}.name") for s in given if not source[s].get("name"))
-    if source.get("prefix"):
-        wrong = env_name_error(source["prefix"])
-        if wrong:
-            causes.append(invalid_value(f"{field}.prefix", source["prefix"], wrong))
 
 
 _PROPAGATIONS = ("Bidirectional", "HostToContainer", "None")
+_RECURSIVE = ("Disabled", "Enabled", "IfPossible")
 
 
 def _mounts(c: Map, field: str, causes: Causes, volumes: Map) -> None:
+    """Check where volumes are mounted; Kubernetes does not say of which mount it speaks when a path or a propagation is wrong."""
     paths: set[str] = set()
-    devices = {d.get("name") for d in c.get("volumeDevices") or ()}
+    devices = {d.get("name") or "": d.get("devicePath") or "" for d in c.get("volumeDevices") or ()}
     for i, mount in enumerate(c.get("volumeMounts") or ()):
-        at = f"{field}[{i}]"
-        name, path = mount.get("name"), mount.get("mountPath")
+        at, name, path = f"{field}[{i}]", mount.get("name") or "", mount.get("mountPath") or ""
         if not name:
             causes.append(required(f"{at}.name"))
-        elif name not in volumes:
+        if name not in volumes:
             causes.append(not_found(f"{at}.name", name))
         if not path:
             causes.append(required(f"{at}.mountPath"))
-        elif path in paths:
+        if path in paths:
             causes.append(invalid_value(f"{at}.mountPath", path, "must be unique"))
-        paths.add(path or "")
+        paths.add(path)
         if name in devices:
             causes.append(invalid_value(f"{at}.name", name, "must not already exist in volumeDevices"))
-        if mount.get("subPath") and mount.get("subPathExpr"):
-            causes.append(invalid_value(f"{at}.subPathExpr", mount["subPathExpr"], "subPathExpr and subPath are mutually exclusive"))
-        propagation = mount.get("mountPropagation")
-        one_of(propagation, _PROPAGATIONS, f"{at}.mountPropagation", causes, optional=True)
-        if propagation == "Bidirectional" and not (c.get("securityContext") or {}).get("privileged"):
-            why = "Bidirectional mount propagation is available only to privileged containers"
-            causes.append(forbidden_field(f"{at}.mountPropagation", why))
-        for sub in ("subPath", "subPathExpr"):
-            if mount.get(sub):
-                local_path(mount[sub], f"{at}.{sub}", causes)
+        if path in devices.values():
+            causes.append(invalid_value(f"{at}.mountPath", path, "must not already exist as a path in volumeDevices"))
+        if mount.get("subPath"):
+            local_path(mount["subPath"], f"{field}.subPath", causes)
+        if mount.get("subPathExpr"):
+            if mount.get("subPath"):
+                causes.append(invalid_value(f"{at}.subPathExpr", mount["subPathExpr"], "subPathExpr and subPath are mutually exclusive"))
+            local_path(mount["subPathExpr"], f"{field}.subPathExpr", causes)
+        _shared(mount, c, field, causes)
+
+
+def _shared(mount: Map, c: Map, field: str, causes: Causes) -> None:
+    propagation, recursive = mount.get("mountPropagation"), mount.get("recursiveReadOnly")
+    one_of(propagation, _PROPAGATIONS, f"{field}.mountPropagation", causes, optional=True)
+    if propagation == "Bidirectional" and not (c.get("securityContext") or {}).get("privileged"):
+        why = "Bidirectional mount propagation is available only to privileged containers"
+        causes.append(forbidden_field(f"{field}.mountPropagation", why))
+    one_of(recursive, _RECURSIVE, f"{field}.recursiveReadOnly", causes, optional=True)
+    if recursive in ("Enabled", "IfPossible"):
+        at = f"{field}.recursiveReadOnly"
+        if not mount.get("readOnly"):
+            causes.append(forbidden_field(at, "may only be specified when readOnly is true"))
+        if propagation not in (None, "None"):
+            causes.append(forbidden_field(at, "may only be specified when mountPropagation is None or not specified"))
 
 
 def _devices(devices: Any, field: str, causes: Causes, volumes: Map) -> None:
     paths: set[str] = set()
+    names: set[str] = set()
     for i, device in enumerate(devices):
-        at, name, path = f"{field}[{i}]", device.get("name"), device.get("devicePath")
+        at, name, path = f"{field}[{i}]", device.get("name") or "", device.get("devicePath") or ""
         if not name:
             causes.append(required(f"{at}.name"))
-        elif name not in volumes:
+        elif name in names:
+            causes.append(invalid_value(f"{at}.name", name, "must be unique"))
+        names.add(name)
+        if name not in volumes:
             causes.append(not_found(f"{at}.name", name))
         elif not any(volumes[name].get(kind) is not None for kind in ("persistentVolumeClaim", "ephemeral")):
             why = "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode"
             causes.append(invalid_value(f"{at}.name", name, why))
         if not path:
             causes.append(required(f"{at}.devicePath"))
-        elif path in paths:
+        if path in paths:
             causes.append(invalid_value(f"{at}.devicePath", path, "must be unique"))
-        elif ".." in path.split("/"):
-            causes.append(invalid_value(f"{at}.devicePath", path, "must not contain '..'"))
-        paths.add(path or "")
+        if ".." in path.split("/"):
+            causes.append(invalid_value(f"{at}.devicePath", path, "can not contain backsteps ('..')"))
+        else:
+            paths.add(path)
 
 
 _HEADER = re.compile(r"[-A-Za-z0-9]+")
@@ -297,14 +327,19 @@ def _never_overcommitted(limits: Map, requests: Map, field: str, causes: Causes)
 
 
 def _amount(name: str, text: str, field: str, causes: Causes) -> None:
-    if "/" in name:
-        wrong = qualified_name_error(name)
-        if wrong:
-            causes.append(invalid_value(field, name, wrong))
-    elif name not in _STANDARD and not name.startswith("hugepages-"):
-        causes.append(invalid_value(field, name, "must be a standard resource for containers"))
+    container_resource(name, field, causes)
     value = amount(text)
     if value < 0:
         causes.append(invalid_value(field, text, NOT_NEGATIVE))
     elif "/" in name and value != value.to_integral_value():
         causes.append(Cause(field, "FieldValueInvalid", f'Invalid value: "{text}": must be an integer'))
+    if name.startswith("hugepages-") and not _whole_pages(name, value):
+        causes.append(invalid_value(field, text, f"{text} is not positive integer multiple of {name}"))
+
+
+def _whole_pages(name: str, value: Decimal) -> bool:
+    try:
+        size = amount(name.removeprefix("hugepages-"))
+    except QuantityError:
+        return False
+    return size > 0 and value % size == 0

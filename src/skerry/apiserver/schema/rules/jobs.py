@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from skerry.apiserver.schema.rules.common import Causes, Map, domain_path, duplicate, go_string_map, not_negative, one_of, too_long
+from skerry.apiserver.schema.rules.common import (
+    Causes,
+    Map,
+    domain_path,
+    duplicate,
+    go_invalid,
+    go_label_selector,
+    go_string_map,
+    label_selector,
+    not_negative,
+    one_of,
+    too_long,
+)
 from skerry.model.errors import Cause, invalid_value, not_supported, required
+from skerry.model.names import dns_label_error, qualified_name_error
 from skerry.model.selectors import SelectorError, from_label_selector
 
 INDEXED = "Indexed"
@@ -26,6 +40,7 @@ _NUMBERS = (
     "maxFailedIndexes",
 )
 _ACTIONS = ["Count", "FailIndex", "FailJob", "Ignore"]
+_INDEX = re.compile(r"[+-]?[0-9]{1,18}")
 _NEEDS_INDEXES = "requires indexed completion mode"
 
 
@@ -50,7 +65,6 @@ def job_fields(spec: Map, field: str, causes: Causes) -> None:
         domain_path(spec["managedBy"], f"{field}.managedBy", causes)
         if len(spec["managedBy"]) > 63:
             causes.append(too_long(f"{field}.managedBy", 63))
-    _restart_policy(spec, f"{field}.template.spec.restartPolicy", causes)
 
 
 def _indexed(spec: Map, field: str, causes: Causes) -> None:
@@ -82,10 +96,13 @@ def _replacement(spec: Map, field: str, causes: Causes) -> None:
         causes.append(not_supported(field, policy, allowed))
 
 
-def _restart_policy(spec: Map, field: str, causes: Causes) -> None:
+def restart_policy(spec: Map, field: str, causes: Causes) -> None:
+    """Check that Pods of a Job end."""
     policy = ((spec.get("template") or {}).get("spec") or {}).get("restartPolicy")
-    if policy not in ("OnFailure", "Never"):
+    if policy in ("Always", "", None):
         causes.append(required(field, 'valid values: "OnFailure", "Never"'))
+    elif policy not in ("OnFailure", "Never"):
+        causes.append(not_supported(field, policy, ["OnFailure", "Never"]))
     elif spec.get("podFailurePolicy") is not None and policy != "Never":
         causes.append(invalid_value(field, policy, 'only "Never" is supported when podFailurePolicy is specified'))
 
@@ -111,8 +128,13 @@ def _failure_rule(spec: Map, rule: Map, field: str, names: set[Any], causes: Cau
     codes, conditions = rule.get("onExitCodes"), rule.get("onPodConditions") or []
     if codes is not None:
         _exit_codes(codes, f"{field}.onExitCodes", names, causes)
-    for number, pattern in enumerate(conditions):
-        one_of(pattern.get("status"), ("False", "True", "Unknown"), f"{field}.onPodConditions[{number}].status", causes, optional=True)
+    if len(conditions) > MOST_RULES:
+        causes.append(_too_many(f"{field}.onPodConditions", len(conditions), MOST_RULES))
+    for number, pattern in enumerate(conditions[:MOST_RULES]):
+        at, kind = f"{field}.onPodConditions[{number}]", pattern.get("type") or ""
+        if wrong := qualified_name_error(kind):
+            causes.append(invalid_value(f"{at}.type", kind, wrong))
+        one_of(pattern.get("status"), ("False", "True", "Unknown"), f"{at}.status", causes, optional=True)
     if (codes is None) == (not conditions):
         word = "one of" if codes is None else "both"
         tail = "is required" if codes is None else "is not supported"
@@ -149,12 +171,47 @@ def _success_policy(spec: Map, field: str, causes: Causes) -> None:
     if len(rules) > MOST_RULES:
         causes.append(_too_many(f"{field}.rules", len(rules), MOST_RULES))
     for number, rule in enumerate(rules[:MOST_RULES]):
-        count = rule.get("succeededCount")
-        if count is None and rule.get("succeededIndexes") is None:
-            causes.append(required(f"{field}.rules[{number}]", "at least one of succeededCount or succeededIndexes must be specified"))
-        if count is not None and count > (spec.get("completions") or 0):
-            why = f"must be less than or equal to {spec.get('completions') or 0} (the number of specified completions)"
-            causes.append(invalid_value(f"{field}.rules[{number}].succeededCount", count, why))
+        _success_rule(rule, spec.get("completions") or 0, f"{field}.rules[{number}]", causes)
+
+
+def _success_rule(rule: Map, completions: int, field: str, causes: Causes) -> None:
+    count, indexes = rule.get("succeededCount"), rule.get("succeededIndexes")
+    if count is None and indexes is None:
+        causes.append(required(field, "at least one of succeededCount or succeededIndexes must be specified"))
+    total, wrong = indexes_of(indexes or "", completions)
+    if wrong:
+        causes.append(invalid_value(f"{field}.succeededIndexes", indexes, f"error parsing succeededIndexes: {wrong}"))
+    if count is None:
+        return
+    not_negative(rule, ("succeededCount",), field, causes)
+    if count > completions:
+        why = f"must be less than or equal to {completions} (the number of specified completions)"
+        causes.append(invalid_value(f"{field}.succeededCount", count, why))
+    if indexes is not None and count > total:
+        why = f"must be less than or equal to {total} (the number of indexes in the specified succeededIndexes field)"
+        causes.append(invalid_value(f"{field}.succeededCount", count, why))
+
+
+def indexes_of(text: str, completions: int) -> tuple[int, str]:
+    """Return how many indexes a text like `0,2-4` names, and what is wrong with it, "" when nothing is."""
+    total, last = 0, -1
+    for part in text.split(",") if text else ():
+        ends = part.split("-")
+        if len(ends) > 2:
+            why = "violates the requirement that an index interval can have at most two parts separated by '-'"
+            return 0, f'the fragment "{part}" {why}'
+        for end in ends:
+            if not _INDEX.fullmatch(end):
+                return 0, f'cannot convert string to integer for index: "{end}"'
+            if int(end) >= completions:
+                return 0, f'too large index: "{end}"'
+        first, until = int(ends[0]), int(ends[-1])
+        if len(ends) > 1 and first >= until:
+            return 0, f"non-increasing order, previous: {first}, current: {until}"
+        if last >= first:
+            return 0, f"non-increasing order, previous: {last}, current: {first}"
+        total, last = total + until - first + 1, until
+    return total, ""
 
 
 def _too_many(field: str, count: int, most: int) -> Cause:
@@ -164,18 +221,50 @@ def _too_many(field: str, count: int, most: int) -> Cause:
 def job_selector(spec: Map, causes: Causes) -> None:
     """Check that the Job will know its own Pods again."""
     selector = spec.get("selector")
-    if not selector:
+    if selector is None:
         causes.append(required("spec.selector"))
         return
-    labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
+    label_selector(selector, "spec.selector", causes)
+    labels = _template_labels(spec)
+    if not _selects(selector, labels):
+        causes.append(go_invalid("spec.template.metadata.labels", go_string_map(labels), "`selector` does not match template `labels`"))
+
+
+def _template_labels(spec: Map) -> dict[str, str]:
+    return ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
+
+
+def _selects(selector: Map, labels: dict[str, str]) -> bool:
     try:
         found = from_label_selector(selector)
     except (SelectorError, KeyError):
-        return  # its own error says more
-    if not found or not found.matches(labels):
-        shown = go_string_map(labels)
-        causes.append(
-            Cause(
-                "spec.template.metadata.labels", "FieldValueInvalid", f"Invalid value: {shown}: `selector` does not match template `labels`"
-            )
-        )
+        return True  # its own error says more
+    return found is not None and found.matches(labels)
+
+
+def generated_selector(obj: Map, causes: Causes) -> None:
+    """Check that what a selector follows from is this Job's own: labels that were copied from another one belong to its Pods."""
+    spec, meta = obj["spec"], obj.get("metadata") or {}
+    uid, name = meta.get("uid"), meta.get("name") or ""
+    if spec.get("manualSelector") or spec.get("selector") is None or not uid:
+        return
+    labels = _template_labels(spec)
+    own = {"controller-uid": uid, "job-name": name, "batch.kubernetes.io/controller-uid": uid, "batch.kubernetes.io/job-name": name}
+    for key, value in own.items():
+        at = f"spec.template.metadata.labels[{key}]"
+        if key not in labels:
+            causes.append(required(at, f"must be '{value}'"))
+        elif labels[key] != value:
+            causes.append(go_invalid(at, go_string_map(labels), f"must be '{value}'"))
+    if not _selects(spec["selector"], own):
+        causes.append(go_invalid("spec.selector", go_label_selector(spec["selector"]), "`selector` not auto-generated"))
+
+
+def job_hostnames(obj: Map, causes: Causes) -> None:
+    """Check that each index gives its Pod a host name."""
+    spec, name = obj["spec"], (obj.get("metadata") or {}).get("name") or ""
+    if spec.get("completionMode") != INDEXED or not spec.get("completions") or spec["completions"] < 0:
+        return
+    longest = f"{name}-{spec['completions'] - 1}"
+    if dns_label_error(longest):
+        causes.append(invalid_value("metadata.name", name, f"will not able to create pod with invalid DNS label: {longest}"))

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from skerry.apiserver.schema.defaults.pods import qos_class
 from skerry.apiserver.schema.objectmeta import validate_annotations, validate_labels
-from skerry.apiserver.schema.rules.common import Causes, Map, dns_label, dns_subdomain, duplicate, ip_address, not_negative, one_of
-from skerry.apiserver.schema.rules.containers import container, ephemeral_container
+from skerry.apiserver.schema.rules.common import (
+    Causes,
+    Map,
+    dns_label,
+    dns_subdomain,
+    duplicate,
+    ip_address,
+    not_found,
+    not_negative,
+    one_of,
+)
+from skerry.apiserver.schema.rules.containers import container, ephemeral_container, resources
 from skerry.apiserver.schema.rules.scheduling import affinity, spread_constraints, toleration
 from skerry.apiserver.schema.rules.security import dns, pod_security
-from skerry.apiserver.schema.rules.volumes import volume
-from skerry.model.errors import forbidden_field, invalid_value, required
+from skerry.apiserver.schema.rules.volumes import volumes
+from skerry.model.errors import forbidden_field, invalid_value, not_supported, required
 from skerry.model.names import dns_subdomain_error, qualified_name_error
 from skerry.model.objects import Object
 
@@ -66,9 +77,9 @@ def pod_template(obj: Object, old: Object | None, causes: Causes, subresource: s
 def template_spec(template: Map, field: str, causes: Causes) -> None:
     """Check a PodTemplateSpec."""
     meta = template.get("metadata") or {}
-    validate_labels(meta.get("labels"), causes, f"{field}.metadata.labels")
+    validate_labels(meta.get("labels"), causes, f"{field}.labels")  # as Kubernetes calls it, without the metadata
     if meta.get("annotations"):
-        validate_annotations(meta["annotations"], causes, f"{field}.metadata.annotations")
+        validate_annotations(meta["annotations"], causes, f"{field}.annotations")
     pod_spec(template.get("spec") or {}, f"{field}.spec", causes)
     if (template.get("spec") or {}).get("ephemeralContainers"):
         causes.append(forbidden_field(f"{field}.spec.ephemeralContainers", "ephemeral containers not allowed in pod template"))
@@ -76,9 +87,8 @@ def template_spec(template: Map, field: str, causes: Causes) -> None:
 
 def pod_spec(spec: Map, field: str, causes: Causes) -> None:
     """Check a PodSpec after its defaults were added."""
-    volumes = _volumes(spec, field, causes)
-    host_network = bool(spec.get("hostNetwork"))
-    _containers(spec, field, causes, volumes=volumes, host_network=host_network)
+    mounted = volumes(spec.get("volumes"), f"{field}.volumes", causes)
+    _containers(spec, field, causes, volumes=mounted, host_network=bool(spec.get("hostNetwork")))
     one_of(spec.get("restartPolicy"), ("Always", "OnFailure", "Never"), f"{field}.restartPolicy", causes)
     one_of(spec.get("dnsPolicy"), ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"), f"{field}.dnsPolicy", causes)
     validate_labels(spec.get("nodeSelector"), causes, f"{field}.nodeSelector")
@@ -91,9 +101,6 @@ def pod_spec(spec: Map, field: str, causes: Causes) -> None:
     _numbers(spec, field, causes)
     for i, found in enumerate(spec.get("tolerations") or ()):
         toleration(found, f"{field}.tolerations[{i}]", causes)
-    for i, secret in enumerate(spec.get("imagePullSecrets") or ()):
-        if not secret.get("name"):
-            causes.append(required(f"{field}.imagePullSecrets[{i}].name"))
     _host_aliases(spec.get("hostAliases") or (), f"{field}.hostAliases", causes)
     pod_security(spec.get("securityContext") or {}, spec, f"{field}.securityContext", causes)
     dns(spec, field, causes)
@@ -102,8 +109,18 @@ def pod_spec(spec: Map, field: str, causes: Causes) -> None:
     if spec.get("topologySpreadConstraints"):
         spread_constraints(spec["topologySpreadConstraints"], f"{field}.topologySpreadConstraints", causes)
     _gates(spec, field, causes)
-    system = (spec.get("os") or {}).get("name") if spec.get("os") is not None else "linux"
-    one_of(system, ("linux", "windows"), f"{field}.os.name", causes)
+    one_of(spec.get("preemptionPolicy"), ("PreemptLowerPriority", "Never"), f"{field}.preemptionPolicy", causes, optional=True)
+    if spec.get("overhead"):
+        resources({"limits": spec["overhead"]}, f"{field}.overhead", causes)
+    if spec.get("os") is not None:
+        _system(spec["os"].get("name") or "", f"{field}.os", causes)
+
+
+def _system(name: str, field: str, causes: Causes) -> None:
+    if not name:
+        causes.append(required(f"{field}.name", "cannot be empty"))
+    elif name not in ("linux", "windows"):
+        causes.append(not_supported(field, name, ["linux", "windows"]))
 
 
 def _host_aliases(aliases: Any, field: str, causes: Causes) -> None:
@@ -131,19 +148,6 @@ def _gates(spec: Map, field: str, causes: Causes) -> None:
         seen.add(name)
 
 
-def _volumes(spec: Map, field: str, causes: Causes) -> dict[str, Any]:
-    """Check volumes and return them by name."""
-    found: dict[str, Any] = {}
-    for i, v in enumerate(spec.get("volumes") or ()):
-        at = f"{field}.volumes[{i}]"
-        volume(v, at, causes)
-        name = v.get("name") or ""
-        if name in found:
-            causes.append(duplicate(f"{at}.name", name))
-        found[name] = v
-    return found
-
-
 def _containers(spec: Map, field: str, causes: Causes, *, volumes: Map, host_network: bool) -> None:
     if not spec.get("containers"):
         causes.append(required(f"{field}.containers"))
@@ -156,10 +160,13 @@ def _containers(spec: Map, field: str, causes: Causes, *, volumes: Map, host_net
             container(c, at, causes, volumes=volumes, host_network=host_network, init=kind == "initContainers", grace_s=grace)
             _unique_name(c, at, seen, causes)
             _unique_host_ports(c, at, ports if kind == "containers" else set(), causes)  # those of init run one after the other
+    others = set(seen)
     for i, c in enumerate(spec.get("ephemeralContainers") or ()):
-        at = f"{field}.ephemeralContainers[{i}]"
+        at, target = f"{field}.ephemeralContainers[{i}]", c.get("targetContainerName")
         ephemeral_container(c, at, causes, volumes=volumes)
         _unique_name(c, at, seen, causes)
+        if target and target not in others:
+            causes.append(not_found(f"{at}.targetContainerName", target))
 
 
 def _unique_name(c: Map, at: str, seen: set[str], causes: Causes) -> None:
@@ -189,6 +196,21 @@ def _update(new: Map, old: Map, causes: Causes) -> None:
     """Only images, the deadline, more tolerations, fewer gates (and, while gated, where it may run) can change."""
     if new == old:
         return
+    for name in ("containers", "initContainers"):
+        if len(new.get(name) or ()) != len(old.get(name) or ()):
+            causes.append(forbidden_field(f"spec.{name}", "pod updates may not add or remove containers"))
+            return
+    _deadline_shrinks(new.get("activeDeadlineSeconds"), old.get("activeDeadlineSeconds"), causes)
+    kept = [_without_seconds(t) for t in new.get("tolerations") or ()]
+    if any(_without_seconds(t) not in kept for t in old.get("tolerations") or ()):
+        causes.append(forbidden_field("spec.tolerations", "existing toleration can not be modified except its tolerationSeconds"))
+    gates = {g.get("name") for g in old.get("schedulingGates") or ()}
+    for i, gate in enumerate(new.get("schedulingGates") or ()):
+        if gate.get("name") not in gates:
+            why = f"only deletion is allowed, but found new scheduling gate '{gate.get('name')}'"
+            causes.append(forbidden_field(f"spec.schedulingGates[{i}].name", why))
+    if (quality := qos_class(old)) != qos_class(new):
+        causes.append(invalid_value("metadata", quality, "Pod QoS is immutable"))
     gated = bool(old.get("schedulingGates"))
     masked, was = dict(new), dict(old)
     for name in _MUTABLE:
@@ -201,13 +223,6 @@ def _update(new: Map, old: Map, causes: Causes) -> None:
         was[name] = [{**c, "image": ""} for c in was.get(name) or ()]
     if masked != was or not _grace_may_change(new, old):
         causes.append(forbidden_field("spec", _UPDATE))
-    kept = [_without_seconds(t) for t in new.get("tolerations") or ()]
-    if any(_without_seconds(t) not in kept for t in old.get("tolerations") or ()):
-        causes.append(forbidden_field("spec.tolerations", "existing toleration can not be modified except its tolerationSeconds"))
-    _deadline_shrinks(new.get("activeDeadlineSeconds"), old.get("activeDeadlineSeconds"), causes)
-    gates = {g.get("name") for g in old.get("schedulingGates") or ()}
-    if any(g.get("name") not in gates for g in new.get("schedulingGates") or ()):
-        causes.append(forbidden_field("spec.schedulingGates", "only deletion is allowed"))
 
 
 def _without_seconds(toleration: Map) -> Map:
@@ -226,4 +241,4 @@ def _deadline_shrinks(new: int | None, old: int | None, causes: Causes) -> None:
     if new is None:
         causes.append(invalid_value(field, None, "must not update from a positive integer to nil value"))
     elif new > old:
-        causes.append(invalid_value(field, new, f"must be less than or equal to previous value {old}"))
+        causes.append(invalid_value(field, new, "must be less than or equal to previous value"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from skerry.apiserver.schema.rules.common import Causes, Map, duplicate, label_selector, one_of
+from skerry.apiserver.schema.rules.common import Causes, Map, duplicate, go_invalid, label_selector, one_of
 from skerry.model.errors import forbidden_field, invalid_value, not_supported, required
 from skerry.model.names import dns_label_error, dns_subdomain_error, label_value_error, qualified_name_error
 
@@ -91,10 +91,26 @@ def _pod_term(term: Map, field: str, causes: Causes) -> None:
     for name in ("labelSelector", "namespaceSelector"):
         label_selector(term.get(name), f"{field}.{name}", causes)
     for name in term.get("namespaces") or ():
-        _wrong(name, f"{field}.namespaces", dns_label_error, causes)
+        _wrong(name, f"{field}.namespace", dns_label_error, causes)
+    _label_keys(term, field, causes)
     if not term.get("topologyKey"):
         causes.append(required(f"{field}.topologyKey", "can not be empty"))
     _wrong(term.get("topologyKey") or "", f"{field}.topologyKey", qualified_name_error, causes)
+
+
+def _label_keys(term: Map, field: str, causes: Causes) -> None:
+    """Check the labels whose own value a Pod adds to the selector."""
+    selector = term.get("labelSelector")
+    wanted, unwanted = (term.get(n) or () for n in ("matchLabelKeys", "mismatchLabelKeys"))
+    for name, keys in (("matchLabelKeys", wanted), ("mismatchLabelKeys", unwanted)):
+        if keys and selector is None:
+            causes.append(forbidden_field(f"{field}.{name}", "must not be specified when labelSelector is not set"))
+        elif keys:
+            for i, key in enumerate(keys):
+                _wrong(key, f"{field}.{name}[{i}]", qualified_name_error, causes)
+    for i, key in enumerate(wanted):
+        if key in unwanted:
+            causes.append(invalid_value(f"{field}.matchLabelKeys[{i}]", key, "exists in both matchLabelKeys and mismatchLabelKeys"))
 
 
 def _wrong(value: str, field: str, error: Callable[[str], str | None], causes: Causes) -> None:
@@ -105,26 +121,34 @@ def _wrong(value: str, field: str, error: Callable[[str], str | None], causes: C
 
 def spread_constraints(constraints: Any, field: str, causes: Causes) -> None:
     """Check topologySpreadConstraints, no two of which are about the same."""
-    seen: set[tuple[Any, Any]] = set()
+    kinds = [(c.get("topologyKey") or "", c.get("whenUnsatisfiable") or "") for c in constraints]
     for i, constraint in enumerate(constraints):
-        at = f"{field}[{i}]"
+        at, (key, action) = f"{field}[{i}]", kinds[i]
         if (constraint.get("maxSkew") or 0) <= 0:
             causes.append(invalid_value(f"{at}.maxSkew", constraint.get("maxSkew") or 0, _NOT_POSITIVE))
-        key, action = constraint.get("topologyKey") or "", constraint.get("whenUnsatisfiable") or ""
         if not key:
             causes.append(required(f"{at}.topologyKey", "can not be empty"))
-        _wrong(key, f"{at}.topologyKey", qualified_name_error, causes)
         if action not in ("DoNotSchedule", "ScheduleAnyway"):
             causes.append(not_supported(f"{at}.whenUnsatisfiable", action, ["DoNotSchedule", "ScheduleAnyway"]))
-        if (key, action) in seen:
+        if kinds[i] in kinds[i + 1 :]:
             causes.append(duplicate(f"{at}.{{topologyKey, whenUnsatisfiable}}", f"{{{key}, {action}}}"))
-        seen.add((key, action))
         _domains(constraint, action, at, causes)
         for name in ("nodeAffinityPolicy", "nodeTaintsPolicy"):
             one_of(constraint.get(name), ("Honor", "Ignore"), f"{at}.{name}", causes, optional=True)
-        if constraint.get("matchLabelKeys") and constraint.get("labelSelector") is None:
-            causes.append(forbidden_field(f"{at}.matchLabelKeys", "must not be specified when labelSelector is not set"))
+        _spread_keys(constraint, f"{at}.matchLabelKeys", causes)
         label_selector(constraint.get("labelSelector"), f"{at}.labelSelector", causes)
+
+
+def _spread_keys(constraint: Map, field: str, causes: Causes) -> None:
+    keys, selector = constraint.get("matchLabelKeys") or (), constraint.get("labelSelector")
+    if keys and selector is None:
+        causes.append(forbidden_field(field, "must not be specified when labelSelector is not set"))
+    terms = (selector or {}).get("matchExpressions") or ()
+    taken = {*((selector or {}).get("matchLabels") or ()), *(t.get("key") for t in terms)}
+    for i, key in enumerate(keys):
+        _wrong(key, f"{field}[{i}]", qualified_name_error, causes)
+        if key in taken:
+            causes.append(invalid_value(f"{field}[{i}]", key, "exists in both matchLabelKeys and labelSelector"))
 
 
 def _domains(constraint: Map, action: str, field: str, causes: Causes) -> None:
@@ -152,7 +176,13 @@ def toleration(t: Map, field: str, causes: Causes) -> None:
         _wrong(t.get("value") or "", f"{field}.operator", label_value_error, causes)
     elif operator == "Exists":
         if t.get("value"):
-            causes.append(invalid_value(f"{field}.operator", "Exists", "value must be empty when `operator` is 'Exists'"))
+            causes.append(go_invalid(f"{field}.operator", _go_toleration(t), "value must be empty when `operator` is 'Exists'"))
     else:
         one_of(operator, ("Equal", "Exists"), f"{field}.operator", causes)
     one_of(t.get("effect"), ("NoSchedule", "PreferNoSchedule", "NoExecute"), f"{field}.effect", causes, optional=True)
+
+
+def _go_toleration(t: Map) -> str:
+    said = ", ".join(f'{n.capitalize()}:"{t.get(n) or ""}"' for n in ("key", "operator", "value", "effect"))
+    seconds = "(*int64)(nil)" if t.get("tolerationSeconds") is None else "(*int64)(0x0)"
+    return f"core.Toleration{{{said}, TolerationSeconds:{seconds}}}"

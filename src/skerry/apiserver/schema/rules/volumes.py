@@ -1,58 +1,107 @@
-"""Rules of volumes: a name, and exactly one source with what it needs."""
+"""Rules of volumes: a name, and exactly one source with what it needs. Source: pkg/apis/core/validation of Kubernetes 1.32. Pure."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from skerry.apiserver.schema.rules.common import Causes, Map, amount, dns_label, local_path, one_of
+from skerry.apiserver.schema.rules.claims import claim_template
+from skerry.apiserver.schema.rules.common import Causes, Map, amount, csi_driver_name, dns_label, duplicate, kept_path, local_path
 from skerry.apiserver.schema.rules.sources import IN_VOLUMES, field_ref, resource_ref
-from skerry.model.errors import forbidden_field, invalid_value, required
+from skerry.model.errors import forbidden_field, invalid_value, not_supported, required
+from skerry.model.names import dns_subdomain_error
 
-_HOST_PATH_TYPES = ("", "DirectoryOrCreate", "Directory", "FileOrCreate", "File", "Socket", "CharDevice", "BlockDevice")
+_ORDER = (
+    "emptyDir", "hostPath", "gitRepo", "gcePersistentDisk", "awsElasticBlockStore", "secret", "nfs", "iscsi", "glusterfs", "flocker",
+    "persistentVolumeClaim", "rbd", "cinder", "cephfs", "quobyte", "downwardAPI", "fc", "flexVolume", "configMap", "azureFile",
+    "vsphereVolume", "photonPersistentDisk", "portworxVolume", "azureDisk", "storageos", "projected", "scaleIO", "csi", "ephemeral",
+)  # fmt: skip
+"""In which Kubernetes looks at sources: the first one counts, the others are one too many."""
+_CALLED = {"gcePersistentDisk": "persistentDisk"}
+_NEEDED = {
+    "gitRepo": ("repository",),
+    "gcePersistentDisk": ("pdName",),
+    "awsElasticBlockStore": ("volumeID",),
+    "secret": ("secretName",),
+    "nfs": ("server", "path"),
+    "iscsi": ("targetPortal", "iqn"),
+    "glusterfs": ("endpoints", "path"),
+    "persistentVolumeClaim": ("claimName",),
+    "rbd": ("monitors", "image"),
+    "cinder": ("volumeID",),
+    "cephfs": ("monitors",),
+    "quobyte": ("registry", "volume"),
+    "flexVolume": ("driver",),
+    "configMap": ("name",),
+    "azureFile": ("secretName", "shareName"),
+    "vsphereVolume": ("volumePath",),
+    "photonPersistentDisk": ("pdID",),
+    "portworxVolume": ("volumeID",),
+    "azureDisk": ("diskName", "diskURI"),
+    "storageos": ("volumeName",),
+    "scaleIO": ("gateway", "system", "volumeName"),
+}
+"""What a source does not work without."""
+_HOST_PATH_TYPES = ("", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket")
+_ONE_TYPE = "may not specify more than 1 volume type"
+MIN_TOKEN_S, MAX_TOKEN_S = 600, 1 << 32
+_INITIATORS = {
+    "iqn": re.compile(r".*iqn\.\d{4}-\d{2}\.([A-Za-z0-9.-]+)(:[^,;*&$|\s]+)"),
+    "eui": re.compile(r"eui.[A-Za-z0-9]{16}"),
+    "naa": re.compile(r"naa.[A-Za-z0-9]{32}"),
+}
 
 
-def volume(v: Map, field: str, causes: Causes) -> None:
-    """Check one volume of a pod spec."""
-    dns_label(v.get("name"), f"{field}.name", causes)
-    sources = [s for s in v if s != "name" and v[s] is not None]
-    if not sources:
+def volumes(found: Any, field: str, causes: Causes) -> dict[str, Any]:
+    """Check the volumes of a pod spec and return those that can be mounted, by name."""
+    good: dict[str, Any] = {}
+    for i, v in enumerate(found or ()):
+        at, name = f"{field}[{i}]", v.get("name") or ""
+        before = len(causes)
+        _source(v, at, causes)
+        dns_label(v.get("name"), f"{at}.name", causes)
+        if name in good:
+            causes.append(duplicate(f"{at}.name", name))
+        elif len(causes) == before:
+            good[name] = v
+    return good
+
+
+def _source(v: Map, field: str, causes: Causes) -> None:
+    given = [s for s in v if s != "name" and v[s] is not None]
+    given.sort(key=lambda s: _ORDER.index(s) if s in _ORDER else len(_ORDER))
+    if not given:
         causes.append(required(field, "must specify a volume type"))
         return
-    causes.extend(forbidden_field(f"{field}.{s}", "may not specify more than 1 volume type") for s in sources[1:])
-    kind = sources[0]
-    check = _SOURCES.get(kind)
-    if check is not None:
-        check(v[kind], f"{field}.{kind}", causes)
+    source_error(given[0], v[given[0]], f"{field}.{_CALLED.get(given[0], given[0])}", causes)
+    causes.extend(forbidden_field(f"{field}.{s}", _ONE_TYPE) for s in given[1:])
 
 
 def source_error(kind: str, source: Map, field: str, causes: Causes) -> None:
-    """Check the source of a PersistentVolume that Pods can have, too."""
-    _SOURCES[kind](source, field, causes)
+    """Check one source, of a Pod's volume or of a PersistentVolume."""
+    causes.extend(required(f"{field}.{n}") for n in _NEEDED.get(kind, ()) if not source.get(n))
+    check = _SOURCES.get(kind)
+    if check is not None:
+        check(source, field, causes)
 
 
 def _host_path(source: Map, field: str, causes: Causes) -> None:
-    path = source.get("path")
+    path, kind = source.get("path"), source.get("type")
     if not path:
         causes.append(required(f"{field}.path"))
-    elif ".." in path.split("/"):
+        return
+    if ".." in path.split("/"):
         causes.append(invalid_value(f"{field}.path", path, "must not contain '..'"))
-    one_of(source.get("type"), _HOST_PATH_TYPES[1:], f"{field}.type", causes, optional=True)
-
-
-def _config_map(source: Map, field: str, causes: Causes) -> None:
-    if not source.get("name"):
-        causes.append(required(f"{field}.name"))
-    _items(source, field, causes)
-
-
-def _secret(source: Map, field: str, causes: Causes) -> None:
-    if not source.get("secretName"):
-        causes.append(required(f"{field}.secretName"))
-    _items(source, field, causes)
+    if kind is not None and kind not in _HOST_PATH_TYPES:
+        causes.append(not_supported(f"{field}.type", kind, list(_HOST_PATH_TYPES)))
 
 
 def _items(source: Map, field: str, causes: Causes) -> None:
     _mode(source.get("defaultMode"), f"{field}.defaultMode", causes)
+    _keys(source, field, causes)
+
+
+def _keys(source: Map, field: str, causes: Causes) -> None:
     for i, item in enumerate(source.get("items") or ()):
         at = f"{field}.items[{i}]"
         if not item.get("key"):
@@ -64,7 +113,7 @@ def _item_path(item: Map, field: str, causes: Causes) -> None:
     if not item.get("path"):
         causes.append(required(f"{field}.path"))
     else:
-        local_path(item["path"], f"{field}.path", causes)
+        kept_path(item["path"], f"{field}.path", causes)
     _mode(item.get("mode"), f"{field}.mode", causes)
 
 
@@ -94,27 +143,44 @@ def _downward_items(source: Map, field: str, causes: Causes) -> None:
 
 def _projected(source: Map, field: str, causes: Causes) -> None:
     _mode(source.get("defaultMode"), f"{field}.defaultMode", causes)
+    taken: set[str] = set()
     for i, part in enumerate(source.get("sources") or ()):
         at = f"{field}.sources[{i}]"
-        given = [s for s in part if part[s] is not None]
-        causes.extend(forbidden_field(f"{at}.{s}", "may not specify more than 1 volume type") for s in given[1:])
+        for kind in ("secret", "configMap"):
+            found = part.get(kind)
+            if found is not None:
+                if not found.get("name"):
+                    causes.append(required(f"{at}.{kind}.name"))
+                _keys(found, f"{at}.{kind}", causes)
+                _once(found, found.get("name") or "", taken, field, causes)
         if part.get("downwardAPI") is not None:
             _downward_items(part["downwardAPI"], f"{at}.downwardAPI", causes)
-        for kind in ("secret", "configMap"):
-            if part.get(kind) is not None and not part[kind].get("name"):
-                causes.append(required(f"{at}.{kind}.name"))
-        token = part.get("serviceAccountToken")
-        if token is not None:
-            if not token.get("path"):
-                causes.append(required(f"{at}.serviceAccountToken.path"))
-            if token.get("expirationSeconds", 3600) < 600:
-                why = "may not specify a duration less than 10 minutes"
-                causes.append(invalid_value(f"{at}.serviceAccountToken.expirationSeconds", token["expirationSeconds"], why))
+            _once(part["downwardAPI"], None, taken, field, causes)
+        if part.get("serviceAccountToken") is not None:
+            _token(part["serviceAccountToken"], f"{at}.serviceAccountToken", field, causes)
+        if sum(part[s] is not None for s in part) > 1:
+            causes.append(forbidden_field(at, _ONE_TYPE))
 
 
-def _claim(source: Map, field: str, causes: Causes) -> None:
-    if not source.get("claimName"):
-        causes.append(required(f"{field}.claimName"))
+def _once(found: Map, shown: str | None, taken: set[str], field: str, causes: Causes) -> None:
+    """Check that no two items are written to one path; *shown* is whose they are."""
+    for item in found.get("items") or ():
+        path = item.get("path")
+        if path and path in taken:
+            causes.append(invalid_value(field, path if shown is None else shown, "conflicting duplicate paths"))
+        taken.add(path or "")
+
+
+def _token(token: Map, field: str, whole: str, causes: Causes) -> None:
+    seconds = token.get("expirationSeconds", 3600)
+    if seconds < MIN_TOKEN_S:
+        causes.append(invalid_value(f"{field}.expirationSeconds", seconds, "may not specify a duration less than 10 minutes"))
+    elif seconds > MAX_TOKEN_S:
+        causes.append(invalid_value(f"{field}.expirationSeconds", seconds, "may not specify a duration larger than 2^32 seconds"))
+    if not token.get("path"):
+        causes.append(required(f"{whole}.path"))  # where Kubernetes looks for it
+    else:
+        kept_path(token["path"], f"{whole}.path", causes)
 
 
 def _empty_dir(source: Map, field: str, causes: Causes) -> None:
@@ -123,28 +189,43 @@ def _empty_dir(source: Map, field: str, causes: Causes) -> None:
 
 
 def _nfs(source: Map, field: str, causes: Causes) -> None:
-    causes.extend(required(f"{field}.{n}") for n in ("server", "path") if not source.get(n))
-    if source.get("path") and not source["path"].startswith("/"):
-        causes.append(invalid_value(f"{field}.path", source["path"], "must be an absolute path"))
+    path = source.get("path") or ""
+    if not path.startswith("/"):
+        causes.append(invalid_value(f"{field}.path", path, "must be an absolute path"))
 
 
 def _csi(source: Map, field: str, causes: Causes) -> None:
-    if not source.get("driver"):
-        causes.append(required(f"{field}.driver"))
+    csi_driver_name(source.get("driver") or "", f"{field}.driver", causes)
+    secret = source.get("nodePublishSecretRef")
+    if secret is not None and not secret.get("name"):
+        causes.append(required(f"{field}.nodePublishSecretRef.name"))
+    elif secret is not None and (wrong := dns_subdomain_error(secret["name"])):
+        causes.append(invalid_value(f"{field}.name", secret["name"], wrong))
 
 
 def _git(source: Map, field: str, causes: Causes) -> None:
-    if not source.get("repository"):
-        causes.append(required(f"{field}.repository"))
+    local_path(source.get("directory") or "", f"{field}.directory", causes)
 
 
 def _ephemeral(source: Map, field: str, causes: Causes) -> None:
-    if source.get("volumeClaimTemplate") is None:
+    template = source.get("volumeClaimTemplate")
+    if template is None:
         causes.append(required(f"{field}.volumeClaimTemplate"))
+    else:
+        claim_template(template, f"{field}.volumeClaimTemplate", causes)
 
 
 def _iscsi(source: Map, field: str, causes: Causes) -> None:
-    causes.extend(required(f"{field}.{n}") for n in ("targetPortal", "iqn") if not source.get(n))
+    name = source.get("iqn") or ""
+    known = _INITIATORS.get(name[:3])
+    if name and known is None:
+        causes.append(invalid_value(f"{field}.iqn", name, "must be valid format starting with iqn, eui, or naa"))
+    elif known is not None and not known.fullmatch(name):
+        causes.append(invalid_value(f"{field}.iqn", name, "must be valid format"))
+    if not 0 <= (source.get("lun") or 0) <= 255:
+        causes.append(invalid_value(f"{field}.lun", source["lun"], "must be between 0 and 255, inclusive"))
+    if (source.get("chapAuthDiscovery") or source.get("chapAuthSession")) and source.get("secretRef") is None:
+        causes.append(required(f"{field}.secretRef"))
 
 
 _SOURCES = {
@@ -155,9 +236,8 @@ _SOURCES = {
     "ephemeral": _ephemeral,
     "iscsi": _iscsi,
     "hostPath": _host_path,
-    "configMap": _config_map,
-    "secret": _secret,
+    "configMap": _items,
+    "secret": _items,
     "downwardAPI": _downward,
     "projected": _projected,
-    "persistentVolumeClaim": _claim,
 }

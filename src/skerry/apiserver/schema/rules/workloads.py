@@ -13,15 +13,14 @@ from skerry.apiserver.schema.rules.common import (
     go_int_or_string,
     go_invalid,
     go_label_selector,
+    go_not_supported,
     go_string_map,
     label_selector,
     not_negative,
     one_of,
 )
-from skerry.apiserver.schema.rules.jobs import job_fields, job_selector
 from skerry.apiserver.schema.rules.pods import template_spec
-from skerry.apiserver.schema.rules.schedules import schedule_error, time_zone
-from skerry.model.errors import forbidden_field, invalid_value, not_supported, required
+from skerry.model.errors import Cause, forbidden_field, invalid_value, not_supported, required
 from skerry.model.objects import Object
 from skerry.model.selectors import SelectorError, from_label_selector
 
@@ -61,7 +60,8 @@ def daemon_set(obj: Object, old: Object | None, causes: Causes, subresource: str
 
 def _daemon_strategy(strategy: Map, causes: Causes) -> None:
     kind, at = strategy.get("type"), "spec.updateStrategy.rollingUpdate"
-    one_of(kind, ("RollingUpdate", "OnDelete"), "spec.updateStrategy.type", causes)
+    if kind not in ("RollingUpdate", "OnDelete"):
+        causes.append(_unknown_strategy("spec.updateStrategy", "DaemonSet", kind, ("RollingUpdate", "OnDelete")))
     if kind != "RollingUpdate":
         return
     rolling = strategy.get("rollingUpdate")
@@ -70,6 +70,8 @@ def _daemon_strategy(strategy: Map, causes: Causes) -> None:
         return
     for name in ("maxUnavailable", "maxSurge"):
         _amount(rolling.get(name), f"{at}.{name}", causes)
+    for name in ("maxUnavailable", "maxSurge"):
+        _at_most_all(rolling.get(name), f"{at}.{name}", causes)
     surge, away = (rolling.get(name, 0) for name in ("maxSurge", "maxUnavailable"))
     if surge not in (0, "0%") and away not in (0, "0%"):
         causes.append(go_invalid(f"{at}.maxSurge", go_int_or_string(surge), "may not be set when maxUnavailable is non-zero"))
@@ -180,7 +182,13 @@ def _strategy(strategy: Map, causes: Causes) -> None:
     elif kind == "RollingUpdate":
         _rolling(rolling or {}, causes)
     else:
-        one_of(kind, ("Recreate", "RollingUpdate"), "spec.strategy.type", causes)
+        causes.append(_unknown_strategy("spec.strategy", "Deployment", kind, ("Recreate", "RollingUpdate")))
+
+
+def _unknown_strategy(field: str, owner: str, kind: Any, known: tuple[str, ...]) -> Cause:
+    struct = {"Deployment": "DeploymentStrategy", "DaemonSet": "DaemonSetUpdateStrategy"}[owner]
+    shown = f'apps.{struct}{{Type:"{kind or ""}", RollingUpdate:(*apps.RollingUpdate{owner})(nil)}}'
+    return go_not_supported(field, shown, known)
 
 
 def _rolling(rolling: Map, causes: Causes) -> None:
@@ -190,9 +198,12 @@ def _rolling(rolling: Map, causes: Causes) -> None:
     if all(rolling.get(name) in (0, "0%") for name in ("maxUnavailable", "maxSurge")):
         shown = go_int_or_string(rolling["maxUnavailable"])
         causes.append(go_invalid(f"{field}.maxUnavailable", shown, "may not be 0 when `maxSurge` is 0"))
-    away = rolling.get("maxUnavailable")
-    if isinstance(away, str) and away.endswith("%") and away[:-1].isdigit() and int(away[:-1][:9]) > 100:
-        causes.append(go_invalid(f"{field}.maxUnavailable", go_int_or_string(away), "must not be greater than 100%"))
+    _at_most_all(rolling.get("maxUnavailable"), f"{field}.maxUnavailable", causes)
+
+
+def _at_most_all(value: Any, field: str, causes: Causes) -> None:
+    if isinstance(value, str) and value.endswith("%") and value[:-1].isdigit() and int(value[:-1][:9]) > 100:
+        causes.append(go_invalid(field, go_int_or_string(value), "must not be greater than 100%"))
 
 
 def _amount(value: Any, field: str, causes: Causes) -> None:
@@ -208,63 +219,6 @@ def _fixed_selector(spec: Map, old: Object | None, causes: Causes) -> None:
         causes.append(go_invalid("spec.selector", go_label_selector(spec.get("selector")), IMMUTABLE))
 
 
-def job(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
-    if subresource == "status":
-        return
-    spec = obj["spec"]
-    _job_spec(spec, "spec", causes)
-    if old is None:
-        job_selector(spec, causes)
-        return
-    before = old["spec"]
-    for name in ("completions", "selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "successPolicy"):
-        if name == "completions" and spec.get("completionMode") == "Indexed":
-            if spec.get(name) != before.get(name) and spec.get(name) != spec.get("parallelism"):
-                causes.append(invalid_value("spec.completions", spec.get(name), "can only be modified in tandem with spec.parallelism"))
-            continue
-        if spec.get(name) != before.get(name):
-            shown = go_label_selector(spec.get(name)) if name == "selector" else repr(spec.get(name))
-            causes.append(go_invalid(f"spec.{name}", shown, IMMUTABLE))
-    if spec.get("template") != before.get("template") and not before.get("suspend"):
-        causes.append(go_invalid("spec.template", "core.PodTemplateSpec{...}", IMMUTABLE))
-
-
-def _job_spec(spec: Map, field: str, causes: Causes) -> None:
-    template_spec(spec.get("template") or {}, f"{field}.template", causes)
-    job_fields(spec, field, causes)
-
-
-def cron_job(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
-    if subresource == "status":
-        return
-    spec = obj["spec"]
-    _job_spec((spec.get("jobTemplate") or {}).get("spec") or {}, "spec.jobTemplate.spec", causes)
-    zone = spec.get("timeZone")
-    if zone is not None and (old is None or old["spec"].get("timeZone") != zone):
-        _time_zone(zone, causes)
-    schedule = spec.get("schedule")
-    if not schedule:
-        causes.append(required("spec.schedule"))
-    else:
-        wrong = schedule_error(schedule)
-        if wrong:
-            causes.append(invalid_value("spec.schedule", schedule, wrong))
-    one_of(spec.get("concurrencyPolicy"), ("Allow", "Forbid", "Replace"), "spec.concurrencyPolicy", causes)
-    numbers = ("startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit")
-    not_negative(spec, numbers, "spec", causes)
-
-
-def _time_zone(name: str, causes: Causes) -> None:
-    if not name:
-        causes.append(invalid_value("spec.timeZone", name, "timeZone must be nil or non-empty string"))
-    elif name.lower() == "local":
-        causes.append(
-            invalid_value("spec.timeZone", name, "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones")
-        )
-    elif time_zone(name) is None:
-        causes.append(invalid_value("spec.timeZone", name, f"unknown time zone {name}"))
-
-
 def replication_controller(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
     if subresource == "status":
         return
@@ -277,10 +231,15 @@ def replication_controller(obj: Object, old: Object | None, causes: Causes, subr
     if template is None:
         causes.append(required("spec.template"))
         return
-    labels = (template.get("metadata") or {}).get("labels") or {}
+    labels, pod = (template.get("metadata") or {}).get("labels") or {}, template.get("spec") or {}
     if selector and any(labels.get(k) != v for k, v in selector.items()):
         causes.append(go_invalid("spec.template.metadata.labels", go_string_map(labels), "`selector` does not match template `labels`"))
     template_spec(template, "spec.template", causes)
+    if pod.get("restartPolicy") != "Always":
+        causes.append(not_supported("spec.template.spec.restartPolicy", pod.get("restartPolicy") or "", ["Always"]))
+    if pod.get("activeDeadlineSeconds") is not None:
+        why = "activeDeadlineSeconds in ReplicationController is not Supported"
+        causes.append(forbidden_field("spec.template.spec.activeDeadlineSeconds", why))
 
 
 def scale(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
