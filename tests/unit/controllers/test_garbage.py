@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skerry.controllers.workloads.garbage import GarbageCollector
+from skerry.controllers.workloads.garbage_elsewhere import FEW
 from skerry.controllers.workloads.garbage_plan import Collect, DropReferences, Keep, Owner, decide
 from skerry.kube import Propagation
 from skerry.model.objects import Object, metadata
@@ -132,6 +133,23 @@ async def test_an_owner_in_another_namespace_or_under_another_uid_counts_as_miss
     said = [(e["involvedObject"]["name"], e["reason"], e["message"]) for e in world.api.all(EVENTS)]
     owner = "[v1/ConfigMap, namespace: team, name: owner, uid: uid-elsewhere-owner]"
     assert said == [("a", "OwnerRefInvalidNamespace", f'ownerRef {owner} does not exist in namespace "team"')]
+
+
+@virtually
+async def test_after_a_restart_many_orphans_cost_few_lists(world: World) -> None:
+    orphans = 200
+    for i in range(orphans):
+        seeded(world, thing(PODS, f"p{i}", thing(CONFIGMAPS, f"gone-{i}")), thing(CONFIGMAPS, f"other-{i}"))
+    seeded(world, thing(PODS, "a", thing(CONFIGMAPS, "owner", namespace="elsewhere")), thing(CONFIGMAPS, "owner", namespace="elsewhere"))
+
+    async with world.running(GarbageCollector(world.api, world.now).run):
+        await settle()
+
+    assert world.names(PODS) == []
+    assert len(world.names(CONFIGMAPS)) == orphans + 1
+    assert [e["involvedObject"]["name"] for e in world.api.all(EVENTS)] == ["a"]
+    lists = [c for c in world.api.actions if c.verb == "list" and c.resource.key == CONFIGMAPS.key]
+    assert len(lists) <= 2 * FEW
 
 
 @virtually

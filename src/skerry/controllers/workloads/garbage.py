@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
@@ -16,6 +15,7 @@ import msgspec
 
 from skerry.controllers.recorder import Recorder
 from skerry.controllers.workloads import garbage_plan as rules
+from skerry.controllers.workloads.garbage_elsewhere import Elsewhere
 from skerry.kube import Change, ClusterApi, Controller, Informer, Propagation
 from skerry.model.errors import ApiError
 from skerry.model.objects import Name, Object, metadata, name_of, uid_of
@@ -32,9 +32,6 @@ REDISCOVER_S = 30.0
 
 BY_OWNER = "owner"
 
-REMEMBERED = 4096
-"""UIDs of what went last: of these nobody has to be asked whether they are in another namespace."""
-
 
 class Item(msgspec.Struct, frozen=True):
     """One object to look at: as a dependent, and as an owner that is being deleted."""
@@ -50,7 +47,7 @@ class GarbageCollector:
     def __init__(self, api: ClusterApi, now: Callable[[], datetime]) -> None:
         self._api = api
         self._events = Recorder(api, "garbage-collector-controller", now)
-        self._gone: OrderedDict[str, None] = OrderedDict()  # UIDs of what was seen to go
+        self._elsewhere = Elsewhere(api, self._named)
         self._following: dict[str, tuple[Informer, asyncio.Task[None]]] = {}
         self._kinds: dict[tuple[str, str], Resource] = {}
         self._rediscover = asyncio.Event()
@@ -98,9 +95,7 @@ class GarbageCollector:
         if change.new is not None:
             self.controller.queue.add(Item(resource, change.name, uid_of(change.new)))
         if change.new is None:
-            self._gone[uid_of(change.object)] = None
-            if len(self._gone) > REMEMBERED:
-                self._gone.popitem(last=False)
+            self._elsewhere.went(uid_of(change.object))
         if change.new is None or metadata(change.new).get("deletionTimestamp"):
             for other, dependent in self._dependents(uid_of(change.object)):
                 self.controller.queue.add(Item(other, name_of(dependent), uid_of(dependent)))
@@ -158,17 +153,18 @@ class GarbageCollector:
         except ApiError as error:
             if error.code != 404:
                 raise
-            if resource.namespaced and reference["uid"] not in self._gone and await self._is_elsewhere(resource, reference):
+            if resource.namespaced and await self._elsewhere.has(resource, reference):
                 await self._say_elsewhere(obj, reference)
             return rules.Owner.GONE
         if uid_of(owner) != reference["uid"]:
             return rules.Owner.GONE
         return rules.Owner.WAITING if rules.is_waiting(owner) else rules.Owner.SOLID
 
-    async def _is_elsewhere(self, resource: Resource, reference: Object) -> bool:
-        """Say whether the owner is in another namespace: an owner of a namespace owns nothing beyond it."""
-        found = await self._api.list(resource, fields=f"metadata.name={reference['name']}")
-        return any(uid_of(o) == reference["uid"] for o in found.items)
+    def _named(self, resource: Resource) -> set[str]:
+        """Return the UIDs that dependents name as those of their owners of one kind."""
+        names = {name for name, served in self._kinds.items() if served.key == resource.key}
+        references = (r for i, _ in self._following.values() for o in i.objects() for r in metadata(o).get("ownerReferences") or ())
+        return {str(r.get("uid")) for r in references if (r.get("apiVersion"), r.get("kind")) in names}
 
     async def _say_elsewhere(self, obj: Object, reference: Object) -> None:
         namespace = name_of(obj).namespace
