@@ -1,4 +1,4 @@
-"""What every test gets: no task, thread-pool future or transport may outlive it."""
+"""What every test gets: no task, thread-pool future or transport may outlive it, and no property fails because a machine is busy."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ import gc
 from collections.abc import AsyncIterator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 async def closed(timeout_s: float = 2.0) -> None:

@@ -22,6 +22,7 @@ from skerry.node.connection import HubLink
 from skerry.node.identity import StateFolder
 from skerry.trust import Workshop
 from tests.conftest import closed
+from tests.e2e.edge import slowness
 from tests.e2e.hub_process import HubProcess
 
 pytestmark = pytest.mark.slow
@@ -159,8 +160,9 @@ async def test_a_denied_key_is_out_within_5_s_on_the_open_link_and_everywhere_el
     chunks = watch.chunks()
     name = (await asyncio.to_thread(enrollments, hub, "node-6"))[0]["metadata"]["name"]
 
+    slow = await asyncio.to_thread(slowness)
     await asyncio.to_thread(kubectl, hub, "patch", "enrollment", name, "--type=merge", '-p={"spec":{"decision":"Denied"}}')
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(5 * slow):
         with pytest.raises(ConnectionError, match="denied"):
             [_ async for _ in chunks]
     over_http = await asyncio.to_thread(hub.request, "GET", "/api/v1/nodes/node-6", credential=state)
@@ -234,7 +236,7 @@ def test_a_hub_killed_while_it_starts_for_the_first_time_starts_again(tmp_path: 
         begun = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ})
         time.sleep(delay_s)
         begun.kill()
-        begun.wait(10)
+        begun.wait(60)
 
     hub = HubProcess(tmp_path)
     hub.start()

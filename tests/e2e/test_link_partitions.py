@@ -78,7 +78,7 @@ async def relayed(folder: Path, monkeypatch: pytest.MonkeyPatch, limits: Limits 
         link = HubLink(StateFolder(state.path), state.load(), InProcessWorkshop())
         running = asyncio.create_task(link.run())
         try:
-            await asyncio.wait_for(link.wait_connected(), 5)
+            await asyncio.wait_for(link.wait_connected(), 60)
             yield stage, relay, link
         finally:
             running.cancel()

@@ -356,7 +356,7 @@ async def test_a_summary_shows_the_units_of_the_profile_and_of_its_bases(stage: 
     )
     await stage.sign_in()
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while "unit" not in (shown := await summary(stage))["setpoint"]:
             await asyncio.sleep(0.01)
 
