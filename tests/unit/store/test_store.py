@@ -326,12 +326,21 @@ async def test_a_value_beyond_the_limit_is_refused(store: Store, monkeypatch: py
         await store.create(A, text("x" * 12))
 
 
+async def test_what_is_written_in_one_turn_of_the_loop_is_one_transaction(store: Store) -> None:
+    batches: list[list[int]] = []
+    store.subscribe(lambda changes: batches.append([c.revision for c in changes]))
+
+    await asyncio.gather(*[store.create(key, text("x")) for key in (A, B, C)])
+
+    assert batches == [[1, 2, 3]]
+
+
 async def test_only_so_many_writes_may_wait(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pending, "WAITING_LIMIT", 3)
 
     outcome = await asyncio.gather(*[store.create(Key("pods", "d", str(n)), text("x")) for n in range(6)], return_exceptions=True)
 
-    assert [type(o) for o in outcome] == [Record] * 4 + [StoreBusyError] * 2  # one is on its way, three wait
+    assert [type(o) for o in outcome] == [Record] * 3 + [StoreBusyError] * 3
     await store.create(A, text("x"))
 
 

@@ -178,7 +178,7 @@ class Store:
         if marked:
             self._put(key, MODIFIED, encode).cancel()  # nobody waits for it
         future = self._put(key, DELETED, encode)
-        self._commit_next()
+        self._commit_soon()
         return await future
 
     def watch(self, resource: str, namespace: str = "", *, after: int) -> Watcher:
@@ -249,7 +249,7 @@ class Store:
         """Give the write its revision and its bytes, and let it wait for the next transaction."""
         self._require_open()
         future = self._put(key, kind, encode)
-        self._commit_next()
+        self._commit_soon()
         return future
 
     def _put(self, key: Key, kind: int, encode: Encode) -> asyncio.Future[Record]:
@@ -284,12 +284,22 @@ class Store:
             raise StoreClosedError(self.path)
         self._queue.require_room()
 
-    def _commit_next(self) -> None:
-        """Send what waits to the disk, unless a transaction is on its way: then the next one takes it."""
+    def _commit_soon(self) -> None:
+        """Send what waits to the disk in the loop's next turn, unless a transaction is on its way: then the next one takes it."""
+        if self._idle.is_set():
+            self._idle.clear()
+            self._commit_next_turn()
+
+    def _commit_next_turn(self) -> None:
+        """Let everybody else have a turn first: what they write goes into the same transaction, and that costs as much as a write does."""
+        asyncio.get_running_loop().call_soon(self._commit)
+
+    def _commit(self) -> None:
+        """Send what waits to the disk; nothing is on its way."""
         batch = self._queue.next_batch()
         if not batch:
+            self._idle.set()
             return
-        self._idle.clear()
         rows = [pending.row() for pending in batch]
         try:
             self._writer.submit(lambda db: insert(db, rows), self._settle)
@@ -306,9 +316,7 @@ class Store:
                 pending.refuse(result.error)
             for foreseer in self._foreseers:
                 foreseer.dropped()
-        self._commit_next()
-        if not self._queue.in_flight:
-            self._idle.set()
+        self._commit_next_turn()
         self._compact_when_due()
 
     def _publish(self, batch: Sequence[Pending]) -> None:
@@ -352,7 +360,7 @@ class Store:
             if result.error is not None:
                 log.debug("compaction postponed", extra={"rows": len(rows), "cause": repr(result.error)})
                 self._history.put_back(rows, floors)
-            elif not self._queue.in_flight:
+            elif self._idle.is_set():
                 self._compact_when_due()
 
         try:
