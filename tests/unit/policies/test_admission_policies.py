@@ -154,7 +154,7 @@ async def test_a_policy_without_a_binding_says_nothing(ask: Asker) -> None:
 @pytest.mark.parametrize(
     ("spec", "field", "why"),
     [
-        ({"validations": []}, "spec.validations", "validations or auditAnnotations must be non-empty"),
+        ({"validations": []}, "spec.validations", "validations or auditAnnotations must contain at least one item"),
         (
             {"validations": [{"expression": "object."}]},
             "spec.validations[0].expression",

@@ -9,7 +9,9 @@ from typing import Any
 
 import msgspec
 
-from skerry.model.errors import Cause, forbidden_field, invalid_value, required
+from skerry.apiserver.schema.objectmeta import dns_1035_error
+from skerry.model.errors import Cause, invalid_value, required
+from skerry.model.names import dns_subdomain_error
 from skerry.model.objects import Object
 
 APISERVICES = "apiservices.apiregistration.k8s.io"
@@ -109,24 +111,32 @@ def judge(obj: Object) -> list[Cause]:
     group, version = spec.get("group") or "", spec.get("version") or ""
     causes = []
     if obj["metadata"].get("name") != f"{version}.{group}":
-        causes.append(
-            invalid_value("metadata.name", obj["metadata"].get("name"), f'must be `spec.version+"."+spec.group`: {version}.{group}')
-        )
-    if not version:
-        causes.append(required("spec.version"))
+        why = f'must be `spec.version+"."+spec.group`: "{version}.{group}"'
+        causes.append(invalid_value("metadata.name", obj["metadata"].get("name"), why))
+    if not group and version != "v1":
+        causes.append(required("spec.group", "only v1 may have an empty group and it better be legacy kube"))
+    elif group and (wrong := dns_subdomain_error(group)):
+        causes.append(invalid_value("spec.group", group, wrong))
+    if wrong := dns_1035_error(version):
+        causes.append(invalid_value("spec.version", version, wrong))
     for field, most in (("groupPriorityMinimum", 20_000), ("versionPriority", 1_000)):
         value = spec.get(field) or 0
         if not 0 < value <= most:
-            causes.append(invalid_value(f"spec.{field}", value, f"must be positive and at most {most}"))
+            causes.append(invalid_value(f"spec.{field}", value, f"must be positive and less than {most}"))
     return causes + _connection(spec)
 
 
 def _connection(spec: Mapping[str, Any]) -> list[Cause]:
     service, bundle, insecure = spec.get("service"), spec.get("caBundle"), spec.get("insecureSkipTLSVerify")
     if not service:
-        given = [f for f in ("caBundle", "insecureSkipTLSVerify") if spec.get(f)]
-        return [forbidden_field(f"spec.{f}", "local APIServices have no connection to secure") for f in given]
-    causes = [required(f"spec.service.{f}") for f in ("name", "namespace") if not service.get(f)]
+        shown = (
+            ("caBundle", f"{len(bundle or '') // 4 * 3} bytes", "a caBundle"),
+            ("insecureSkipTLSVerify", True, "insecureSkipTLSVerify"),
+        )
+        return [invalid_value(f"spec.{f}", found, f"local APIServices may not have {what}") for f, found, what in shown if spec.get(f)]
+    causes = [required(f"spec.service.{f}") for f in ("namespace", "name") if not service.get(f)]
+    if not 1 <= service.get("port", 443) <= 65535:
+        causes.append(invalid_value("spec.service.port", service["port"], "port is not valid: must be between 1 and 65535, inclusive"))
     if insecure and bundle:
         causes.append(invalid_value("spec.insecureSkipTLSVerify", True, "may not be true if caBundle is present"))
     if not insecure and not bundle:

@@ -144,7 +144,7 @@ def policy_causes(obj: Object) -> list[Cause]:
     spec = obj.get("spec") or {}
     causes: list[Cause] = []
     if not spec.get("validations") and not spec.get("auditAnnotations"):
-        why = "validations or auditAnnotations must be non-empty"
+        why = "validations or auditAnnotations must contain at least one item"
         causes += [required("spec.validations", why), required("spec.auditAnnotations", why)]
     for field in ("validations", "variables", "auditAnnotations"):
         if len(spec.get(field) or ()) > MAX_EXPRESSIONS:

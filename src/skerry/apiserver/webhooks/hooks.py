@@ -97,12 +97,6 @@ def configuration_causes(obj: Object) -> list[Cause]:
             shown = ", ".join(hook["admissionReviewVersions"])
             why = "must include at least one of v1"
             causes.append(invalid_value(f"{at}.admissionReviewVersions", [shown], why))
-        url = (hook.get("clientConfig") or {}).get("url") or ""
-        if url and not url.startswith("https://"):
-            causes.append(invalid_value(f"{at}.clientConfig.url", url.partition(":")[0], "'https' is the only allowed URL scheme"))
-        if not 1 <= (hook.get("timeoutSeconds") or 10) <= 30:
-            why = "the timeout value must be between 1 and 30 seconds"
-            causes.append(invalid_value(f"{at}.timeoutSeconds", hook["timeoutSeconds"], why))
         causes += condition_causes(hook.get("matchConditions"), f"{at}.matchConditions")
         causes += selector_causes(hook, at)
     return causes

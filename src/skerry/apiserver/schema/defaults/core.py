@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 
-from skerry.model.objects import Object
+from skerry.model.objects import Object, dig
 from skerry.model.quantity import canonical
 
 
@@ -29,6 +29,9 @@ def service(obj: Object) -> None:
         spec.setdefault("externalTrafficPolicy", "Cluster")
     if kind == "LoadBalancer":
         spec.setdefault("allocateLoadBalancerNodePorts", True)
+        for entry in dig(obj, "status", "loadBalancer", "ingress", default=None) or ():
+            if entry.get("ip"):
+                entry.setdefault("ipMode", "VIP")
     if kind != "ExternalName":
         spec.setdefault("internalTrafficPolicy", "Cluster")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from skerry.model.objects import Object
@@ -105,6 +106,16 @@ def apiservice(obj: Object) -> None:
         target.setdefault("port", 443)
 
 
+_SCALING: dict[str, dict[str, Any]] = {
+    "scaleUp": {
+        "stabilizationWindowSeconds": 0,
+        "selectPolicy": "Max",
+        "policies": [{"type": "Pods", "value": 4, "periodSeconds": 15}, {"type": "Percent", "value": 100, "periodSeconds": 15}],
+    },
+    "scaleDown": {"selectPolicy": "Max", "policies": [{"type": "Percent", "value": 100, "periodSeconds": 15}]},
+}
+
+
 def horizontal_pod_autoscaler(obj: Object) -> None:
     spec = obj["spec"]
     spec.setdefault("minReplicas", 1)
@@ -113,6 +124,10 @@ def horizontal_pod_autoscaler(obj: Object) -> None:
     elif not spec.get("metrics"):
         target = {"averageUtilization": 80, "type": "Utilization"}
         spec["metrics"] = [{"resource": {"name": "cpu", "target": target}, "type": "Resource"}]
+    behavior = spec.get("behavior")
+    if behavior is not None:
+        for way, rules in _SCALING.items():
+            behavior[way] = {**copy.deepcopy(rules), **{k: v for k, v in (behavior.get(way) or {}).items() if v is not None}}
 
 
 def custom_resource_definition(obj: Object) -> None:

@@ -9,7 +9,7 @@ import ipaddress
 import re
 from typing import Any
 
-from skerry.apiserver.schema.objectmeta import dns_1035_error
+from skerry.apiserver.schema.objectmeta import dns_1035_error, path_segment_error
 from skerry.apiserver.schema.rules.common import (
     IMMUTABLE,
     PORT_RANGE,
@@ -17,12 +17,16 @@ from skerry.apiserver.schema.rules.common import (
     Map,
     domain_path,
     duplicate,
+    go_invalid,
+    go_strings,
+    ip_address,
     label_selector,
     one_of,
     port_name_error,
+    too_long,
 )
 from skerry.model.errors import Cause, forbidden_field, invalid_value, not_supported, required
-from skerry.model.names import dns_label_error, dns_subdomain_error
+from skerry.model.names import dns_label_error, dns_subdomain_error, label_value_error, qualified_name_error
 from skerry.model.objects import Object
 
 _PATH_TYPES = ("Exact", "ImplementationSpecific", "Prefix")
@@ -33,16 +37,20 @@ _WILDCARD_RULE = (
     "characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', regex used for validation is "
     "'\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
 )
-_CIDR_RULE = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
-MAX_ADDRESSES = 100
+CIDR_RULE = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+MAX_ADDRESSES, MAX_ENDPOINTS, MAX_PORTS, MAX_ZONES = 100, 1_000, 20_000, 8
+_CLASS = "kubernetes.io/ingress.class"
+_WAYS = ("Ingress", "Egress")
 
 
 def ingress(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
     if subresource == "status":
+        load_balancer(obj, causes)
         return
     spec = obj.get("spec") or {}
     if not spec.get("rules") and not spec.get("defaultBackend"):
-        causes.append(invalid_value("spec", [], "either `defaultBackend` or `rules` must be specified"))
+        shown = "[]networking.IngressRule(nil)" if spec.get("rules") is None else "[]networking.IngressRule{}"
+        causes.append(go_invalid("spec", shown, "either `defaultBackend` or `rules` must be specified"))
     if spec.get("defaultBackend"):
         _backend(spec["defaultBackend"], "spec.defaultBackend", causes)
     for i, rule in enumerate(spec.get("rules") or ()):
@@ -52,8 +60,24 @@ def ingress(obj: Object, old: Object | None, causes: Causes, subresource: str) -
             _host(host, f"spec.tls[{i}].hosts[{j}]", causes)
         if tls.get("secretName") and (wrong := dns_subdomain_error(tls["secretName"])):
             causes.append(invalid_value(f"spec.tls[{i}].secretName", tls["secretName"], wrong))
-    if spec.get("ingressClassName") and (wrong := dns_subdomain_error(spec["ingressClassName"])):
-        causes.append(invalid_value("spec.ingressClassName", spec["ingressClassName"], wrong))
+    named = spec.get("ingressClassName")
+    if named is not None and (wrong := dns_subdomain_error(named)):
+        causes.append(invalid_value("spec.ingressClassName", named, wrong))
+    noted = ((obj.get("metadata") or {}).get("annotations") or {}).get(_CLASS)
+    if old is None and noted is not None and named is not None and noted != named:
+        causes.append(invalid_value(f"annotations.{_CLASS}", noted, "must match `ingressClassName` when both are specified"))
+
+
+def load_balancer(obj: Object, causes: Causes) -> None:
+    """Check where an Ingress or a Service is reached."""
+    for i, entry in enumerate(((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()):
+        at, name = f"status.loadBalancer.ingress[{i}]", entry.get("hostname")
+        if entry.get("ip"):
+            ip_address(entry["ip"], f"{at}.ip", causes)
+        if name and (wrong := dns_subdomain_error(name)):
+            causes.append(invalid_value(f"{at}.hostname", name, wrong))
+        if name and _is_address(name):
+            causes.append(invalid_value(f"{at}.hostname", name, "must be a DNS name, not an IP address"))
 
 
 def _ingress_rule(rule: Map, field: str, causes: Causes) -> None:
@@ -90,13 +114,14 @@ def _is_address(text: str) -> bool:
 
 def _ingress_path(path: Map, field: str, causes: Causes) -> None:
     kind, value = path.get("pathType"), path.get("path") or ""
-    if not kind:
+    if kind is None:
         causes.append(required(f"{field}.pathType", "pathType must be specified"))
-    elif kind not in _PATH_TYPES:
+        return
+    if kind not in _PATH_TYPES:
         causes.append(not_supported(f"{field}.pathType", kind, list(_PATH_TYPES)))
     elif not value.startswith("/") and (value or kind != "ImplementationSpecific"):
         causes.append(invalid_value(f"{field}.path", value, "must be an absolute path"))
-    elif kind != "ImplementationSpecific":
+    if kind in ("Exact", "Prefix"):
         causes.extend(invalid_value(f"{field}.path", value, f"must not contain '{p}'") for p in _BAD_PARTS if p in value)
         causes.extend(invalid_value(f"{field}.path", value, f"cannot end with '{e}'") for e in _BAD_ENDS if value.endswith(e))
     _backend(path.get("backend") or {}, f"{field}.backend", causes)
@@ -109,9 +134,20 @@ def _backend(backend: Map, field: str, causes: Causes) -> None:
     elif service is not None:
         _backend_service(service, field, causes)
     elif resource is not None:
-        causes.extend(required(f"{field}.resource.{n}") for n in ("kind", "name") if not resource.get(n))
+        _typed_reference(resource, f"{field}.resource", causes)
     else:
         causes.append(invalid_value(field, "", "resource or service backend is required"))
+
+
+def _typed_reference(found: Map, field: str, causes: Causes) -> None:
+    group = found.get("apiGroup")
+    if group is not None and (wrong := dns_subdomain_error(group)):
+        causes.append(invalid_value(f"{field}.apiGroup", group, wrong))
+    for name in ("kind", "name"):
+        if not found.get(name):
+            causes.append(required(f"{field}.{name}", f"{name} is required"))
+        elif wrong := path_segment_error(found[name]):
+            causes.append(invalid_value(f"{field}.{name}", found[name], wrong))
 
 
 def _backend_service(service: Map, field: str, causes: Causes) -> None:
@@ -135,19 +171,27 @@ def _backend_service(service: Map, field: str, causes: Causes) -> None:
 def ingress_class(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
     spec = obj.get("spec") or {}
     if len(spec.get("controller") or "") > 250:
-        causes.append(Cause("spec.controller", "FieldValueTooLong", "Too long: may not be more than 250 bytes"))
+        causes.append(too_long("spec.controller", 250))
     domain_path(spec.get("controller") or "", "spec.controller", causes)
-    parameters, at = spec.get("parameters"), "spec.parameters"
-    if parameters is not None:
-        causes.extend(required(f"{at}.{n}") for n in ("kind", "name") if not parameters.get(n))
-        scope, namespace = parameters.get("scope"), parameters.get("namespace")
-        if scope == "Namespace" and not namespace:
-            causes.append(required(f"{at}.namespace", "`parameters.scope` is set to 'Namespace'"))
-        elif scope == "Cluster" and namespace:
-            causes.append(forbidden_field(f"{at}.namespace", "`parameters.scope` is set to 'Cluster'"))
-        one_of(scope, ("Cluster", "Namespace"), f"{at}.scope", causes, optional=True)
+    if spec.get("parameters") is not None:
+        _class_parameters(spec["parameters"], "spec.parameters", causes)
     if old is not None and spec.get("controller") != (old.get("spec") or {}).get("controller"):
         causes.append(invalid_value("spec.controller", spec.get("controller"), IMMUTABLE))
+
+
+def _class_parameters(found: Map, field: str, causes: Causes) -> None:
+    _typed_reference(found, field, causes)
+    scope, namespace = found.get("scope"), found.get("namespace")
+    if scope is None:
+        causes.append(required(f"{field}.scope"))
+    elif scope not in ("Cluster", "Namespace"):
+        causes.append(not_supported(f"{field}.scope", scope, ["Cluster", "Namespace"]))
+    elif scope == "Cluster" and namespace is not None:
+        causes.append(forbidden_field(f"{field}.namespace", "`parameters.scope` is set to 'Cluster'"))
+    elif scope == "Namespace" and namespace is None:
+        causes.append(required(f"{field}.namespace", "`parameters.scope` is set to 'Namespace'"))
+    elif scope == "Namespace" and (wrong := dns_label_error(str(namespace))):
+        causes.append(invalid_value(f"{field}.namespace", namespace, wrong))
 
 
 def network_policy(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
@@ -160,12 +204,16 @@ def network_policy(obj: Object, old: Object | None, causes: Causes, subresource:
                 _policy_port(port, f"{at}.ports[{j}]", causes)
             for j, peer in enumerate(rule.get(peers) or ()):
                 _peer(peer, f"{at}.{peers}[{j}]", causes)
-    for i, kind in enumerate(spec.get("policyTypes") or ()):
-        one_of(kind, ("Egress", "Ingress"), f"spec.policyTypes[{i}]", causes)
+    types = spec.get("policyTypes") or ()
+    if len(types) > len(_WAYS):
+        shown = go_strings(types, "networking.PolicyType")
+        causes.append(go_invalid("spec.policyTypes", shown, "may not specify more than two policyTypes"))
+        return
+    causes.extend(not_supported(f"spec.policyTypes[{i}]", t, list(_WAYS)) for i, t in enumerate(types) if t not in _WAYS)
 
 
 def _policy_port(port: Map, field: str, causes: Causes) -> None:
-    one_of(port.get("protocol"), ("SCTP", "TCP", "UDP"), f"{field}.protocol", causes, optional=True)
+    one_of(port.get("protocol"), ("TCP", "UDP", "SCTP"), f"{field}.protocol", causes, optional=True)
     first, last = port.get("port"), port.get("endPort")
     if first is None:
         if last is not None:
@@ -179,7 +227,7 @@ def _policy_port(port: Map, field: str, causes: Causes) -> None:
         if not 1 <= first <= 65535:
             causes.append(invalid_value(f"{field}.port", first, PORT_RANGE))
         if last is not None and last < first:
-            causes.append(invalid_value(f"{field}.endPort", last, "must be greater than or equal to `port`"))
+            causes.append(invalid_value(f"{field}.endPort", first, "must be greater than or equal to `port`"))
         if last is not None and not 1 <= last <= 65535:
             causes.append(invalid_value(f"{field}.endPort", last, PORT_RANGE))
 
@@ -203,12 +251,12 @@ def _block(block: Map, field: str, causes: Causes) -> None:
         return
     whole = network(cidr)
     if whole is None:
-        causes.append(invalid_value(f"{field}.cidr", cidr, _CIDR_RULE))
+        causes.append(invalid_value(f"{field}.cidr", cidr, CIDR_RULE))
         return
     for i, text in enumerate(block.get("except") or ()):
         part: Any = network(text)
         if part is None:
-            causes.append(invalid_value(f"{field}.except[{i}]", text, _CIDR_RULE))
+            causes.append(invalid_value(f"{field}.except[{i}]", text, CIDR_RULE))
         elif part.version != whole.version or part == whole or not part.subnet_of(whole):
             causes.append(invalid_value(f"{field}.except[{i}]", text, "must be a strict subset of `cidr`"))
 
@@ -226,16 +274,40 @@ def endpoint_slice(obj: Object, old: Object | None, causes: Causes, subresource:
     one_of(family, ("FQDN", "IPv4", "IPv6"), "addressType", causes)
     if old is not None and family != old.get("addressType"):
         causes.append(invalid_value("addressType", family, IMMUTABLE))
-    for i, endpoint in enumerate(obj.get("endpoints") or ()):
-        addresses, at = endpoint.get("addresses") or (), f"endpoints[{i}].addresses"
-        if not addresses:
-            causes.append(required(at, "must contain at least 1 address"))
-        elif len(addresses) > MAX_ADDRESSES:
-            why = f"Too many: {len(addresses)}: must have at most {MAX_ADDRESSES} items"
-            causes.append(Cause(at, "FieldValueTooMany", why))
-        for j, address in enumerate(addresses[:MAX_ADDRESSES]):
-            _slice_address(address, str(family), f"{at}[{j}]", causes)
+    endpoints = obj.get("endpoints") or ()
+    if len(endpoints) > MAX_ENDPOINTS:
+        causes.append(_too_many("endpoints", len(endpoints), MAX_ENDPOINTS))
+        endpoints = ()
+    for i, endpoint in enumerate(endpoints):
+        _endpoint(endpoint, str(family), f"endpoints[{i}]", causes)
     _slice_ports(obj.get("ports") or (), causes)
+
+
+def _too_many(field: str, count: int, most: int) -> Cause:
+    return Cause(field, "FieldValueTooMany", f"Too many: {count}: must have at most {most} items")
+
+
+def _endpoint(endpoint: Map, family: str, field: str, causes: Causes) -> None:
+    addresses, at, node = endpoint.get("addresses") or (), f"{field}.addresses", endpoint.get("nodeName")
+    if not addresses:
+        causes.append(required(at, "must contain at least 1 address"))
+    elif len(addresses) > MAX_ADDRESSES:
+        causes.append(_too_many(at, len(addresses), MAX_ADDRESSES))
+    for j, address in enumerate(addresses[:MAX_ADDRESSES]):
+        _slice_address(address, family, f"{at}[{j}]", causes)
+    if node is not None and (wrong := dns_subdomain_error(node)):
+        causes.append(invalid_value(f"{field}.nodeName", node, wrong))
+    if endpoint.get("hostname") is not None and (wrong := dns_label_error(endpoint["hostname"])):
+        causes.append(invalid_value(f"{field}.hostname", endpoint["hostname"], wrong))
+    zones = [z.get("name") or "" for z in (endpoint.get("hints") or {}).get("forZones") or ()]
+    if len(zones) > MAX_ZONES:
+        causes.append(_too_many(f"{field}.hints.forZones", len(zones), MAX_ZONES))
+        return
+    for j, zone in enumerate(zones):
+        if zone in zones[:j]:
+            causes.append(duplicate(f"{field}.hints.forZones[{j}].name", zone))
+        if wrong := label_value_error(zone):
+            causes.append(invalid_value(f"{field}.hints.forZones[{j}].name", zone, wrong))
 
 
 def _slice_address(address: str, family: str, field: str, causes: Causes) -> None:
@@ -252,12 +324,17 @@ def _slice_address(address: str, family: str, field: str, causes: Causes) -> Non
 
 
 def _slice_ports(ports: Any, causes: Causes) -> None:
+    if len(ports) > MAX_PORTS:
+        causes.append(_too_many("ports", len(ports), MAX_PORTS))
+        return
     seen: set[str] = set()
     for i, port in enumerate(ports):
-        at, name = f"ports[{i}]", port.get("name") or ""
+        at, name, spoken = f"ports[{i}]", port.get("name") or "", port.get("appProtocol")
+        if name and (wrong := dns_label_error(name)):
+            causes.append(invalid_value(f"{at}.name", name, wrong))
         if name in seen:
             causes.append(duplicate(f"{at}.name", name))
-        elif name and (wrong := dns_label_error(name)):
-            causes.append(invalid_value(f"{at}.name", name, wrong))
         seen.add(name)
         one_of(port.get("protocol"), ("SCTP", "TCP", "UDP"), f"{at}.protocol", causes, optional=True)
+        if spoken is not None and (wrong := qualified_name_error(spoken)):
+            causes.append(invalid_value(f"{at}.appProtocol", spoken, wrong))

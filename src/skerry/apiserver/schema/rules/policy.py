@@ -1,4 +1,7 @@
-"""Rules of who may do what and how: RBAC, leases, runtime and priority classes, budgets, autoscalers, certificates."""
+"""Rules of who may do what and how: RBAC, leases, runtime and priority classes, budgets, certificates.
+
+Source: pkg/apis/{rbac,coordination,node,scheduling,policy,certificates}/validation of Kubernetes 1.32.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,18 @@ from skerry.apiserver.schema.rules.common import (
     PERCENT_RULE,
     Causes,
     Map,
-    dns_label,
-    dns_subdomain,
+    duplicate,
     go_int_or_string,
     go_invalid,
+    go_strings,
     label_selector,
     not_negative,
     one_of,
 )
+from skerry.apiserver.schema.rules.containers import resources
+from skerry.apiserver.schema.rules.scheduling import go_toleration, toleration
 from skerry.model.errors import Cause, forbidden_field, invalid_value, not_supported, required
+from skerry.model.names import dns_label_error, dns_subdomain_error
 from skerry.model.objects import Object
 
 _RBAC = "rbac.authorization.k8s.io"
@@ -43,6 +49,8 @@ def cluster_role(obj: Object, old: Object | None, causes: Causes, subresource: s
         causes.append(required(field, "at least one clusterRoleSelector required if aggregationRule is non-nil"))
     elif len(selectors) > MAX_ROLE_SELECTORS:
         causes.append(Cause(field, "FieldValueTooMany", f"Too many: {len(selectors)}: must have at most {MAX_ROLE_SELECTORS} items"))
+    for i, selector in enumerate((selectors or ())[:MAX_ROLE_SELECTORS]):
+        label_selector(selector, f"{field}[{i}]", causes)
 
 
 def _rule(rule: Map, field: str, causes: Causes, *, namespaced: bool) -> None:
@@ -51,19 +59,15 @@ def _rule(rule: Map, field: str, causes: Causes, *, namespaced: bool) -> None:
     if rule.get("nonResourceURLs"):
         if namespaced:
             why = "namespaced rules cannot apply to non-resource URLs"
-            causes.append(invalid_value(f"{field}.nonResourceURLs", _strings(rule["nonResourceURLs"]), why))
+            causes.append(go_invalid(f"{field}.nonResourceURLs", go_strings(rule["nonResourceURLs"]), why))
         if rule.get("apiGroups") or rule.get("resources") or rule.get("resourceNames"):
             why = "rules cannot apply to both regular resources and non-resource URLs"
-            causes.append(invalid_value(f"{field}.nonResourceURLs", _strings(rule["nonResourceURLs"]), why))
+            causes.append(go_invalid(f"{field}.nonResourceURLs", go_strings(rule["nonResourceURLs"]), why))
         return
     if not rule.get("apiGroups"):
         causes.append(required(f"{field}.apiGroups", "resource rules must supply at least one api group"))
     if not rule.get("resources"):
         causes.append(required(f"{field}.resources", "resource rules must supply at least one resource"))
-
-
-def _strings(values: list[str]) -> str:
-    return ",".join(values)
 
 
 def role_binding(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
@@ -78,7 +82,8 @@ def _binding(obj: Object, old: Object | None, causes: Causes, *, kinds: tuple[st
     ref = obj.get("roleRef") or {}
     if ref.get("apiGroup") != _RBAC:
         causes.append(not_supported("roleRef.apiGroup", ref.get("apiGroup") or "", [_RBAC]))
-    one_of(ref.get("kind") or "", kinds, "roleRef.kind", causes)
+    if ref.get("kind") not in kinds:
+        causes.append(not_supported("roleRef.kind", ref.get("kind") or "", list(kinds)))
     if not ref.get("name"):
         causes.append(required("roleRef.name"))
     elif wrong := path_segment_error(ref["name"]):
@@ -95,6 +100,8 @@ def _subject(subject: Map, field: str, causes: Causes, *, needs_namespace: bool)
         causes.append(required(f"{field}.name"))
     kind, group = subject.get("kind"), subject.get("apiGroup") or ""
     if kind == "ServiceAccount":
+        if subject.get("name") and (wrong := dns_subdomain_error(subject["name"])):
+            causes.append(invalid_value(f"{field}.name", subject["name"], wrong))
         if group:
             causes.append(not_supported(f"{field}.apiGroup", group, [""]))
         if needs_namespace and not subject.get("namespace"):
@@ -112,16 +119,23 @@ def lease(obj: Object, old: Object | None, causes: Causes, subresource: str) -> 
     if seconds is not None and seconds <= 0:
         causes.append(invalid_value("spec.leaseDurationSeconds", seconds, "must be greater than 0"))
     not_negative(spec, ("leaseTransitions",), "spec", causes)
-    if spec.get("holderIdentity") == "":
-        causes.append(invalid_value("spec.holderIdentity", "", "must not be empty"))
 
 
 def runtime_class(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
-    dns_label(obj.get("handler"), "handler", causes)
-    if old is not None and obj.get("handler") != old.get("handler"):
-        causes.append(invalid_value("handler", obj.get("handler"), IMMUTABLE))
-    scheduling = obj.get("scheduling") or {}
+    handler, scheduling = obj.get("handler") or "", obj.get("scheduling") or {}
+    if wrong := dns_label_error(handler):
+        causes.append(invalid_value("handler", handler, wrong))
+    resources({"limits": (obj.get("overhead") or {}).get("podFixed") or {}}, "overhead", causes)
     validate_labels(scheduling.get("nodeSelector"), causes, "scheduling.nodeSelector")
+    seen: set[tuple[Any, ...]] = set()
+    for i, found in enumerate(scheduling.get("tolerations") or ()):
+        at, key = f"scheduling.tolerations[{i}]", tuple(found.get(n) for n in ("key", "operator", "value", "effect"))
+        toleration(found, at, causes)
+        if key in seen:
+            causes.append(Cause(at, "FieldValueDuplicate", f"Duplicate value: {go_toleration(found)}"))
+        seen.add(key)
+    if old is not None and handler != old.get("handler"):
+        causes.append(invalid_value("handler", handler, IMMUTABLE))
 
 
 SYSTEM_CLASSES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
@@ -130,17 +144,26 @@ SYSTEM_CLASSES = {"system-cluster-critical": 2_000_000_000, "system-node-critica
 def priority_class(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
     value, name = obj.get("value", 0), (obj.get("metadata") or {}).get("name", "")
     if name.startswith("system-"):
-        if SYSTEM_CLASSES.get(name) != value:
-            why = "priority class names with 'system-' prefix are reserved for system use only. error: "
-            causes.append(forbidden_field("metadata.name", f"{why}{name} is not a known system priority class"))
+        if wrong := _system_class_error(name, value, bool(obj.get("globalDefault"))):
+            why = f"priority class names with 'system-' prefix are reserved for system use only. error: {wrong}"
+            causes.append(forbidden_field("metadata.name", why))
     elif value > 1_000_000_000:
         why = f"maximum allowed value of a user defined priority is {1_000_000_000}"
         causes.append(forbidden_field("value", why))
-    one_of(obj.get("preemptionPolicy"), ("Never", "PreemptLowerPriority"), "preemptionPolicy", causes)
+    one_of(obj.get("preemptionPolicy"), ("PreemptLowerPriority", "Never"), "preemptionPolicy", causes)
     if old is not None:
-        causes.extend(
-            forbidden_field(f, "may not be changed in an update.") for f in ("value", "preemptionPolicy") if obj.get(f) != old.get(f)
-        )
+        if value != old.get("value", 0):
+            causes.append(forbidden_field("value", "may not be changed in an update."))
+        if obj.get("preemptionPolicy") != old.get("preemptionPolicy"):
+            causes.append(invalid_value("preemptionPolicy", obj.get("preemptionPolicy"), IMMUTABLE))
+
+
+def _system_class_error(name: str, value: int, everybodys: bool) -> str:
+    if name not in SYSTEM_CLASSES:
+        return f"{name} is not a known system priority class"
+    if value != SYSTEM_CLASSES[name]:
+        return f"value of {name} PriorityClass must be {SYSTEM_CLASSES[name]}"
+    return f"globalDefault of {name} PriorityClass must be false" if everybodys else ""
 
 
 def pod_disruption_budget(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
@@ -165,69 +188,28 @@ def pod_disruption_budget(obj: Object, old: Object | None, causes: Causes, subre
     one_of(evicted, ("AlwaysAllow", "IfHealthyBudget"), "spec.unhealthyPodEvictionPolicy", causes, optional=True)
 
 
-def horizontal_pod_autoscaler(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
-    if subresource == "status":
-        return
-    spec = obj.get("spec") or {}
-    low, high = spec.get("minReplicas"), spec.get("maxReplicas", 0)
-    if low is not None and low < 1:
-        causes.append(invalid_value("spec.minReplicas", low, "must be greater than or equal to 1"))
-    if high < 1:
-        causes.append(invalid_value("spec.maxReplicas", high, "must be greater than 0"))
-    elif low is not None and high < low:
-        causes.append(invalid_value("spec.maxReplicas", high, "must be greater than or equal to `minReplicas`"))
-    ref = spec.get("scaleTargetRef") or {}
-    causes.extend(required(f"spec.scaleTargetRef.{n}") for n in ("kind", "name") if not ref.get(n))
-    for i, metric in enumerate(spec.get("metrics") or ()):
-        _metric(metric, f"spec.metrics[{i}]", causes)
-
-
-_METRICS = {
-    "ContainerResource": "containerResource", "External": "external", "Object": "object", "Pods": "pods", "Resource": "resource",
-}  # fmt: skip
-
-
-def _metric(metric: Map, field: str, causes: Causes) -> None:
-    kind = metric.get("type")
-    if not kind:
-        causes.append(required(f"{field}.type", "must specify a metric source type"))
-    elif kind not in _METRICS:
-        causes.append(not_supported(f"{field}.type", kind, list(_METRICS)))
-    elif metric.get(_METRICS[kind]) is None:
-        causes.append(required(f"{field}.{_METRICS[kind]}", "must populate information for the given metric source"))
-    elif kind in ("Resource", "ContainerResource"):
-        target = metric[_METRICS[kind]].get("target") or {}
-        if target.get("averageUtilization") is None and target.get("averageValue") is None:
-            at = f"{field}.{_METRICS[kind]}.target.averageUtilization"
-            causes.append(required(at, "must set either a target raw value or a target utilization"))
-
-
 def certificate_signing_request(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
     spec = obj.get("spec") or {}
     causes.extend(required(f"spec.{n}") for n in ("request", "signerName", "usages") if not spec.get(n))
     seconds = spec.get("expirationSeconds")
     if seconds is not None and seconds < 600:
         causes.append(invalid_value("spec.expirationSeconds", seconds, "may not specify a duration less than 600 seconds (10 minutes)"))
-    words: list[Any] = [c.get("type") for c in (obj.get("status") or {}).get("conditions") or ()]
-    if "Approved" in words and "Denied" in words:
-        causes.append(invalid_value("status.conditions", "Approved,Denied", "Approved and Denied conditions are mutually exclusive"))
+    _decisions((obj.get("status") or {}).get("conditions") or (), causes)
 
 
-def webhooks(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
-    """Check Validating- and MutatingWebhookConfiguration."""
-    for i, hook in enumerate(obj.get("webhooks") or ()):
-        at = f"webhooks[{i}]"
-        dns_subdomain(hook.get("name"), f"{at}.name", causes)
-        if len(str(hook.get("name") or "").split(".")) < 3:
-            why = "should be a domain with at least three segments separated by dots"
-            causes.append(invalid_value(f"{at}.name", hook.get("name") or "", why))
-        if not hook.get("admissionReviewVersions"):
-            causes.append(required(f"{at}.admissionReviewVersions", "must specify one of v1, v1beta1"))
-        one_of(hook.get("sideEffects"), ("None", "NoneOnDryRun"), f"{at}.sideEffects", causes)
-        client = hook.get("clientConfig") or {}
-        if bool(client.get("url")) is (client.get("service") is not None):
-            causes.append(required(f"{at}.clientConfig", "exactly one of url or service is required"))
-
-
-validating_webhook_configuration = webhooks
-mutating_webhook_configuration = webhooks
+def _decisions(conditions: Any, causes: Causes) -> None:
+    words: list[str] = [c.get("type") or "" for c in conditions]
+    for i, condition in enumerate(conditions):
+        at, kind, status = f"status.conditions[{i}]", words[i], condition.get("status") or ""
+        known = ["True"] if kind in ("Approved", "Denied", "Failed") else ["False", "True", "Unknown"]
+        if not kind:
+            causes.append(required(f"{at}.type"))
+        if not status:
+            causes.append(required(f"{at}.status"))
+        elif status not in known:
+            causes.append(not_supported(f"{at}.status", status, known))
+        opposite = {"Approved": "Denied", "Denied": "Approved"}.get(kind)
+        if opposite in words[:i]:
+            causes.append(invalid_value(f"{at}.type", kind, "Approved and Denied conditions are mutually exclusive"))
+        if kind in words[:i]:
+            causes.append(duplicate(f"{at}.type", kind))

@@ -176,13 +176,14 @@ def toleration(t: Map, field: str, causes: Causes) -> None:
         _wrong(t.get("value") or "", f"{field}.operator", label_value_error, causes)
     elif operator == "Exists":
         if t.get("value"):
-            causes.append(go_invalid(f"{field}.operator", _go_toleration(t), "value must be empty when `operator` is 'Exists'"))
+            causes.append(go_invalid(f"{field}.operator", go_toleration(t), "value must be empty when `operator` is 'Exists'"))
     else:
         one_of(operator, ("Equal", "Exists"), f"{field}.operator", causes)
     one_of(t.get("effect"), ("NoSchedule", "PreferNoSchedule", "NoExecute"), f"{field}.effect", causes, optional=True)
 
 
-def _go_toleration(t: Map) -> str:
+def go_toleration(t: Map) -> str:
+    """Return a toleration as Go prints it."""
     said = ", ".join(f'{n.capitalize()}:"{t.get(n) or ""}"' for n in ("key", "operator", "value", "effect"))
     seconds = "(*int64)(nil)" if t.get("tolerationSeconds") is None else "(*int64)(0x0)"
     return f"core.Toleration{{{said}, TolerationSeconds:{seconds}}}"

@@ -10,6 +10,7 @@ from typing import Any
 
 from skerry.apiserver.schema.objectmeta import validate_labels
 from skerry.apiserver.schema.rules.common import (
+    IMMUTABLE,
     Causes,
     Map,
     dns_label,
@@ -21,14 +22,15 @@ from skerry.apiserver.schema.rules.common import (
     port_or_name,
     special_address,
 )
-from skerry.apiserver.schema.rules.networking import network
-from skerry.model.errors import Cause, forbidden_field, invalid_value, required
+from skerry.apiserver.schema.rules.networking import load_balancer, network
+from skerry.model.errors import Cause, forbidden_field, invalid_value, not_supported, required
 from skerry.model.names import dns_subdomain_error, qualified_name_error
 from skerry.model.objects import Object
 
 _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 _ONLY_BALANCED = "may only be used when `type` is 'LoadBalancer'"
 MAX_AFFINITY_S = 86400
+_KUBELET_PORT = 10250
 
 
 def service(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
@@ -42,8 +44,8 @@ def service(obj: Object, old: Object | None, causes: Causes, subresource: str) -
         causes.append(required("spec.ports"))
     if kind == "ExternalName" and not spec.get("externalName"):
         causes.append(required("spec.externalName"))
-    elif kind == "ExternalName" and dns_subdomain_error(spec["externalName"].lower().rstrip(".")):
-        causes.append(invalid_value("spec.externalName", spec["externalName"], dns_subdomain_error(spec["externalName"]) or ""))
+    elif kind == "ExternalName" and (wrong := dns_subdomain_error(spec["externalName"].removesuffix("."))):
+        causes.append(invalid_value("spec.externalName", spec["externalName"].removesuffix("."), wrong))
     elif kind == "LoadBalancer" and headless:
         causes.append(invalid_value("spec.clusterIPs[0]", "None", "may not be set to 'None' for LoadBalancer services"))
     elif kind == "NodePort" and headless:
@@ -84,8 +86,11 @@ def _ports(spec: Map, kind: str, causes: Causes) -> None:
         if port.get("appProtocol") and (wrong := qualified_name_error(port["appProtocol"])):
             causes.append(invalid_value(f"{at}.appProtocol", port["appProtocol"], wrong))
         port_or_name(port.get("targetPort"), f"{at}.targetPort", causes)
-        if kind in ("ClusterIP", "ExternalName") and port.get("nodePort"):
-            causes.append(forbidden_field(f"{at}.nodePort", f"may not be used when `type` is '{kind}'"))
+        if kind == "ClusterIP" and port.get("nodePort"):
+            causes.append(forbidden_field(f"{at}.nodePort", "may not be used when `type` is 'ClusterIP'"))
+        if kind == "LoadBalancer" and port.get("port") == _KUBELET_PORT:
+            why = f"may not expose port {_KUBELET_PORT} externally since it is used by kubelet"
+            causes.append(invalid_value(at, _KUBELET_PORT, why))
         key, taken = (port.get("protocol"), port.get("port")), (port.get("protocol"), port.get("nodePort"))
         if key in numbers:
             causes.append(Cause(at, "FieldValueDuplicate", f"Duplicate value: {_go_port(port)}"))
@@ -122,13 +127,8 @@ def _source_ranges(ranges: Sequence[str], kind: str, causes: Causes) -> None:
 
 
 def _nothing_allocated(spec: Map, causes: Causes) -> None:
-    why = "may not be set for ExternalName services"
-    for i, _ in enumerate(spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else [])):
-        causes.append(forbidden_field(f"spec.clusterIPs[{i}]", why))
-    if spec.get("ipFamilies"):
-        causes.append(forbidden_field("spec.ipFamilies[0]", why))
-    if spec.get("ipFamilyPolicy"):
-        causes.append(forbidden_field("spec.ipFamilyPolicy", why))
+    given = {"clusterIPs": spec.get("clusterIPs") or spec.get("clusterIP"), **{n: spec.get(n) for n in ("ipFamilies", "ipFamilyPolicy")}}
+    causes.extend(forbidden_field(f"spec.{n}", "may not be set for ExternalName services") for n, found in given.items() if found)
 
 
 def _traffic(spec: Map, kind: str, headless: bool, causes: Causes) -> None:
@@ -159,10 +159,16 @@ def _update(spec: Map, old: Map, causes: Causes) -> None:
         return
     if spec.get("type") == old.get("type") == "LoadBalancer" and spec.get("loadBalancerClass") != old.get("loadBalancerClass"):
         causes.append(invalid_value("spec.loadBalancerClass", spec.get("loadBalancerClass"), "may not change once set"))
+    if all(_checked(each) for each in (spec, old)) and spec.get("healthCheckNodePort") != old.get("healthCheckNodePort"):
+        causes.append(forbidden_field("spec.healthCheckNodePort", IMMUTABLE))
     _update_addresses(_addresses(spec), _addresses(old), causes)
     before, after = old.get("ipFamilies") or [], spec.get("ipFamilies") or []
     if before and after and "None" not in (spec.get("clusterIP"), old.get("clusterIP")) and before[0] != after[0]:
         causes.append(go_invalid("spec.ipFamilies[0]", _go_families(after), "may not change once set"))
+
+
+def _checked(spec: Map) -> bool:
+    return spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
 
 
 def _addresses(spec: Map) -> list[str]:
@@ -186,12 +192,12 @@ def _status(obj: Object, spec: Map, causes: Causes) -> None:
     ingress = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
     at = "status.loadBalancer.ingress"
     if ingress and spec.get("type") != "LoadBalancer":
-        causes.append(forbidden_field(at, 'may only be used when `spec.type` is "LoadBalancer"'))
+        causes.append(forbidden_field(at, "may only be used when `spec.type` is 'LoadBalancer'"))
         return
+    load_balancer(obj, causes)
     for i, entry in enumerate(ingress):
-        if entry.get("ip"):
-            ip_address(entry["ip"], f"{at}[{i}].ip", causes)
-        if entry.get("hostname"):
-            wrong = dns_subdomain_error(entry["hostname"])
-            if wrong:
-                causes.append(invalid_value(f"{at}[{i}].hostname", entry["hostname"], wrong))
+        mode = entry.get("ipMode")
+        if mode is not None and not entry.get("ip"):
+            causes.append(forbidden_field(f"{at}[{i}].ipMode", "may not be specified when `ip` is not set"))
+        elif mode is not None and mode not in ("Proxy", "VIP"):
+            causes.append(not_supported(f"{at}[{i}].ipMode", mode, ["Proxy", "VIP"]))
