@@ -214,6 +214,7 @@ async def test_our_kinds_are_like_all_others(kubectl: Kubectl) -> None:
     assert header == ["NAME", "PROFILE", "NODE", "CONNECTED", "INSYNC", "LAST-SEEN", "AGE"]
     assert all(word in refused for word in ("setpoint", "420", "0", "80"))
     assert "desired" in await kubectl("explain device.spec")
+    assert "desired" in await kubectl("explain device.spec --output=plaintext-openapiv2")
     assert "unchanged" in await kubectl("apply -f -", stdin=DEVICE)
     assert "meter-1" in await kubectl("describe device meter-1")
     for plural in ("sites", "enrollments", "deviceprofiles", "brokers", "triggers", "crds", "nodes", "namespaces", "secrets", "all"):

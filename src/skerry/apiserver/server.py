@@ -26,6 +26,7 @@ from skerry.apiserver.http.health import Check, Health
 from skerry.apiserver.http.message import Request, Response
 from skerry.apiserver.http.metrics import Metrics
 from skerry.apiserver.http.openapi import OpenApiRoutes
+from skerry.apiserver.http.openapi_documents import Documents
 from skerry.apiserver.http.openapi_v2 import OpenApiV2
 from skerry.apiserver.http.operations import Operation, operations
 from skerry.apiserver.http.pod_proxy import PodProxy
@@ -118,7 +119,6 @@ class ApiServer:
         self.aggregator = Aggregator(self.registry, front_proxy)
         self.chain.validating(APISERVICES, ("CREATE", "UPDATE"), admit_service)
         self.resources = self._resources()
-        self._openapi_v2 = OpenApiV2(self.registry)
         self.metrics = Metrics(lambda group, version, plural: self.kinds.find(group, version, plural) is not None)
         self.routes = RouteTable([*self._own_routes(), *self.tokens.routes(), *routes])
 
@@ -233,16 +233,17 @@ class ApiServer:
             checks = Health(name, {"ping": lambda: "", **({"store": self._store_trouble} if name == "readyz" else {})}, self._told(name))
             health.append(Route(("GET",), f"/{name}", Access.PUBLIC, checks.all))
             health.append(Route(("GET",), f"/{name}/*", Access.PATH, checks.one))
-        discovery, documents = Discovery(self.kinds, self.aggregator), OpenApiRoutes(self.registry, self.aggregator)
+        discovery, documents = Discovery(self.kinds, self.aggregator), Documents(self.registry)
+        openapi = OpenApiRoutes(documents, self.aggregator)
         return [
             *health,
             Route(("GET",), "/api", Access.PATH, discovery.core),
             Route(("GET", "POST"), "/apis", Access.PATH, discovery.groups),  # Kubernetes minds no method here
             Route(("GET",), "/api/*", Access.PATH, discovery.below),
             Route(("GET",), "/apis/*", Access.PATH, discovery.below),
-            Route(("GET",), "/openapi/v2", Access.PATH, self._openapi_v2.answer),
-            Route(("GET",), "/openapi/v3", Access.PATH, documents.index),
-            Route(("GET",), "/openapi/v3/*", Access.PATH, documents.document),
+            Route(("GET",), "/openapi/v2", Access.PATH, OpenApiV2(documents).answer),
+            Route(("GET",), "/openapi/v3", Access.PATH, openapi.index),
+            Route(("GET",), "/openapi/v3/*", Access.PATH, openapi.document),
             Route(("GET",), "/version", Access.PATH, self._version),
             Route(("GET",), "/metrics", Access.PATH, self.metrics.answer),
             Route(("GET",), "/", Access.PATH, self._paths),
@@ -279,7 +280,6 @@ class ApiServer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.http.close()
-        self._openapi_v2.close()
         await self.aggregator.close()
         await self._judges.close()
         self.registry.beside.close()

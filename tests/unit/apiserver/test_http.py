@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from skerry.apiserver.http import limits, shell
+from skerry.apiserver.http import limits, openapi_documents, shell
 from skerry.apiserver.http.message import User
 from skerry.testing.apiserver import Running, running
 from tests.unit.apiserver.asking import CONFIGMAPS, configmap
@@ -73,6 +73,19 @@ async def test_who_speaks_http_1_0_gets_long_answers_too(server: Running) -> Non
 
     assert (response.status, response.headers.get("Transfer-Encoding")) == (200, None)
     assert [row["cells"][0] for row in table["rows"]] == ["long"]
+
+
+async def test_who_asks_for_the_head_of_a_long_answer_gets_no_more(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openapi_documents, "WHOLE_BYTES", 0)
+    context = trust(server, user="root", group="system:masters")
+    asked = b"HEAD /openapi/v3/apis/apps/v1 HTTP/1.1\r\nHost: x\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+    reader, writer = await asyncio.open_connection("localhost", server.port, ssl=context)
+    writer.write(asked)
+    answers = (await reader.read()).split(b"HTTP/1.1 200 OK")
+    writer.close()
+
+    assert [answer.partition(b"\r\n\r\n")[2] for answer in answers] == [b"", b"", b"ok"]
 
 
 async def test_a_wrong_token_is_unauthorized_even_beside_a_good_certificate(server: Running) -> None:

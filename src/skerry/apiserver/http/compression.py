@@ -33,7 +33,7 @@ class Compressor:
         """Return *response* compressed when that is wanted and worth it."""
         body = response.body
         if isinstance(body, Finite) and accepts_gzip(headers.get("accept-encoding", "")):
-            return replace(response, headers=_zipped(response.headers), body=Finite(_packed(body)))
+            return replace(response, headers=zipped(response.headers), body=Finite(_packed(body)))
         if not isinstance(body, bytes) or len(body) < MIN_BYTES or not accepts_gzip(headers.get("accept-encoding", "")):
             return response
         if "Content-Encoding" in response.headers:
@@ -46,7 +46,7 @@ class Compressor:
             packed = await asyncio.to_thread(_pack, body) if len(body) > THREAD_BYTES else _pack(body)
             if key is not None and response.status == 200 and b'"resourceVersion"' in body[:_HEAD]:
                 self._keep(key, packed)
-        return replace(response, headers=_zipped(response.headers), body=packed)
+        return replace(response, headers=zipped(response.headers), body=packed)
 
     def _keep(self, key: Key, packed: bytes) -> None:
         if len(packed) > MAX_KEPT_BYTES or key in self._kept:
@@ -58,7 +58,7 @@ class Compressor:
             self._bytes -= len(gone)
 
 
-def _zipped(headers: Headers) -> Headers:
+def zipped(headers: Headers) -> Headers:
     """Return the headers of an answer in gzip: it varies by that, too."""
     vary = f"{headers['Vary']}, Accept-Encoding" if "Vary" in headers else "Accept-Encoding"
     return {**headers, "Content-Encoding": "gzip", "Vary": vary}

@@ -179,6 +179,9 @@ class ApiHttp:
         written = 0
         try:
             await out.prepare(raw)
+            if raw._message.method == "HEAD":
+                await out.write_eof()
+                return out
             protocol = raw.protocol
             if raw.transport is not None:
                 _buffer_little(raw.transport)

@@ -3,8 +3,10 @@ of a custom kind reads like that of a built-in one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+import msgspec
 
 _OBJECT_META = "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 _CONVENTIONS = "More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md"
@@ -21,9 +23,42 @@ _EMBEDDED_API_VERSION = f"apiVersion defines the versioned schema of this repres
 _EMBEDDED_KIND = f"kind is a string value representing the type of this object. In CamelCase. {_CONVENTIONS}#types-kinds"
 
 
-def published_schema(schema: Mapping[str, Any], group: str, version: str, kind: str) -> dict[str, Any]:
+class _Schema(msgspec.Struct):
+    root: msgspec.Raw = msgspec.field(name="openAPIV3Schema", default_factory=lambda: msgspec.Raw(b"{}"))
+
+
+class _Version(msgspec.Struct):
+    name: str
+    schema: _Schema | None = None
+
+
+class _Names(msgspec.Struct):
+    kind: str
+
+
+class _Spec(msgspec.Struct):
+    group: str
+    names: _Names
+    versions: list[_Version]
+
+
+class _Definition(msgspec.Struct):
+    spec: _Spec
+
+
+def custom_schemas(crds: Iterable[bytes]) -> dict[tuple[str, str, str], msgspec.Raw]:
+    """Return the schema of each (group, version, kind) as views of the CRDs' bytes: read as values they take ten times as much."""
+    found = {}
+    for crd in crds:
+        spec = msgspec.json.decode(crd, type=_Definition).spec
+        for version in spec.versions:
+            found[spec.group, version.name, spec.names.kind] = (version.schema or _Schema()).root
+    return found
+
+
+def published_schema(schema: msgspec.Raw, group: str, version: str, kind: str) -> dict[str, Any]:
     """Return the component schema of a custom kind."""
-    found = _published(schema)
+    found = _published(msgspec.json.decode(schema) or {})
     found["type"] = "object"
     found["properties"] = {
         **_type_meta(_API_VERSION, _KIND),

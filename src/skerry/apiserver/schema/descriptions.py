@@ -21,7 +21,7 @@ class _Definitions(msgspec.Struct):
     found: dict[str, msgspec.Raw] = msgspec.field(name="$defs", default_factory=dict)
 
 
-class _Texts(msgspec.Struct):
+class _Described(msgspec.Struct):
     description: str = ""
     properties: dict[str, msgspec.Raw] = msgspec.field(default_factory=dict)
 
@@ -30,23 +30,24 @@ class _Text(msgspec.Struct):
     description: str = ""
 
 
-def described(definitions: Iterable[dict[str, Any]], names: Iterable[str]) -> None:
-    """Put descriptions into *definitions*, which are of the OpenAPI *names*, and into their properties."""
-    texts = _read()
-    for name, definition in zip(names, definitions, strict=True) if texts else ():
-        _describe(definition, texts.get(name))
+class Texts:
+    """The texts, in memory for as long as somebody needs them."""
 
+    def __init__(self) -> None:
+        self._found = _read()
 
-def _describe(definition: dict[str, Any], raw: msgspec.Raw | None) -> None:
-    if raw is None:
-        return
-    found = msgspec.json.decode(raw, type=_Texts)
-    if found.description:
-        definition.setdefault("description", found.description)
-    for key, schema in (definition.get("properties") or {}).items():
-        text = _text(found.properties.get(key))
-        if text:
-            schema.setdefault("description", text)
+    def describe(self, name: str, definition: dict[str, Any]) -> None:
+        """Put descriptions into a *definition*, which is of the OpenAPI *name*, and into its properties."""
+        raw = self._found.get(name)
+        if raw is None:
+            return
+        found = msgspec.json.decode(raw, type=_Described)
+        if found.description:
+            definition.setdefault("description", found.description)
+        for key, schema in (definition.get("properties") or {}).items():
+            text = _text(found.properties.get(key))
+            if text:
+                schema.setdefault("description", text)
 
 
 def texts_of(fields: Iterable[tuple[str, str]]) -> list[str]:
@@ -56,7 +57,7 @@ def texts_of(fields: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def _properties(raw: msgspec.Raw | None) -> dict[str, msgspec.Raw]:
-    return {} if raw is None else msgspec.json.decode(raw, type=_Texts).properties
+    return {} if raw is None else msgspec.json.decode(raw, type=_Described).properties
 
 
 def _text(raw: msgspec.Raw | None) -> str:

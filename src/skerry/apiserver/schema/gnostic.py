@@ -2,21 +2,27 @@
 
 Field numbers are those of openapiv2/OpenAPIv2.proto. Values that may be anything (defaults, enums, extensions) travel as YAML
 text, which JSON is.
+
+A long document is never there as a whole. Each path and each definition is written in a message `Paths` or `Definitions` of its own:
+readers of protobuf merge the messages of one field. Inside them bytes are kept in pieces, and what is long is copied into nothing.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
+
+from skerry.apiserver.schema.openapi_parts import Parts
 
 MEDIA = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 ASKED = ("application/com.github.proto-openapi.spec.v2@v1.0+protobuf", MEDIA)
 
 Fields = dict[str, tuple[int, str]]
-_DOCUMENT: Fields = {"swagger": (1, "text"), "info": (2, "info"), "paths": (8, "paths"), "definitions": (9, "schemas")}
+_DOCUMENT: Fields = {"swagger": (1, "text"), "info": (2, "info")}
+_PATHS, _DEFINITIONS = 8, 9
 _INFO: Fields = {"title": (1, "text"), "version": (2, "text")}
 _SCHEMA: Fields = {
     "$ref": (1, "text"), "format": (2, "text"), "title": (3, "text"), "description": (4, "text"), "default": (5, "any"),
@@ -45,13 +51,24 @@ _IN_QUERY: Fields = {**_IN_PATH, "type": (6, "text"), "uniqueItems": (20, "bool"
 _EXTENSIONS = {id(_SCHEMA): 31, id(_OPERATION): 13, id(_PATH): 10}
 
 
-def encode(document: Mapping[str, Any]) -> bytes:
-    """Return a v2 document as a gnostic `Document`."""
-    return _message(document, _DOCUMENT)
+_JOINED = 4096
+"""Longer messages stay in pieces."""
+
+Rope = list[bytes]
+_SHORT = [bytes((number,)) for number in range(128)]
 
 
-def _message(value: Mapping[str, Any], fields: Fields) -> bytes:
-    out = bytearray()
+def pieces(head: Mapping[str, Any], parts: Parts) -> Iterator[bytes]:
+    """Yield a v2 document as a gnostic `Document`."""
+    yield from _message(head, _DOCUMENT)
+    for path, item in parts.paths:
+        yield from _bytes(_PATHS, _named(2, path, _message(item, _PATH)))
+    for name, make in parts.definitions:
+        yield from _bytes(_DEFINITIONS, _named(1, name, _schema(make())))
+
+
+def _message(value: Mapping[str, Any], fields: Fields) -> Rope:
+    out: Rope = []
     for key, inner in value.items():
         field = fields.get(key)
         if field is not None:
@@ -60,11 +77,13 @@ def _message(value: Mapping[str, Any], fields: Fields) -> bytes:
     if extension is not None:
         for key, inner in value.items():
             if key.startswith("x-"):
-                out += _bytes(extension, _bytes(1, key.encode()) + _bytes(2, _any(inner)))
-    return bytes(out)
+                out += _bytes(extension, [*_text(1, key), *_bytes(2, _any(inner))])
+    return out
 
 
 def _varint(number: int) -> bytes:
+    if 0 <= number < len(_SHORT):
+        return _SHORT[number]
     found = bytearray()
     number &= (1 << 64) - 1
     while number > 127:
@@ -74,24 +93,46 @@ def _varint(number: int) -> bytes:
     return bytes(found)
 
 
-def _bytes(number: int, value: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(value)) + value
+def _number(number: int, value: int) -> Rope:
+    return [_varint(number << 3) + _varint(value)]
 
 
-def _any(value: Any) -> bytes:
-    return _bytes(2, msgspec.json.encode(value) + b"\n")
+def _bytes(number: int, value: Rope) -> Rope:
+    length = sum(map(len, value))
+    head = _varint(number << 3 | 2) + _varint(length)
+    return [head, *value] if length > _JOINED else [b"".join((head, *value))]
 
 
-def _named(number: int, values: Mapping[str, Any], inner: Callable[[Any], bytes]) -> bytes:
-    """Return a map as gnostic has it: a list of pairs, in a field *number* of the message that stands for the map."""
-    return b"".join(_bytes(number, _bytes(1, str(key).encode()) + _bytes(2, inner(value))) for key, value in values.items())
+def _text(number: int, value: Any) -> Rope:
+    return _bytes(number, [str(value).encode()])
 
 
-def _schema(value: Any) -> bytes:
+def _any(value: Any) -> Rope:
+    return _bytes(2, [msgspec.json.encode(value), b"\n"])
+
+
+def _named(number: int, key: Any, value: Rope) -> Rope:
+    """Return one entry of a map as gnostic has it: a pair, in a field *number* of the message that stands for the map."""
+    return _bytes(number, [*_text(1, key), *_bytes(2, value)])
+
+
+def _all(ropes: Iterable[Rope]) -> Rope:
+    return [piece for rope in ropes for piece in rope]
+
+
+def _schema(value: Any) -> Rope:
     return _message(value, _SCHEMA)
 
 
-def _parameter(value: Mapping[str, Any]) -> bytes:
+def _open(value: Any) -> Rope:
+    return _bytes(1, _schema(value)) if isinstance(value, Mapping) else _number(2, int(value))
+
+
+def _types(value: Any) -> Rope:
+    return _all(_text(1, t) for t in ([value] if isinstance(value, str) else value))
+
+
+def _parameter(value: Mapping[str, Any]) -> Rope:
     if value["in"] == "body":
         parameter = _bytes(1, _message(value, _BODY))
     elif value["in"] == "path":
@@ -101,27 +142,26 @@ def _parameter(value: Mapping[str, Any]) -> bytes:
     return _bytes(1, parameter)
 
 
-def _response(value: Mapping[str, Any]) -> bytes:
+def _response(value: Mapping[str, Any]) -> Rope:
     return _bytes(1, _message(value, _RESPONSE))
 
 
-_FORMS: dict[str, Callable[[int, Any], bytes]] = {
-    "text": lambda n, v: _bytes(n, str(v).encode()),
-    "texts": lambda n, v: b"".join(_bytes(n, str(t).encode()) for t in v),
-    "bool": lambda n, v: _varint(n << 3) + _varint(1) if v else b"",
-    "int": lambda n, v: _varint(n << 3) + _varint(int(v)),
-    "double": lambda n, v: _varint(n << 3 | 1) + struct.pack("<d", float(v)),
+_FORMS: dict[str, Callable[[int, Any], Rope]] = {
+    "text": _text,
+    "texts": lambda n, v: _all(_text(n, t) for t in v),
+    "bool": lambda n, v: _number(n, 1) if v else [],
+    "int": lambda n, v: _number(n, int(v)),
+    "double": lambda n, v: [_varint(n << 3 | 1) + struct.pack("<d", float(v))],
     "any": lambda n, v: _bytes(n, _any(v)),
-    "anys": lambda n, v: b"".join(_bytes(n, _any(a)) for a in v),
+    "anys": lambda n, v: _all(_bytes(n, _any(a)) for a in v),
     "info": lambda n, v: _bytes(n, _message(v, _INFO)),
-    "paths": lambda n, v: _bytes(n, _named(2, v, lambda p: _message(p, _PATH))),
-    "schemas": lambda n, v: _bytes(n, _named(1, v, _schema)),
+    "schemas": lambda n, v: _bytes(n, _all(_named(1, key, _schema(s)) for key, s in v.items())),
     "schema": lambda n, v: _bytes(n, _schema(v)),
     "schema-item": lambda n, v: _bytes(n, _bytes(1, _schema(v))),
-    "open": lambda n, v: _bytes(n, _bytes(1, _schema(v)) if isinstance(v, Mapping) else _varint(2 << 3) + _varint(int(v))),
-    "type": lambda n, v: _bytes(n, b"".join(_bytes(1, t.encode()) for t in ([v] if isinstance(v, str) else v))),
+    "open": lambda n, v: _bytes(n, _open(v)),
+    "type": lambda n, v: _bytes(n, _types(v)),
     "items": lambda n, v: _bytes(n, _bytes(1, _schema(v))),
     "operation": lambda n, v: _bytes(n, _message(v, _OPERATION)),
-    "parameters": lambda n, v: b"".join(_bytes(n, _parameter(p)) for p in v),
-    "responses": lambda n, v: _bytes(n, _named(1, v, _response)),
+    "parameters": lambda n, v: _all(_bytes(n, _parameter(p)) for p in v),
+    "responses": lambda n, v: _bytes(n, _all(_named(1, code, _response(r)) for code, r in v.items())),
 }

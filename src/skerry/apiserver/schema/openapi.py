@@ -2,87 +2,74 @@
 
 `explain` wants the schemas (found by `x-kubernetes-group-version-kind`); `create`, `apply` and `edit` want to see the query
 parameter `fieldValidation` on the kind's PATCH, so paths are drawn from what is served. Documents are immutable under their
-hash, which the index carries. They are large and asked for rarely: a document is built when it is asked for, and kept encoded.
+hash, which the index carries: it follows from what a document is drawn from, and the document need not be made for it.
 """
 
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 
-from skerry.apiserver.schema.crd_openapi import published_schema
-from skerry.apiserver.schema.descriptions import described
+from skerry import __version__
+from skerry.apiserver.schema.crd_openapi import custom_schemas, published_schema
+from skerry.apiserver.schema.descriptions import Texts
 from skerry.apiserver.schema.facts import FACTS, Facts, reference
+from skerry.apiserver.schema.openapi_parts import Make, Parts, members
 from skerry.apiserver.schema.openapi_paths import paths_of
 from skerry.apiserver.schema.resources import ServedResource
-from skerry.model.objects import Object
-
-MEDIA = "application/json"
-MAX_KEPT = 16
-"""Encoded documents (compressed, 5 to 60 KB each) that are kept; kubectl asks for one or two."""
 
 _REF = "#/components/schemas/"
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 
 
-class Document(msgspec.Struct, frozen=True):
-    """One document; `hash` is what the index and the ETag say."""
-
-    body: bytes
-    hash: str
-
-
 class OpenApi:
-    """The documents for what is served now; make a new one when a CRD was installed, changed or removed."""
+    """The documents for what is served now and the CRDs' bytes, of which it keeps views: forget it after use."""
 
-    def __init__(self, resources: Sequence[ServedResource], crds: Iterable[Object] = (), facts: Facts = FACTS) -> None:
+    def __init__(self, resources: Sequence[ServedResource], crds: Iterable[bytes] = (), facts: Facts = FACTS) -> None:
         self._facts = facts
         self._served: dict[str, list[ServedResource]] = {}
         for r in resources:
             self._served.setdefault(_place(r.group, r.version), []).append(r)
-        self._schemas = {(c["spec"]["group"], v["name"], c["spec"]["names"]["kind"]): v for c in crds for v in c["spec"]["versions"]}
-        self._hashes: dict[str, str] = {}
-        self._kept: dict[str, bytes] = {}
+        self._schemas = custom_schemas(crds)
 
-    def index(self) -> Object:
-        """Return what `/openapi/v3` answers."""
-        return {"paths": {p: {"serverRelativeURL": f"/openapi/v3/{p}?hash={self.hash(p)}"} for p in sorted(self._served)}}
+    def hashes(self) -> dict[str, str]:
+        """Return the hash of every document (`api/v1`, `apis/GROUP/VERSION`), in order."""
+        return {place: self._hash(place) for place in sorted(self._served)}
 
-    def hash(self, place: str) -> str:
-        """Return the hash of `apis/apps/v1`; it follows from what the document is drawn from, which need not be built for it."""
-        found = self._hashes.get(place)
-        if found is None:
-            digest = hashlib.sha512(f"1 {place}".encode())
-            for r in self._served[place]:
-                digest.update(repr(r).encode())
-                version = self._schemas.get((r.group, r.version, r.kind)) if r.custom else None
-                digest.update(msgspec.json.encode(version, order="sorted") if version else b"")
-            found = self._hashes[place] = digest.hexdigest().upper()[:64]
-        return found
+    def _hash(self, place: str) -> str:
+        digest = hashlib.sha512(f"2 {__version__} {place}".encode())
+        for r in self._served[place]:
+            digest.update(repr(r).encode())
+            if r.custom:
+                digest.update(self._schemas.get((r.group, r.version, r.kind), b""))
+        return digest.hexdigest().upper()[:64]
 
-    def document(self, place: str) -> Document | None:
-        """Return the document of `api/v1` or `apis/GROUP/VERSION`; None when nothing is served there."""
-        if place not in self._served:
-            return None
-        packed = self._kept.get(place)
-        if packed is None:
-            packed = zlib.compress(msgspec.json.encode(self._build(place)), 1)
-            if len(self._kept) >= MAX_KEPT:
-                self._kept.pop(next(iter(self._kept)))
-            self._kept[place] = packed
-        return Document(zlib.decompress(packed), self.hash(place))
+    def pieces(self, place: str) -> Iterator[bytes]:
+        """Yield the document of a place that has a hash, as JSON."""
+        parts = self.parts([place])
+        yield b'{"openapi":"3.0.0","info":{"title":"Kubernetes","version":"v1.32.0"},"paths":'
+        yield from members((path, msgspec.json.encode(item)) for path, item in parts.paths)
+        yield b',"components":{"schemas":'
+        yield from members((name, msgspec.json.encode(make())) for name, make in parts.definitions)
+        yield b"}}"
 
-    def documents(self) -> Iterator[Object]:
-        """Yield the document of every group and version; nothing of it is kept."""
-        return map(self._build, sorted(self._served))
+    def parts(self, places: Iterable[str] | None = None) -> Parts:
+        """Return what the documents of some places, or of all, are made of."""
+        schemas = _Schemas(self._facts)
+        paths: list[Iterator[tuple[str, dict[str, Any]]]] = []
+        for place in sorted(self._served) if places is None else places:
+            served = self._served[place]
+            paths.append(_paths(served, self._names(served, schemas)))
+        for name in ("DeleteOptions", "Status", "Patch"):
+            schemas.builtin(_META + name)
+        return Parts((path for each in paths for path in each), iter(sorted(schemas.found.items())))
 
-    def _build(self, place: str) -> Object:
-        served = self._served[place]
-        schemas: dict[str, Any] = {}
+    def _names(self, served: Sequence[ServedResource], schemas: _Schemas) -> dict[str, str]:
+        """Return the definition of every kind, having found it and what it refers to."""
         names: dict[str, str] = {}
         for r in served:
             names[r.kind] = self._custom(r, schemas) if r.custom else self._builtin(r.group, r.version, r.kind, schemas)
@@ -90,59 +77,71 @@ class OpenApi:
             for s in r.subresources:
                 if s.kind not in names:
                     names[s.kind] = self._builtin(s.group, s.version, s.kind, schemas)
-        for name in ("DeleteOptions", "Status", "Patch"):
-            self._with_parts(_META + name, schemas)
-        own = [name for name in schemas if name.startswith("io.k8s.")]
-        described([schemas[name] for name in own], own)
-        return {
-            "openapi": "3.0.0",
-            "info": {"title": "Kubernetes", "version": "v1.32.0"},
-            "paths": {path: item for r in served for path, item in paths_of(r, names).items()},
-            "components": {"schemas": dict(sorted(schemas.items()))},
-        }
+        return names
 
-    def _builtin(self, group: str, version: str, kind: str, schemas: dict[str, Any]) -> str:
+    def _builtin(self, group: str, version: str, kind: str, schemas: _Schemas) -> str:
         name = self._facts.kinds.get((group, version, kind), "")
-        if name:
-            self._with_parts(name, schemas)
+        schemas.builtin(name)
         return name
 
-    def _with_parts(self, name: str, schemas: dict[str, Any]) -> None:
-        waiting = [name]
-        while waiting:
-            name = waiting.pop()
-            if name in schemas or not name:
-                continue
-            definition = self._facts.definition(name)
-            schemas[name] = definition
-            waiting.extend(_references(definition))
-
-    def _custom(self, r: ServedResource, schemas: dict[str, Any]) -> str:
+    def _custom(self, r: ServedResource, schemas: _Schemas) -> str:
         name = definition_name(r.group, r.version, r.kind)
-        version = self._schemas.get((r.group, r.version, r.kind)) or {}
-        schemas[name] = published_schema((version.get("schema") or {}).get("openAPIV3Schema") or {}, r.group, r.version, r.kind)
-        self._with_parts(f"{_META}ObjectMeta", schemas)
+        schema = self._schemas.get((r.group, r.version, r.kind), msgspec.Raw(b"{}"))
+        schemas.found[name] = partial(published_schema, schema, r.group, r.version, r.kind)
+        schemas.builtin(f"{_META}ObjectMeta")
         return name
 
-    def _list(self, r: ServedResource, item: str, schemas: dict[str, Any]) -> None:
+    def _list(self, r: ServedResource, item: str, schemas: _Schemas) -> None:
         if "list" not in r.verbs or not item:
             return
         if not r.custom:
             self._builtin(r.group, r.version, r.list_kind, schemas)
             return
-        self._with_parts(f"{_META}ListMeta", schemas)
-        schemas[definition_name(r.group, r.version, r.list_kind)] = {
-            "type": "object",
-            "description": f"{r.list_kind} is a list of {r.kind}",
-            "required": ["items"],
-            "properties": {
-                "apiVersion": {"type": "string"},
-                "kind": {"type": "string"},
-                "items": {"type": "array", "items": {"$ref": _REF + item}},
-                "metadata": {"allOf": [{"$ref": f"{_REF}{_META}ListMeta"}]},
-            },
-            "x-kubernetes-group-version-kind": [{"group": r.group, "kind": r.list_kind, "version": r.version}],
-        }
+        schemas.builtin(f"{_META}ListMeta")
+        schemas.found[definition_name(r.group, r.version, r.list_kind)] = partial(_list_schema, r, item)
+
+
+class _Schemas:
+    """The definitions that a document needs, by name, each with what makes it."""
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts, self._texts = facts, Texts()
+        self.found: dict[str, Make] = {}
+
+    def builtin(self, name: str) -> None:
+        """Find a definition of Kubernetes ("" is none) and all that it refers to."""
+        waiting = [name]
+        while waiting:
+            name = waiting.pop()
+            if name in self.found or not name:
+                continue
+            self.found[name] = partial(self._described, name)
+            waiting.extend(_references(self._facts.definition(name)))
+
+    def _described(self, name: str) -> dict[str, Any]:
+        definition = self._facts.definition(name)
+        self._texts.describe(name, definition)
+        return definition
+
+
+def _paths(served: Sequence[ServedResource], names: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for r in served:
+        yield from paths_of(r, names).items()
+
+
+def _list_schema(r: ServedResource, item: str) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "description": f"{r.list_kind} is a list of {r.kind}",
+        "required": ["items"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "items": {"type": "array", "items": {"$ref": _REF + item}},
+            "metadata": {"allOf": [{"$ref": f"{_REF}{_META}ListMeta"}]},
+        },
+        "x-kubernetes-group-version-kind": [{"group": r.group, "kind": r.list_kind, "version": r.version}],
+    }
 
 
 def _place(group: str, version: str) -> str:

@@ -5,8 +5,13 @@ What v2 cannot say is left out (oneOf, anyOf, not, nullable), as Kubernetes leav
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
+
+import msgspec
+
+from skerry.apiserver.schema.openapi_parts import Make, Parts, members
 
 _V3, _V2 = "#/components/schemas/", "#/definitions/"
 _DROPPED = frozenset(("oneOf", "anyOf", "not", "nullable", "allOf", "$ref"))
@@ -15,18 +20,27 @@ _METHODS = ("get", "put", "post", "delete", "patch")
 _PRODUCES = ["application/json", "application/yaml"]
 
 
-def document(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return one v2 document for v3 documents of groups and versions."""
-    paths: dict[str, Any] = {}
-    definitions: dict[str, Any] = {}
-    for part in parts:
-        for path, item in part["paths"].items():
-            paths[path] = _path(item)
-        for name, schema in part["components"]["schemas"].items():
-            if name not in definitions:
-                definitions[name] = schema_of(schema)
-    info = {"title": "Kubernetes", "version": "v1.32.0"}
-    return {"swagger": "2.0", "info": info, "paths": dict(sorted(paths.items())), "definitions": dict(sorted(definitions.items()))}
+HEAD: Mapping[str, Any] = {"swagger": "2.0", "info": {"title": "Kubernetes", "version": "v1.32.0"}}
+
+
+def parts_of(parts: Parts) -> Parts:
+    """Return the parts of a v2 document for those of v3."""
+    paths = ((path, _path(item)) for path, item in parts.paths)
+    return Parts(paths, ((name, partial(_definition, make)) for name, make in parts.definitions))
+
+
+def pieces(head: Mapping[str, Any], parts: Parts) -> Iterator[bytes]:
+    """Yield a v2 document as JSON."""
+    yield msgspec.json.encode(head)[:-1]
+    yield b',"paths":'
+    yield from members((path, msgspec.json.encode(item)) for path, item in parts.paths)
+    yield b',"definitions":'
+    yield from members((name, msgspec.json.encode(make())) for name, make in parts.definitions)
+    yield b"}"
+
+
+def _definition(make: Make) -> dict[str, Any]:
+    return schema_of(make())
 
 
 def schema_of(schema: Mapping[str, Any]) -> dict[str, Any]:
