@@ -149,6 +149,18 @@ def test_a_replaced_machine_takes_the_name_and_the_old_key_is_shut_out(hub: HubP
     assert sorted(e["spec"]["decision"] for e in enrollments(hub, "node-5")) == ["Approved", "Denied"]
 
 
+def test_what_is_printed_beside_a_token_lets_its_node_in(hub: HubProcess, tmp_path: Path) -> None:
+    made = [*SKERRY, "hub", "token", "create", "--node", "node-typed", "--kubeconfig", str(hub.kubeconfig)]
+    printed = subprocess.run(made, capture_output=True, text=True, timeout=120, check=True).stderr.splitlines()[-1]
+    skerry, *words, state = printed.split()
+
+    done = subprocess.run([*SKERRY, *words, str(tmp_path / "state")], capture_output=True, text=True, timeout=120, check=False)
+
+    assert (skerry, state) == ("skerry", "/var/lib/skerry")
+    assert done.returncode == 0, done.stderr
+    assert len(enrollments(hub, "node-typed")) == 1
+
+
 async def test_a_denied_key_is_out_within_5_s_on_the_open_link_and_everywhere_else(hub: HubProcess) -> None:
     state = hub.folder / "node-6"
     assert await asyncio.to_thread(joined, hub, "node-6", "--token", a_token(hub)) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 import click
 
@@ -15,9 +16,21 @@ COMMANDS = {
     "events": ("skerry.cli.events:events", "Read the events that reached the hub."),
     "sim": ("skerry.cli.sim:sim", "Serve a DeviceProfile as a device that really speaks its protocol."),
 }
+# what a command may import that `pip install skerry` alone does not bring, and the extra that does
+EXTRAS = {"aiohttp": "hub", "cryptography": "hub", "structlog": "hub", "uvloop": "hub", "yaml": "hub", "pymodbus": "modbus"}
 
 
 class _Lazy(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; one whose packages are not installed says which extra has them."""
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            extra = EXTRAS.get(str(error.name).partition(".")[0])
+            if extra is None:
+                raise
+            raise click.ClickException(f"{error.name} is not installed here: it comes with skerry[{extra}]") from error
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 

@@ -116,7 +116,8 @@ def create(site: str, node: str, labels: Sequence[str], ttl: str, kubeconfig: Pa
     else:
         click.echo(text)
         click.echo(f"good for one node until {told['expires']}; on the node:", err=True)
-        click.echo(f"  skerry node join {cluster.server} --token {text} --state /var/lib/skerry", err=True)
+        named = f" --name {node}" if node else ""
+        click.echo(f"  skerry node join {cluster.server} --token {text}{named} --state /var/lib/skerry", err=True)
 
 
 @hub.command(short_help="Print a one-use code for the console.")

@@ -30,7 +30,12 @@ def node() -> None:
 
 @node.command()
 @click.argument("hub", metavar="URL")
-@click.option("--token", default="", envvar="SKERRY_TOKEN", help="A token of this hub. Without one a person has to approve the node.")
+@click.option(
+    "--token",
+    default="",
+    envvar="SKERRY_TOKEN",
+    help="A token of this hub, or the environment's SKERRY_TOKEN. Without one a person has to approve the node.",
+)
 @click.option("--ca-hash", default="", metavar="SHA256", help="Hash of the hub's CA certificate, when there is no token.")
 @click.option(
     "--ca", "ca_file", type=click.Path(path_type=Path, dir_okay=False), help="File with the hub's CA certificate, instead of a hash."
@@ -44,7 +49,10 @@ def node() -> None:
     help="The address that Pods and listeners of this node use.  [default: the one that leads to the hub]",
 )
 @click.option(
-    "--mqtt-listen", default="", metavar="ADDRESS:PORT|off", help="Where MQTT devices connect.  [default: port 1883 on the node's address]"
+    "--mqtt-listen",
+    default="",
+    metavar="ADDRESS:PORT|off",
+    help="Where MQTT devices connect; off: nowhere.  [default: port 1883 on the node's address]",
 )
 @click.option("--mqtt-tls-cert", default="", metavar="FILE", help="Certificate for MQTT over TLS; needed on all but loopback addresses.")
 @click.option("--mqtt-tls-key", default="", metavar="FILE", help="Key of that certificate.")
@@ -52,7 +60,7 @@ def node() -> None:
     "--broker-listen",
     default="",
     metavar="ADDRESS:PORT|off",
-    help="Where Brokers take events over HTTP.  [default: a free port on 127.0.0.1]",
+    help="Where Brokers take events over HTTP; off: nowhere.  [default: a free port on 127.0.0.1]",
 )
 @click.option(
     "--allow-program",

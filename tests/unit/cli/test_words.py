@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,6 +57,23 @@ def test_a_mistyped_command_is_answered_with_the_nearest(typed: str, meant: str)
 
     assert done.exit_code == 2
     assert f"Did you mean '{meant}'?" in done.output
+
+
+@pytest.mark.parametrize(
+    ("typed", "package", "extra"),
+    [
+        (["sim", str(PROFILE)], "yaml", "hub"),
+        (["sim", str(PROFILE)], "pymodbus.server", "modbus"),
+        (["hub", "run", "--data", "nowhere"], "aiohttp", "hub"),
+    ],
+)
+def test_a_command_whose_packages_are_missing_names_the_extra(typed: list[str], package: str, extra: str) -> None:
+    missing = f"import sys; sys.modules[{package!r}] = None; from skerry.cli import main; main({typed!r})"
+
+    done = subprocess.run([sys.executable, "-c", missing], capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr == f"Error: {package} is not installed here: it comes with skerry[{extra}]\n"
 
 
 def test_a_reset_removes_nothing_from_a_folder_that_is_no_nodes(tmp_path: Path) -> None:
