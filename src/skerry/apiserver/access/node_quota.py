@@ -16,7 +16,8 @@ MAX_BYTES = {"events": 16 << 10, "leases": 16 << 10}
 MAX_OTHER_BYTES = 1 << 20
 """One write of a node; the status of a Device with 500 properties is a tenth of it."""
 MIN_BYTES = 512
-MAX_NODES = 10_000
+MAX_BUCKETS = 10_000
+"""A node has two: of its Events, and of all that it writes."""
 
 _ALL = partial(Bucket, burst=64 << 20, per_second=1 << 20)
 """Bucket and bytes a second: five hundred Devices may tell their status at once when the hub is back."""
@@ -28,7 +29,7 @@ class NodeQuota:
     """The buckets of every node."""
 
     def __init__(self) -> None:
-        self._buckets: Latest[tuple[str, bool], Bucket] = Latest(MAX_NODES)  # of a node's Events, and of all that it writes
+        self._buckets: Latest[tuple[str, bool], Bucket] = Latest(MAX_BUCKETS)
 
     def refusal(self, asked: Attributes, size: int, now: float) -> ApiError | None:
         """Take *size* bytes for what a node asks; return the 413 or 429 when that is more than it may write."""
