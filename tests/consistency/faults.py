@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from skerry.apiserver.registry import read, update, watch
-from skerry.apiserver.store import Change, Key, Record, Snapshot, Store, TooOldError, Watcher, store
+from skerry.apiserver.store import Change, Key, Only, Record, Snapshot, Store, TooOldError, Watcher, store
 from skerry.apiserver.store.history import Ring
 from skerry.apiserver.store.pending import DELETED, Pending
 from tests.consistency.subjects import RESOURCES
@@ -254,9 +254,9 @@ def the_initial_events_end_too_soon() -> None:
 
 def _beginning(at: int) -> None:
     def make(begin: Any) -> Any:
-        def begun(self: Store, resource: str, namespace: str = "", *, after: int) -> Watcher:
+        def begun(self: Store, resource: str, namespace: str = "", *, after: int, only: Only | None = None) -> Watcher:
             shifted = max(after + at, 0) if resource in RESOURCES else after
-            found: Watcher = begin(self, resource, namespace, after=min(shifted, self.revision))
+            found: Watcher = begin(self, resource, namespace, after=min(shifted, self.revision), only=only)
             return found
 
         return begun

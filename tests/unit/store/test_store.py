@@ -10,15 +10,18 @@ import apsw
 import pytest
 
 from skerry.apiserver.store import (
+    NAME,
     Change,
     ConflictError,
     ExistsError,
     Index,
     Key,
     MissingError,
+    Only,
     Record,
     Store,
     TooOldError,
+    Watcher,
     pending,
     start_new_epoch,
 )
@@ -36,7 +39,7 @@ def text(value: str) -> Callable[[int], bytes]:
 
 
 def first_letter(key: Key, value: bytes) -> Index:
-    return Index(labels={"first": value[:1].decode()}, fields={"metadata.name": key.name})
+    return Index(labels={"first": value[:1].decode()}, fields={"metadata.name": key.name, "letter": value[:1].decode()})
 
 
 @pytest.fixture
@@ -67,7 +70,7 @@ async def test_an_object_is_stored_as_the_bytes_its_encoder_made_for_its_revisio
     assert (record.revision, record.value) == (1, b"x@1")
     assert store.get(A) is record
     assert store.revision == 1
-    assert (record.labels, record.fields) == ({"first": "x"}, {"metadata.name": "a"})
+    assert (record.labels, record.fields) == ({"first": "x"}, {"metadata.name": "a", "letter": "x"})
 
 
 async def test_objects_histories_and_revisions_survive_a_restart(store: Store, disk: Disk) -> None:
@@ -213,6 +216,88 @@ async def test_a_waiting_watch_wakes_for_each_commit_and_ends_when_closed(store:
     watcher.close()
 
     assert await collecting == [1, 2, 4]
+
+
+async def test_a_change_wakes_only_the_watch_that_it_may_concern(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[str] = []
+    take = Watcher.take
+
+    def look(self: Watcher) -> list[Change]:
+        assert self.only is not None
+        looks.append(self.only.value)
+        return take(self)
+
+    monkeypatch.setattr(Watcher, "take", look)
+    watchers = [store.watch("configmaps", after=0, only=Only(NAME, name)) for name in "abc"]
+    waiting = [asyncio.create_task(anext(watcher)) for watcher in watchers]
+    await asyncio.sleep(0)
+    looks.clear()
+
+    await store.create(B, text("x"))
+
+    assert [change.record.key for change in await waiting[1]] == [B]
+    assert looks == ["b"]
+    for watcher in watchers:
+        watcher.close()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_a_watch_of_one_value_sees_it_come_and_go(store: Store) -> None:
+    watcher = store.watch("configmaps", after=0, only=Only("letter", "x"))
+    collecting = asyncio.create_task(anext(watcher))
+    await asyncio.sleep(0)
+    a = await store.create(A, text("y"))
+    a = await store.update(A, text("x"), expected=a.revision)
+
+    assert [change.revision for change in await collecting] == [2]
+
+    collecting = asyncio.create_task(anext(watcher))
+    a = await store.update(A, text("z"), expected=a.revision)
+    await store.update(A, text("y"), expected=a.revision)
+
+    assert [change.revision for change in await collecting] == [3]
+    assert watcher.take() == []
+
+
+async def test_who_sleeps_through_more_than_the_history_keeps_is_not_left_behind(tmp_path: Path) -> None:
+    store = await Store.open(tmp_path / "hub.sqlite", index=first_letter, history=5)
+    watcher = store.watch("configmaps", after=0, only=Only(NAME, "a"))
+    waiting = asyncio.create_task(anext(watcher))
+    record = await store.create(B, text("x"))
+    for _ in range(10):
+        record = await store.update(B, text("y"), expected=record.revision)
+    assert watcher.revision == store.revision  # what a bookmark may say
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(waiting), 0)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert watcher.take() == []
+    waiting = asyncio.create_task(anext(watcher))
+    for _ in range(10):
+        record = await store.update(B, text("z"), expected=record.revision)
+
+    await store.create(A, text("x"))
+
+    assert [change.record.key for change in await waiting] == [A]
+    await store.close()
+
+
+async def test_a_change_that_comes_as_a_wait_is_given_up_is_told_at_the_next(store: Store) -> None:
+    watcher = store.watch("configmaps", after=0, only=Only(NAME, "a"))
+    waiting = asyncio.create_task(anext(watcher))
+    await asyncio.sleep(0)
+    creating = asyncio.create_task(store.create(A, text("x")))
+
+    def give_up(_: list[Change]) -> None:  # just before the watch is told
+        waiting.cancel()
+
+    unsubscribe = store.subscribe(give_up)
+    await asyncio.gather(waiting, creating, return_exceptions=True)
+    unsubscribe()
+
+    told = [] if waiting.cancelled() else waiting.result()
+
+    assert [change.record.key for change in [*told, *watcher.take()]] == [A]
 
 
 async def test_a_watch_from_the_future_waits_for_it(store: Store) -> None:

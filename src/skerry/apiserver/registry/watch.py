@@ -19,8 +19,10 @@ from skerry.apiserver.registry.options import ListOptions
 from skerry.apiserver.registry.read import check_fields, matches, not_older, reached
 from skerry.apiserver.registry.registry import Registry
 from skerry.apiserver.registry.slices import sliced
-from skerry.apiserver.store import Change, Record, TooOldError, Watcher
+from skerry.apiserver.schema.fields import METADATA_FIELDS
+from skerry.apiserver.store import NAME, Change, Only, Record, TooOldError, Watcher
 from skerry.model.errors import ApiError
+from skerry.model.selectors import FieldSelector
 
 BOOKMARK_S = 60.0
 MIN_TIMEOUT_S = 1800.0
@@ -95,7 +97,7 @@ class _Watch:
                 yield error_line(_from_a_lost_time(revision, store.revision))
             return
         try:
-            watcher = store.watch(self._kind.key, self._namespace, after=revision)
+            watcher = store.watch(self._kind.key, self._namespace, after=revision, only=_only(self._kind, options.fields))
         except TooOldError as error:
             yield error_line(_expired(error))
             return
@@ -235,6 +237,16 @@ class _Watch:
             meta["annotations"] = {END_OF_INITIAL: "true"}
         obj = {"kind": self._kind.resource.kind, "apiVersion": self._kind.resource.api_version, "metadata": meta}
         return self._form.line("BOOKMARK", dumps(obj))
+
+
+def _only(kind: Kind, fields: FieldSelector) -> Only | None:
+    """Return the field by whose value the store finds this watch, if its selection has one."""
+    name = fields.exact(NAME)
+    if name is not None:
+        return Only(NAME, name)
+    if kind.view is not None:
+        return None
+    return next((Only(t.path, t.value) for t in fields.terms if t.equal and t.path not in METADATA_FIELDS), None)
 
 
 def error_line(error: ApiError) -> bytes:

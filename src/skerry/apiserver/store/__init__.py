@@ -9,9 +9,10 @@ from skerry.apiserver.store.rotation import KeyUse, Rotation
 from skerry.apiserver.store.scrub import Report, Scrub
 from skerry.apiserver.store.store import Foreseer, Store
 from skerry.apiserver.store.vault import RingVault, Vault
-from skerry.apiserver.store.watcher import Watcher
+from skerry.apiserver.store.watcher import NAME, Only, Watcher
 
 __all__ = [
+    "NAME",
     "Change",
     "ChangeType",
     "ConflictError",
@@ -23,6 +24,7 @@ __all__ = [
     "KeyRingError",
     "KeyUse",
     "MissingError",
+    "Only",
     "Record",
     "RefusedError",
     "Report",

@@ -26,7 +26,7 @@ from skerry.apiserver.store.rows import MIGRATIONS, TYPES, Indexer, Loaded, comp
 from skerry.apiserver.store.scrub import Scrub
 from skerry.apiserver.store.shelf import Shelf
 from skerry.apiserver.store.vault import Open, RingVault, Vault
-from skerry.apiserver.store.watcher import Watcher
+from skerry.apiserver.store.watcher import Audience, Only, Watcher
 from skerry.durable import Result, Space, StoreClosedError, StoreError, StoreFailedError, StoreFullError, Writer, failpoints
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class Store:
         self._compacting = False
         self._subscribers: list[Subscriber] = []
         self._foreseers: tuple[Foreseer, ...] = ()
-        self._watchers: dict[str, set[Watcher]] = {}
+        self._watchers: dict[str, Audience] = {}
         self._closing = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -181,12 +181,14 @@ class Store:
         self._commit_soon()
         return await future
 
-    def watch(self, resource: str, namespace: str = "", *, after: int) -> Watcher:
-        """Watch changes strictly above revision *after*; TooOldError when some are forgotten. Close it when done."""
-        watchers = self._watchers.setdefault(resource, set())
+    def watch(self, resource: str, namespace: str = "", *, after: int, only: Only | None = None) -> Watcher:
+        """Watch changes strictly above revision *after*, perhaps *only* some; TooOldError when some are forgotten. Close it when done."""
+        audience = self._watchers.get(resource)
+        if audience is None:
+            audience = self._watchers[resource] = Audience()
         ring = self._history.ring(resource)
-        watcher = Watcher(ring, namespace, after, committed=lambda: self._revision, closed=watchers.discard)
-        watchers.add(watcher)
+        watcher = Watcher(ring, namespace, after, only=only, committed=lambda: self._revision, closed=audience.remove)
+        audience.add(watcher)
         return watcher
 
     def begin(self, resource: str) -> None:
@@ -327,9 +329,10 @@ class Store:
                 callback(changes)
             except Exception:
                 log.exception("a subscriber of the store failed")
-        for resource in {pending.record.key.resource for pending in batch}:
-            for watcher in self._watchers.get(resource, ()):
-                watcher.wake()
+        for change in changes:
+            audience = self._watchers.get(change.record.key.resource)
+            if audience is not None:
+                audience.wake(change)
         for pending in batch:
             pending.resolve()
 
