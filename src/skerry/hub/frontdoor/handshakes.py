@@ -21,7 +21,10 @@ MAX_HANDSHAKES = 1024
 """Each keeps 40 kB until it is done."""
 HANDSHAKE_TIMEOUT_S = 10.0
 SHUTDOWN_TIMEOUT_S = 2.0
-BACKLOG = 512
+BACKLOG = 4096
+"""Connections that wait to be accepted: a whole fleet that dials at once. The kernel takes at most `net.core.somaxconn`."""
+AT_ONCE = 64
+"""Accepted in one turn: with one a turn, whoever comes behind a fleet waits for as many turns as it has nodes."""
 _NO_FILES_S = 0.2
 
 
@@ -30,13 +33,12 @@ class Handshakes:
 
     def __init__(self, context: ssl.SSLContext, protocol: Callable[[], asyncio.BaseProtocol], *, limit: int = MAX_HANDSHAKES) -> None:
         self._context, self._protocol, self._limit = context, protocol, limit
-        self._accepting: list[asyncio.Task[None]] = []
+        self._pauses: dict[socket.socket, asyncio.TimerHandle] = {}
         self._shaking: dict[asyncio.Task[None], None] = {}  # oldest first
         self.sockets: list[socket.socket] = []
 
     async def open(self, host: str, port: int) -> None:
         """Listen on every address of *host*; OSError when that cannot be."""
-        loop = asyncio.get_running_loop()
         for family, address in await _addresses(host, port):
             listening = socket.socket(family, socket.SOCK_STREAM)
             self.sockets.append(listening)
@@ -50,34 +52,47 @@ class Handshakes:
             except OSError as error:
                 self.close()
                 raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
-            self._accepting.append(loop.create_task(self._accept(listening), name="front door"))
+            self._listen(listening)
 
     def close(self) -> None:
         """Listen no more, and give up the handshakes that are not done."""
-        for task in (*self._accepting, *self._shaking):
+        for task in self._shaking:
             task.cancel()
-        self._accepting.clear()
+        for pause in self._pauses.values():
+            pause.cancel()
         for listening in self.sockets:
             asyncio.get_running_loop().remove_reader(listening)
             listening.close()
         self.sockets.clear()
 
-    async def _accept(self, listening: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
+    def _listen(self, listening: socket.socket) -> None:
+        self._pauses.pop(listening, None)
+        asyncio.get_running_loop().add_reader(listening, self._accept, listening)
+
+    def _accept(self, listening: socket.socket) -> None:
+        """Take those who wait, so many at once."""
+        for _ in range(AT_ONCE):
             try:
-                connection, _ = await loop.sock_accept(listening)
+                connection, _ = listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
             except OSError as error:  # no file descriptor is left, most likely
                 log.warning("a connection could not be accepted", extra={"error": str(error)})
-                await asyncio.sleep(_NO_FILES_S)
-                continue
-            while len(self._shaking) >= self._limit:
-                oldest = next(iter(self._shaking))
-                del self._shaking[oldest]
-                oldest.cancel()
-            task = loop.create_task(self._shake(connection), name="TLS handshake")
-            self._shaking[task] = None
-            task.add_done_callback(lambda done: self._shaking.pop(done, None))
+                loop = asyncio.get_running_loop()
+                loop.remove_reader(listening)
+                self._pauses[listening] = loop.call_later(_NO_FILES_S, self._listen, listening)
+                return
+            connection.setblocking(False)
+            self._begin(connection)
+
+    def _begin(self, connection: socket.socket) -> None:
+        while len(self._shaking) >= self._limit:
+            oldest = next(iter(self._shaking))
+            del self._shaking[oldest]
+            oldest.cancel()
+        task = asyncio.get_running_loop().create_task(self._shake(connection), name="TLS handshake")
+        self._shaking[task] = None
+        task.add_done_callback(lambda done: self._shaking.pop(done, None))
 
     async def _shake(self, connection: socket.socket) -> None:
         try:
