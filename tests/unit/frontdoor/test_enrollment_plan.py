@@ -128,10 +128,11 @@ async def test_an_approval_by_hand_is_carried_out(tmp_path: Path) -> None:
     await _until(lambda: dig(api.peek(NODES, "", "node-a"), "metadata", "labels", "skerry.dev/site") == "dock-3")
     await _until(lambda: dig(api.peek(ENROLLMENTS, "", name), "status", "certificate"))
     assert roster.node_of(KEY) == "node-a"
+    assert len(changes) == 2  # pending, approved: what the status says opens and closes no connection
     await api.patch(ENROLLMENTS, "", name, {"spec": {"decision": "Denied"}})
     await _until(lambda: roster.denied(KEY))
 
-    assert changes
+    assert len(changes) == 3
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -31,6 +31,13 @@ PENDING_FOR = timedelta(days=7)
 """An Enrollment that nobody decided on is dropped after this; a node that still asks makes a new one."""
 
 
+BY_NODE = "node of enrollment"
+
+
+def _node_of(enrollment: Object) -> str:
+    return str(dig(enrollment, "spec", "nodeName", default=""))
+
+
 class EnrollmentReconciler:
     """Runs until cancelled; the informers are run by whoever shares them. *changed* is called after each change of the roster."""
 
@@ -56,6 +63,7 @@ class EnrollmentReconciler:
         self._nodes = nodes
         self._of_enrollment: Controller[str] = Controller("enrollment", self._reconcile)
         self._of_node: Controller[str] = Controller("node labels", self._label)
+        self._enrollments.add_index(BY_NODE, lambda enrollment: (_node_of(enrollment),))
         self._enrollments.subscribe(self._on_enrollment)
         self._nodes.subscribe(self._on_node)
 
@@ -68,11 +76,11 @@ class EnrollmentReconciler:
         enrollment = change.object
         if change.new is None:
             self._roster.remove(name_of(enrollment).name)
-        else:
-            self._roster.put(enrollment)
-        self._changed()
+            self._changed()
+        elif self._roster.put(enrollment):
+            self._changed()
         self._of_enrollment.queue.add(name_of(enrollment).name)
-        self._of_node.queue.add(str(dig(enrollment, "spec", "nodeName", default="")))
+        self._of_node.queue.add(_node_of(enrollment))
 
     def _on_node(self, change: Change) -> None:
         if change.new is not None:
@@ -88,7 +96,8 @@ class EnrollmentReconciler:
         patch = status_patch(enrollment, status_for(enrollment, certificate=certificate, now=self._now()))
         if patch is not None:
             self._enrollments.learn(await self._api.patch(ENROLLMENTS, "", name, patch, subresource="status"))
-        for old in superseded(enrollment, list(self._enrollments.objects())):
+        of_node = self._enrollments.indexed(BY_NODE, _node_of(enrollment))
+        for old in superseded(enrollment, of_node):
             log.warning("a node was replaced: its former key is denied", extra={"enrollment": old, "by": name})
             await self._api.patch(ENROLLMENTS, "", old, {"spec": {"decision": DENIED}})
         return None
@@ -110,9 +119,7 @@ class EnrollmentReconciler:
         return None
 
     def _approved(self, node_name: str) -> Object | None:
-        found = [
-            e for e in self._enrollments.objects() if dig(e, "spec", "nodeName") == node_name and dig(e, "spec", "decision") == APPROVED
-        ]
+        found = [e for e in self._enrollments.indexed(BY_NODE, node_name) if dig(e, "spec", "decision") == APPROVED]
         allowed = [e for e in found if not self._roster.denied(str(dig(e, "spec", "keyHash")))]
         return max(allowed, key=lambda e: str(metadata(e).get("creationTimestamp") or ""), default=None)
 

@@ -32,15 +32,18 @@ class Roster:
         self._by_key: dict[str, dict[str, Entry]] = {}
         self._trusted: frozenset[str] | None = None
 
-    def put(self, enrollment: Mapping[str, Any]) -> None:
-        """Take note of an Enrollment as it is now."""
+    def put(self, enrollment: Mapping[str, Any]) -> bool:
+        """Take note of an Enrollment as it is now; say whether that is news: its status changes more often than what it decides."""
         name = name_of(enrollment).name
-        self.remove(name)
         node, key_hash = dig(enrollment, "spec", "nodeName", default=""), dig(enrollment, "spec", "keyHash", default="")
         entry = Entry(name, str(node), str(key_hash), str(dig(enrollment, "spec", "decision", default=PENDING)))
+        if self._entries.get(name) == entry:
+            return False
+        self.remove(name)
         self._entries[name] = entry
         self._trusted = None
         self._by_key.setdefault(entry.key_hash, {})[name] = entry
+        return True
 
     def remove(self, name: str) -> None:
         """Forget an Enrollment that was deleted: its key may no longer connect."""
