@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from skerry.apiserver.policies import BINDINGS, POLICIES, Policies, binding_causes, pod_security, policy_causes
-from skerry.apiserver.policies.judging import Allows
 from skerry.apiserver.registry.admission import Admission, Plugin
 from skerry.apiserver.registry.registry import Registry
 from skerry.apiserver.webhooks import Caller, Conversions, Webhooks
 from skerry.apiserver.webhooks.hooks import MUTATING, VALIDATING, configuration_causes
+from skerry.apiserver.webhooks.variables import Allows
 from skerry.model.errors import Cause, invalid
 from skerry.model.objects import Object
 
@@ -20,7 +20,7 @@ class Judges:
     def __init__(self, registry: Registry, access: Allows) -> None:
         self._caller = Caller(registry.store)
         registry.conversions = conversions = Conversions(self._caller)
-        self._webhooks, self._policies = Webhooks(registry, self._caller, conversions), Policies(registry, access)
+        self._webhooks, self._policies = Webhooks(registry, self._caller, conversions, access), Policies(registry, access)
         for key in (MUTATING, VALIDATING):
             registry.chain.validating(key, ("CREATE", "UPDATE"), _judges(configuration_causes))
         registry.chain.validating(POLICIES, ("CREATE", "UPDATE"), _judges(policy_causes))

@@ -296,8 +296,8 @@ async def test_a_webhook_that_is_deleted_is_not_asked_any_more(ask: Asker, hook:
         ({"matchConditions": [{"name": "x", "expression": "object.a +"}]}, "compilation failed: ERROR: <input>:1:11: Syntax error"),
         ({"matchConditions": [{"name": "x", "expression": "'text'"}]}, "must evaluate to bool"),
         (
-            {"matchConditions": [{"name": "x", "expression": "authorizer.path('/').check('get').allowed()"}]},
-            "undeclared reference to 'authorizer'",
+            {"matchConditions": [{"name": "x", "expression": "params.allowed"}]},
+            "undeclared reference to 'params'",
         ),
     ],
 )

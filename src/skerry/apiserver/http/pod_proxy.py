@@ -15,7 +15,9 @@ import h11
 
 from skerry.apiserver.http.message import Request, Response
 from skerry.apiserver.http.resources import Call, Resources
+from skerry.apiserver.registry.below import admit_below
 from skerry.apiserver.registry.encoding import decode
+from skerry.apiserver.registry.options import WriteOptions
 from skerry.apiserver.registry.registry import Registry
 from skerry.apiserver.registry.streams import Held, NodeStream, NodeStreams
 from skerry.model.errors import ApiError, bad_request, not_found
@@ -120,6 +122,9 @@ class PodProxy:
         request = call.request
         if request.headers.get("upgrade"):
             raise bad_request("upgrades are not proxied: use kubectl port-forward")
+        target, write = call.target, WriteOptions(request.user, warnings=call.warnings)
+        asked = {"path": target.rest} if target.rest else {}
+        await admit_below(self._registry, call.kind, target.namespace, target.name, asked, write, subresource="proxy", operation="CONNECT")
         node, meta = dig(pod, "spec", "nodeName", default=""), pod["metadata"]
         if not node:
             raise bad_request(f"pod {meta['name']} does not have a host assigned")

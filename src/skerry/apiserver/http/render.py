@@ -59,7 +59,7 @@ class Renderer:
     def listing(self, call: Call, listing: Listing) -> Response:
         """Return a list; a long one is made as it is sent."""
         kind, form = call.kind, call.form
-        warnings = [kind.warning] if kind.warning else ()
+        warnings = [kind.warning, *call.warnings] if kind.warning else call.warnings
         ready = _read.is_ready(kind, listing.records)
         size = sum(len(r.value) for r in listing.records)
         if form is media.PLAIN and ready and size <= WHOLE_BYTES:

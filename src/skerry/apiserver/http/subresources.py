@@ -82,14 +82,14 @@ class Subresources:
             raise bad_request("name in URL does not match name in Binding object")
         binding.setdefault("metadata", {})["name"] = name
         await bind(self._registry, call.target.namespace, binding, options)
-        return json_answer(dumps(_SUCCESS), 201)
+        return json_answer(dumps(_SUCCESS), 201, options.warnings)
 
     async def eviction(self, call: Call) -> Response:
         """POST pods/NAME/eviction: a deletion that somebody asks for, and that a disruption budget may hold back."""
         options = options_of(call, "CreateOptions")
         eviction = read_as(self._catalogue.kind("policy", "v1", "Eviction"), call.request, options)
         await evict(self._registry, call.target.namespace, call.target.name, eviction, options)
-        return json_answer(dumps(_SUCCESS), 201)
+        return json_answer(dumps(_SUCCESS), 201, options.warnings)
 
     @staticmethod
     async def refuse(call: Call) -> Response:

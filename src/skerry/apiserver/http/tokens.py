@@ -10,11 +10,11 @@ from skerry.apiserver.access.tokens.keys import TokenKeys
 from skerry.apiserver.http.answers import json_answer
 from skerry.apiserver.http.bare import BareError
 from skerry.apiserver.http.message import Request, Response
-from skerry.apiserver.http.resources import Call, Resources
+from skerry.apiserver.http.resources import Call, Resources, options_of
 from skerry.apiserver.http.routes import Access, Route
+from skerry.apiserver.registry.below import admit_below
 from skerry.apiserver.registry.body import read_as
 from skerry.apiserver.registry.encoding import dumps
-from skerry.apiserver.registry.options import write_options
 from skerry.apiserver.registry.registry import Registry
 from skerry.apiserver.schema import Catalogue
 from skerry.model.errors import bad_request, forbidden
@@ -35,7 +35,7 @@ class TokenRequests:
 
     async def create(self, call: Call) -> Response:
         """POST serviceaccounts/NAME/token: a token, which is written nowhere."""
-        options = write_options(call.request.user, call.query, call.request.query, "CreateOptions")
+        options = options_of(call, "CreateOptions")
         asked = read_as(self._catalogue.kind("authentication.k8s.io", "v1", "TokenRequest"), call.request, options)
         namespace, name = call.target.namespace, call.target.name
         meta = asked.get("metadata") or {}
@@ -44,6 +44,7 @@ class TokenRequests:
         if meta.get("namespace", namespace) not in ("", namespace):
             raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
         self._judge_node(call, asked.get("spec") or {})
+        await admit_below(self._registry, call.kind, namespace, name, asked, options, subresource="token", operation="CREATE")
         issued = self._issuer.issue(namespace, name, asked.get("spec") or {})
         answer: Object = {
             "kind": "TokenRequest",

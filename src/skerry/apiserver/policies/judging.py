@@ -7,26 +7,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
-from skerry.apiserver.access.attributes import Attributes
 from skerry.apiserver.access.audit.notes import annotate, annotated
 from skerry.apiserver.cel import CelProgram, CelSyntaxError, CostError, EvaluationError
 from skerry.apiserver.cel.frame import PER_CALL
-from skerry.apiserver.cel.values import Authorizer, Check
-from skerry.apiserver.http.message import User
 from skerry.apiserver.policies.policy import BINDINGS, POLICIES, Binding, Match, Policy, Validation, binding_of, policy_of
 from skerry.apiserver.registry.admission import Admission
 from skerry.apiserver.registry.encoding import decode
 from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.registry import Registry
 from skerry.apiserver.store import Change, Key
-from skerry.apiserver.webhooks.matching import LATER, NAMESPACES, Place, labels_of, matching_version, rule_matches
+from skerry.apiserver.webhooks.matching import LATER, NAMESPACES, labels_of, matching
 from skerry.apiserver.webhooks.review import request_of
-from skerry.apiserver.webhooks.variables import request_value
-from skerry.apiserver.webhooks.views import as_written, is_carried_out
+from skerry.apiserver.webhooks.variables import Allows, condition_values
+from skerry.apiserver.webhooks.views import as_written, is_carried_out, is_of_another_kind, places_of, renamed
 from skerry.model.errors import ApiError, forbidden
 from skerry.model.objects import Object
 from skerry.model.selectors import from_label_selector
@@ -39,10 +36,6 @@ MAX_FAILURES, MAX_MESSAGE = 16, 320
 """Failures of one write that the audit log keeps, and characters of each: together they fit into one annotation."""
 MAX_PARAMS = 100
 """Parameters of one binding that are tried on one write."""
-
-
-class Allows(Protocol):
-    def allowed(self, asked: Attributes) -> bool: ...
 
 
 class _RefusalError(Exception):
@@ -118,19 +111,17 @@ class Policies:
 
     def _matched(self, match: Match, asked: Admission, *, needed: bool) -> Kind | None:
         """Return the kind in the version that the rules are about; None when they are not about this write."""
-        own = asked.kind.resource
-        place = Place(own.group, own.version, own.plural, asked.subresource, asked.operation, asked.kind.namespaced)
-        if not match.selectors.match(place, self._namespace_labels(asked), asked.new, asked.old):
+        place, kinds = places_of(self._registry, asked)
+        others = list(kinds)[1:]
+        new, old = as_written(asked, asked.new), as_written(asked, asked.old)
+        if not match.selectors.match(self._namespace_labels(asked), new, old):
             return None
-        if any(rule_matches(r, place, asked.name) for r in match.excluded):
+        if matching(match.excluded, place, others, exact=match.exact, name=asked.name) is not None:
             return None
         if not match.rules:
             return None if needed else asked.kind
-        versions = {k.resource.version: k for k in self._registry.kinds if k.key == asked.kind.key}
-        versions.setdefault(own.version, asked.kind)
-        others = [v for v in versions if v != own.version]
-        version = matching_version(match.rules, place, others, exact=match.exact, name=asked.name)
-        return None if version is None else versions[version]
+        found = matching(match.rules, place, others, exact=match.exact, name=asked.name)
+        return None if found is None else kinds[found]
 
     def _namespace_labels(self, asked: Admission) -> Any:
         if asked.kind.key == NAMESPACES:
@@ -175,36 +166,22 @@ class Policies:
         return [decode(self._registry.value_of(kind, r)) for r in records]
 
     def _variables(self, policy: Policy, asked: Admission, kind: Kind, params: Object | None) -> dict[str, Any]:
-        request = request_of(asked, kind)
-        authorizer = self._authorizer(asked.options.user)
-        own = asked.kind.resource
-        variables: dict[str, Any] = {
-            "object": as_written(asked, asked.new),
-            "oldObject": as_written(asked, asked.old),
-            "request": request_value(request),
-            "namespaceObject": self._namespace(asked),
-            "params": params,
-            "authorizer": authorizer,
-            "authorizer.requestResource": Check(authorizer, "", own.group, own.plural, asked.subresource, asked.namespace, asked.name),
-        }
+        new, old = self._shown(asked, asked.new, kind), self._shown(asked, asked.old, kind)
+        variables = condition_values(self._access, asked, request_of(asked, kind), new, old)
+        variables |= {"namespaceObject": self._namespace(asked), "params": params}
         computed: dict[str, Any] = {}
         variables["variables"] = computed
         for name, program in policy.variables:
             computed[name] = program.lazy(variables)
         return variables
 
-    def _authorizer(self, user: User) -> Authorizer:
-        def deciding(who: User) -> Any:
-            def allowed(check: Check, verb: str) -> bool:
-                if check.path:
-                    return self._access.allowed(Attributes(who, verb, path=check.path))
-                return self._access.allowed(
-                    Attributes(who, verb, check.group, check.resource, check.subresource, check.namespace, check.name)
-                )
-
-            return allowed
-
-        return Authorizer(deciding(user), lambda name, groups: deciding(User(name, groups)))
+    @staticmethod
+    def _shown(asked: Admission, obj: Object | None, kind: Kind) -> Object | None:
+        """Return an object in the version of the rules, unless somebody else would have to convert it: nobody is waited for here."""
+        written = as_written(asked, obj)
+        if written is None or kind is asked.kind or asked.kind.conversion is not None or is_of_another_kind(asked):
+            return written
+        return renamed(asked.kind, written, kind)
 
     def _validate(self, policy: Policy, binding: Binding, case: _Case) -> None:
         for condition in policy.conditions:

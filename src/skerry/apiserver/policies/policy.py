@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 
 from skerry.apiserver.cel import CelProgram, CelSyntaxError
-from skerry.apiserver.cel.functions import AUTHORIZER, RESOURCE_CHECK
 from skerry.apiserver.cel.types import DYN, Type, record
 from skerry.apiserver.webhooks.hooks import Condition, condition_causes, expression_causes, selector_causes
 from skerry.apiserver.webhooks.matching import LATER, Selectors
@@ -72,12 +71,7 @@ class Binding(msgspec.Struct, frozen=True):
 
 def types_of(spec: Mapping[str, Any], *, variables: Type | None = None) -> dict[str, Type]:
     """Return what expressions of a policy may use."""
-    found: dict[str, Type] = {
-        **CONDITION_TYPES,
-        "namespaceObject": DYN,
-        "authorizer": AUTHORIZER,
-        "authorizer.requestResource": RESOURCE_CHECK,
-    }
+    found: dict[str, Type] = {**CONDITION_TYPES, "namespaceObject": DYN}
     if spec.get("paramKind"):
         found["params"] = DYN
     if variables is not None:

@@ -18,6 +18,7 @@ from skerry.apiserver.registry.options import WriteOptions
 from skerry.model.objects import Object
 
 if TYPE_CHECKING:
+    from skerry.apiserver.registry.delete import DeleteOptions
     from skerry.apiserver.registry.kind import Kind
     from skerry.apiserver.registry.registry import Registry
 
@@ -38,6 +39,8 @@ class Admission(msgspec.Struct):
     """The name was made of generateName, and is made anew when it is taken."""
     waited: bool = False
     """Others were asked meanwhile, or had their turn: what was true before may no longer be."""
+    deletion: DeleteOptions | None = None
+    """How to delete."""
 
 
 Plugin = Callable[[Admission], None]

@@ -79,7 +79,7 @@ async def delete(
         value = await registry.read(kind, record)
         old: Object = decode(value)
         _check(kind, name, record, old, asked)
-        leaving = Admission("DELETE", kind, namespace, name, None, old, options, registry)
+        leaving = Admission("DELETE", kind, namespace, name, None, old, options, registry, deletion=asked)
         await registry.chain.mutate_outside(leaving)
         registry.chain.validate(leaving)
         await registry.chain.validate_outside(leaving)

@@ -37,6 +37,11 @@ class EventView:
         obj = decode(value)
         return VIEW.at(VIEW.tail(renamed(obj, _NAMES)), int(obj["metadata"]["resourceVersion"]))
 
+    @staticmethod
+    def turned(obj: Object, api_version: str) -> Object:
+        """Return an Event in the form of *api_version*, which is one of the two and not its own. Pure."""
+        return {**renamed(obj, _NAMES if api_version == VIEW.api_version else _BACK), "apiVersion": api_version}
+
     def later(self, tail: bytes) -> Callable[[int], bytes]:
         """Return what the store calls once it knows the revision, of a tail in the newer form."""
         obj = renamed(decode(VIEW.at(tail, 0)), _BACK)

@@ -33,6 +33,8 @@ class View(Protocol):
 
     def field(self, path: str) -> str: ...
 
+    def turned(self, obj: Object, api_version: str) -> Object: ...
+
 
 @dataclass(frozen=True)
 class Kind:

@@ -104,6 +104,7 @@ async def evict(registry: Registry, namespace: str, name: str, eviction: Object,
     await admit_below(registry, kind, namespace, name, eviction, options, subresource="eviction", operation="CREATE")
     pod: Object = decode(registry.value_of(kind, registry.find(kind, namespace, name)))
     await charge_eviction(registry, namespace, pod, options)
+    carried_out = replace(options, internal=True)  # what was judged is the eviction
     if not options.dry_run and not asked.revision and asked.uid in ("", pod["metadata"]["uid"]):
-        await apply(registry, Change(kind, namespace, name, _disrupted(registry), "status", Ownership.KEPT), options)
-    await delete(registry, kind, namespace, name, asked, options)
+        await apply(registry, Change(kind, namespace, name, _disrupted(registry), "status", Ownership.KEPT), carried_out)
+    await delete(registry, kind, namespace, name, asked, carried_out)

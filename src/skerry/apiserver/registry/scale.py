@@ -74,13 +74,16 @@ async def write_scale(registry: Registry, kind: Kind, namespace: str, name: str,
     """Change the replicas; *make* gives the wanted Scale of the present one."""
 
     def transform(old: Object) -> Object:
-        new = make(_scale_for_change(kind, old))
-        _check(kind, name, old, new)
-        replicas = dig(new, "spec", "replicas", default=0)
-        return _with(old, _replicas_path(kind), replicas)
+        return with_scale(kind, name, old, make(_scale_for_change(kind, old)))
 
     value = await apply(registry, Change(kind, namespace, name, transform, "scale"), options)
     return dumps(to_scale(kind, decode(value)))
+
+
+def with_scale(kind: Kind, name: str, obj: Object, scale: Object) -> Object:
+    """Return *obj* with the replicas of *scale*; ApiError for a Scale that cannot be."""
+    _check(kind, name, obj, scale)
+    return _with(obj, _replicas_path(kind), dig(scale, "spec", "replicas", default=0))
 
 
 async def apply_scale(

@@ -20,19 +20,20 @@ from skerry.apiserver.cel import CostError, EvaluationError
 from skerry.apiserver.patch import json_patch
 from skerry.apiserver.registry.admission import Admission
 from skerry.apiserver.registry.create import place
-from skerry.apiserver.registry.encoding import decode
+from skerry.apiserver.registry.encoding import decode, dumps
 from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.meta import prepare_changed, prepare_new
 from skerry.apiserver.registry.registry import Registry
+from skerry.apiserver.registry.scale import with_scale
 from skerry.apiserver.registry.strategy import prepare_for_update
 from skerry.apiserver.store import Change, Key
 from skerry.apiserver.webhooks.client import Caller, CallError
 from skerry.apiserver.webhooks.conversion import Conversions
 from skerry.apiserver.webhooks.hooks import CONDITION_COST, MUTATING, VALIDATING, Hook, hooks_of
-from skerry.apiserver.webhooks.matching import LATER, NAMESPACES, Place, labels_of, matching_version
+from skerry.apiserver.webhooks.matching import LATER, NAMESPACES, labels_of, matching
 from skerry.apiserver.webhooks.review import Answer, AnswerError, denied, failed, no_dry_run, read_answer, request_of, review
-from skerry.apiserver.webhooks.variables import condition_values
-from skerry.apiserver.webhooks.views import SCALE, in_version, is_carried_out, metadata_of, shown
+from skerry.apiserver.webhooks.variables import Allows, condition_values
+from skerry.apiserver.webhooks.views import SCALE, in_version, is_carried_out, metadata_of, places_of, shown
 from skerry.model.errors import ApiError, forbidden, internal
 from skerry.model.objects import Object
 
@@ -46,11 +47,20 @@ class Matched(msgspec.Struct, frozen=True):
     kind: Kind
 
 
+class Question(msgspec.Struct, frozen=True):
+    """What a hook is asked about a write: the request, and the objects in its version."""
+
+    matched: Matched
+    request: dict[str, Any]
+    new: Object | None
+    old: Object | None
+
+
 class Webhooks:
     """Follows the configurations of a registry and asks their webhooks."""
 
-    def __init__(self, registry: Registry, caller: Caller, conversions: Conversions) -> None:
-        self._registry, self._caller, self._conversions = registry, caller, conversions
+    def __init__(self, registry: Registry, caller: Caller, conversions: Conversions, access: Allows) -> None:
+        self._registry, self._caller, self._conversions, self._access = registry, caller, conversions, access
         self._hooks: dict[str, dict[str, list[Hook]]] = {MUTATING: {}, VALIDATING: {}}
         self._found: dict[tuple[str, str, str, str, str], Sequence[Matched]] = {}
         self._kinds_seen = -1
@@ -100,17 +110,14 @@ class Webhooks:
         own = asked.kind.resource
         if own.group == LATER or is_carried_out(asked):
             return ()
-        namespaced = asked.kind.namespaced
-        place = Place(own.group, own.version, own.plural, asked.subresource, asked.operation, namespaced)
-        versions = {k.resource.version: k for k in self._registry.kinds if k.key == asked.kind.key and k.resource.group == own.group}
-        versions.setdefault(own.version, asked.kind)
-        others = [v for v in versions if v != own.version]
+        place, kinds = places_of(self._registry, asked)
+        others = list(kinds)[1:]
         found: list[Matched] = []
         for _, hooks in sorted(self._hooks[which].items()):
             for hook in hooks:
-                version = matching_version(hook.rules, place, others, exact=hook.exact)
-                if version is not None:
-                    found.append(Matched(hook, versions[version]))
+                there = matching(hook.rules, place, others, exact=hook.exact)
+                if there is not None:
+                    found.append(Matched(hook, kinds[there]))
         return found
 
     def _namespace_labels(self, asked: Admission) -> Any:
@@ -122,18 +129,27 @@ class Webhooks:
         record = self._registry.store.get(Key(NAMESPACES, "", asked.namespace))
         return {} if record is None else labels_of(decode(record.value))
 
-    def _wants(self, matched: Matched, asked: Admission, request: dict[str, Any], new: Object | None, old: Object | None) -> bool:
-        """Say whether the hook's selectors and conditions want this very object; ApiError when it cannot be known, and matters."""
+    async def _question(self, asked: Admission, matched: Matched, *, first: bool) -> Question | None:
+        """Return what to ask a hook about the object as it is now; None when its selectors or conditions do not want it.
+
+        ApiError when that cannot be known, and matters.
+        """
         hook = matched.hook
-        place = Place("", "", "", "", "", asked.kind.namespaced)
-        if not hook.selectors.match(place, self._namespace_labels(asked), new, old):
-            return False
-        if not hook.conditions:
-            return True
+        new = await shown(self._conversions, asked, asked.new, matched.kind, first=first)
+        old = await shown(self._conversions, asked, asked.old, matched.kind)
+        if not hook.selectors.match(self._namespace_labels(asked), new, old):
+            return None
+        request = request_of(asked, matched.kind, first=first)
+        if hook.conditions and not self._holds(asked, hook, condition_values(self._access, asked, request, new, old)):
+            return None
+        return Question(matched, request, new, old)
+
+    @staticmethod
+    def _holds(asked: Admission, hook: Hook, values: dict[str, Any]) -> bool:
         problem = ""
         for condition in hook.conditions:
             try:
-                holds, _ = condition.program.evaluate(condition_values(asked, request, new, old), limit=CONDITION_COST)
+                holds, _ = condition.program.evaluate(values, limit=CONDITION_COST)
             except (EvaluationError, CostError) as error:
                 problem = problem or f"expression '{condition.program.source}' resulted in error: {error}"
                 continue
@@ -145,36 +161,51 @@ class Webhooks:
         return not problem
 
     async def _mutate(self, asked: Admission, hooks: Sequence[Matched]) -> None:
-        again: list[Matched] = []
-        changed_any = False
+        """Ask all, and once more those who want that and were asked before something else changed the object."""
+        again: list[int] = []
+        before_change: list[int] = []
+        changed = False
         for i, matched in enumerate(hooks):
-            if await self._mutated(asked, matched, f"round_0_index_{i}"):
-                changed_any = True
-                again = [m for m in hooks[:i] if m.hook.again]
-        if changed_any:
-            self._registry.chain.mutate(asked)
-        for i, matched in enumerate(again):
-            await self._mutated(asked, matched, f"round_1_index_{i}")
+            question = await self._question(asked, matched, first=True)
+            if question is None:
+                continue
+            if await self._mutated(asked, question, f"round_0_index_{i}"):
+                changed = True
+                again += before_change
+                before_change.clear()
+            if matched.hook.again:
+                before_change.append(i)
+        if not changed:
+            return
+        left = dumps(asked.new) if before_change else b""
+        self._registry.chain.mutate(asked)
+        if left and dumps(asked.new) != left:
+            again += before_change
+        for i in sorted(again):
+            question = await self._question(asked, hooks[i], first=True)
+            if question is not None:
+                await self._mutated(asked, question, f"round_1_index_{i}")
 
-    async def _mutated(self, asked: Admission, matched: Matched, turn: str) -> bool:
-        """Ask one hook; return whether it changed the object."""
-        answer = await self._ask(asked, matched, turn, mutating=True)
-        if answer is None or not answer.patch or asked.new is None:
+    async def _mutated(self, asked: Admission, question: Question, turn: str) -> bool:
+        """Ask one hook; return whether it changed the object. What cannot be done with its answer refuses, whatever its policy."""
+        hook, kind = question.matched.hook, question.matched.kind
+        answer = await self._ask(asked, question, turn, mutating=True)
+        if answer is None or not answer.patch:
             return False
+        if question.new is None:
+            raise internal(f'admission webhook "{hook.name}" attempted to modify the object, which is not supported for this operation')
         try:
-            if asked.subresource == SCALE:
-                raise internal("a Scale cannot be changed by a webhook")
-            before = await shown(self._conversions, asked, asked.new, matched.kind, first=True)
-            patched = json_patch(before, answer.patch)
-            if patched == before:
+            patched = json_patch(question.new, answer.patch)
+            if patched == question.new:
                 return False
             if metadata_of(patched) is None:
                 raise internal("the patch does not leave an object")
-            self._take(asked, await in_version(self._conversions, matched.kind, patched, asked.kind))
+            if asked.subresource == SCALE and asked.new is not None:
+                self._take(asked, with_scale(asked.kind, asked.name, asked.new, {**patched, "metadata": {}}))
+            else:
+                self._take(asked, await in_version(self._conversions, kind, patched, asked.kind))
         except ApiError as error:
-            if matched.hook.fails:
-                raise internal(f'admission webhook "{matched.hook.name}": {error.message}') from None
-            return False
+            raise internal(f'admission webhook "{hook.name}": {error.message}') from None
         return True
 
     @staticmethod
@@ -197,27 +228,24 @@ class Webhooks:
         asked.name = new["metadata"].get("name", asked.name)
 
     async def _validate(self, asked: Admission, hooks: Sequence[Matched]) -> None:
+        """Ask all at once, when it is known who is to be asked."""
+        questions = [q for m in hooks if (q := await self._question(asked, m, first=False)) is not None]
         results = await asyncio.gather(
-            *[self._ask(asked, m, f"round_0_index_{i}", mutating=False) for i, m in enumerate(hooks)], return_exceptions=True
+            *[self._ask(asked, q, f"round_0_index_{i}", mutating=False) for i, q in enumerate(questions)], return_exceptions=True
         )
         for result in results:
             if isinstance(result, BaseException):
                 raise result
 
-    async def _ask(self, asked: Admission, matched: Matched, turn: str, *, mutating: bool) -> Answer | None:
-        """Ask one hook about the object as it is now; None when it is not concerned, ApiError when it refuses."""
-        hook = matched.hook
-        new = await shown(self._conversions, asked, asked.new, matched.kind, first=mutating)
-        old = await shown(self._conversions, asked, asked.old, matched.kind)
-        request = request_of(asked, matched.kind)
-        if not self._wants(matched, asked, request, new, old):
-            return None
+    async def _ask(self, asked: Admission, question: Question, turn: str, *, mutating: bool) -> Answer | None:
+        """Return what one hook says; None when it fails and may, ApiError when it refuses."""
+        hook = question.matched.hook
         if asked.options.dry_run and not hook.dry_run:
             raise no_dry_run(hook.name)
         uid = str(uuid.uuid4())
         try:
-            body = await self._caller.call(hook.client, review(uid, request, new, old), timeout_s=hook.timeout_s)
-            answer = read_answer(body, uid, mutating=mutating)
+            body = review(uid, question.request, question.new, question.old)
+            answer = read_answer(await self._caller.call(hook.client, body, timeout_s=hook.timeout_s), uid, mutating=mutating)
         except (CallError, AnswerError) as error:
             if hook.fails:
                 raise failed(hook.name, str(error)) from None

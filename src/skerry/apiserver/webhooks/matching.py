@@ -5,7 +5,7 @@ Source: k8s.io/apiserver/pkg/admission/plugin/webhook/predicates of Kubernetes 1
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -53,17 +53,14 @@ def _resource_matches(pattern: str, place: Place) -> bool:
     return resource in ("*", place.plural) and (sub == "*" or sub == place.subresource)
 
 
-def matching_version(rules: Iterable[Mapping[str, Any]], place: Place, others: Sequence[str], *, exact: bool, name: str = "") -> str | None:
-    """Return the version in which somebody wants to see the object; None when they do not want to.
+def matching(rules: Sequence[Mapping[str, Any]], place: Place, others: Sequence[Place], *, exact: bool, name: str = "") -> Place | None:
+    """Return the place in which somebody wants to see the object; None when they do not want to.
 
-    *others* are the versions that have the same objects: unless *exact*, a rule for one of those is one for this, too.
+    *others* are the same objects in other versions: unless *exact*, a rule for one of those is one for this, too; earlier rules come first.
     """
-    rules = list(rules)
-    for version in (place.version, *(() if exact else others)):
-        there = Place(place.group, version, place.plural, place.subresource, place.operation, place.namespaced)
-        if any(rule_matches(r, there, name) for r in rules):
-            return version
-    return None
+    if any(rule_matches(r, place, name) for r in rules):
+        return place
+    return None if exact else next((other for r in rules for other in others if rule_matches(r, other, name)), None)
 
 
 class Selectors(msgspec.Struct, frozen=True):
@@ -76,7 +73,7 @@ class Selectors(msgspec.Struct, frozen=True):
     def of(cls, source: Mapping[str, Any]) -> Selectors:
         return cls(_selector(source.get("namespaceSelector")), _selector(source.get("objectSelector")))
 
-    def match(self, place: Place, namespace: Mapping[str, str] | None, new: Object | None, old: Object | None) -> bool:
+    def match(self, namespace: Mapping[str, str] | None, new: Object | None, old: Object | None) -> bool:
         """Say whether the labels of the namespace, and those of the object as it was or will be, are selected."""
         if self.namespace is None or self.object is None:
             return False

@@ -24,7 +24,7 @@ API_VERSION, KIND = "admission.k8s.io/v1", "AdmissionReview"
 MAX_WARNINGS = 20
 MAX_WARNING = 256
 """Characters of one warning; Kubernetes' own limit for what a webhook says."""
-_OPTIONS = {"CREATE": "CreateOptions", "UPDATE": "UpdateOptions", "DELETE": "DeleteOptions", "CONNECT": "PodExecOptions"}
+_OPTIONS = {"CREATE": "CreateOptions", "UPDATE": "UpdateOptions", "DELETE": "DeleteOptions"}
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -48,8 +48,8 @@ def user_info(user: User) -> dict[str, Any]:
     return found
 
 
-def request_of(asked: Admission, kind: Kind) -> dict[str, Any]:
-    """Return what is said about a write beside its objects; *kind* is the version in which it is told."""
+def request_of(asked: Admission, kind: Kind, *, first: bool = False) -> dict[str, Any]:
+    """Return what is said about a write beside its objects, in the version of *kind*; with *first* before the server gave it a name."""
     own = asked.kind.resource
     namespace = asked.name if asked.kind.key == "namespaces" else asked.namespace
     found: dict[str, Any] = {
@@ -64,7 +64,7 @@ def request_of(asked: Admission, kind: Kind) -> dict[str, Any]:
     }
     if asked.subresource:
         found["subResource"] = found["requestSubResource"] = asked.subresource
-    if asked.name and not asked.generated:
+    if asked.name and not (first and asked.generated):
         found["name"] = asked.name
     if namespace:
         found["namespace"] = namespace
@@ -74,8 +74,9 @@ def request_of(asked: Admission, kind: Kind) -> dict[str, Any]:
 def _kind(kind: Kind, asked: Admission) -> dict[str, str]:
     if asked.subresource == "scale":
         return {"group": "autoscaling", "version": "v1", "kind": "Scale"}
-    if asked.kind.key == "pods" and asked.subresource in KINDS:
-        return dict(zip(("group", "version", "kind"), KINDS[asked.subresource], strict=True))
+    below = KINDS.get((asked.kind.key, asked.subresource))
+    if below is not None:
+        return dict(zip(("group", "version", "kind"), below, strict=True))
     return {"group": kind.resource.group, "version": kind.resource.version, "kind": kind.resource.kind}
 
 
@@ -83,14 +84,31 @@ def _resource(kind: Kind) -> dict[str, str]:
     return {"group": kind.resource.group, "version": kind.resource.version, "resource": kind.resource.plural}
 
 
-def _options(asked: Admission) -> dict[str, Any]:
-    found: dict[str, Any] = {"kind": _OPTIONS.get(asked.operation, "CreateOptions"), "apiVersion": "meta.k8s.io/v1"}
+def _options(asked: Admission) -> dict[str, Any] | None:
+    kind = _OPTIONS.get(asked.operation)
+    if kind is None:
+        return None
+    found: dict[str, Any] = {"kind": kind, "apiVersion": "meta.k8s.io/v1", **_deletion(asked)}
     if asked.options.dry_run:
         found["dryRun"] = ["All"]
     if asked.options.manager:
         found["fieldManager"] = asked.options.manager
     if asked.options.field_validation != "Warn" and asked.operation != "DELETE":
         found["fieldValidation"] = asked.options.field_validation
+    return found
+
+
+def _deletion(asked: Admission) -> dict[str, Any]:
+    """Return what DeleteOptions say beyond other options."""
+    deletion = asked.deletion
+    if deletion is None:
+        return {}
+    conditions = {k: v for k, v in (("uid", deletion.uid), ("resourceVersion", deletion.revision)) if v}
+    found: dict[str, Any] = {"preconditions": conditions} if conditions else {}
+    if deletion.propagation:
+        found["propagationPolicy"] = deletion.propagation
+    if deletion.grace_s is not None:
+        found["gracePeriodSeconds"] = deletion.grace_s
     return found
 
 

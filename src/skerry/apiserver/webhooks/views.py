@@ -9,17 +9,33 @@ from typing import Any
 from skerry.apiserver.registry.admission import Admission
 from skerry.apiserver.registry.below import KINDS
 from skerry.apiserver.registry.kind import Kind
+from skerry.apiserver.registry.registry import Registry
 from skerry.apiserver.registry.scale import to_scale
 from skerry.apiserver.webhooks.conversion import Conversions
+from skerry.apiserver.webhooks.matching import Place
 from skerry.model.errors import ApiError
 from skerry.model.objects import Object
 
 SCALE = "scale"
 
 
+def places_of(registry: Registry, asked: Admission) -> tuple[Place, dict[Place, Kind]]:
+    """Return what is written, and the same objects in the other versions in which they are served."""
+    own, found = asked.kind, dict[Place, Kind]()
+    for kind in (own, *(k for k in registry.kinds if k.key == own.key)):
+        r = kind.resource
+        found.setdefault(Place(r.group, r.version, r.plural, asked.subresource, asked.operation, own.namespaced), kind)
+    return next(iter(found)), found
+
+
 def as_written(asked: Admission, obj: Object | None) -> Object | None:
-    """Return what this request writes: the Scale of an object where that is its subresource, else the object."""
-    if obj is None or asked.subresource != SCALE:
+    """Return what this request writes: the Scale of an object where that is its subresource, else the object, at its revision."""
+    if obj is None:
+        return None
+    if obj is asked.new and asked.old is not None and "resourceVersion" not in obj["metadata"]:
+        revision = asked.old["metadata"].get("resourceVersion")
+        obj = {**obj, "metadata": {**obj["metadata"], "resourceVersion": revision}}
+    if asked.subresource != SCALE:
         return obj
     with contextlib.suppress(ApiError):  # replicas that are not set yet
         return to_scale(asked.kind, obj)
@@ -28,17 +44,19 @@ def as_written(asked: Admission, obj: Object | None) -> Object | None:
 
 async def shown(conversions: Conversions, asked: Admission, obj: Object | None, kind: Kind, *, first: bool = False) -> Object | None:
     """Return *obj* in the version of *kind*; with *first*, as it was before the server gave it a name and an identity."""
-    if obj is None or asked.subresource == SCALE or _is_below(asked):
-        return as_written(asked, obj)
-    found = await in_version(conversions, asked.kind, obj, kind)
+    written = as_written(asked, obj)
+    if written is None or is_of_another_kind(asked):
+        return written
+    found = await in_version(conversions, asked.kind, written, kind)
     unknown = not_given_yet(asked) if first else ()
     if unknown:
         found = {**found, "metadata": {k: v for k, v in found["metadata"].items() if k not in unknown}}
     return found
 
 
-def _is_below(asked: Admission) -> bool:
-    return asked.kind.key == "pods" and asked.subresource in KINDS
+def is_of_another_kind(asked: Admission) -> bool:
+    """Say whether what is written on this subresource is an object of a kind of its own."""
+    return asked.subresource == SCALE or (asked.kind.key, asked.subresource) in KINDS
 
 
 def is_carried_out(asked: Admission) -> bool:
@@ -48,11 +66,18 @@ def is_carried_out(asked: Admission) -> bool:
 
 async def in_version(conversions: Conversions, own: Kind, obj: Object, kind: Kind) -> Object:
     """Return an object of *own* in the version of *kind*, asking the webhook of a kind that has one."""
-    if kind is own or kind.resource.version == own.resource.version:
-        return {**obj, "apiVersion": own.resource.api_version, "kind": own.resource.kind}
-    if own.conversion is None:
-        return {**obj, "apiVersion": kind.resource.api_version, "kind": kind.resource.kind}
+    if kind is own or own.conversion is None or kind.resource.version == own.resource.version:
+        return renamed(own, obj, kind)
     return await conversions.one(own, obj, kind.resource.api_version)
+
+
+def renamed(own: Kind, obj: Object, kind: Kind) -> Object:
+    """Return an object of *own* under the name of *kind*, where nobody else converts it. Pure."""
+    if own.view is not kind.view:
+        view = own.view or kind.view
+        assert view is not None
+        return view.turned(obj, kind.resource.api_version)
+    return {**obj, "apiVersion": kind.resource.api_version, "kind": kind.resource.kind}
 
 
 def not_given_yet(asked: Admission) -> tuple[str, ...]:
