@@ -17,6 +17,8 @@ pytestmark = pytest.mark.slow
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 WIDTHS = {"desk": (1280, 860), "phone": (390, 844)}
+PATIENCE_MS = 60_000
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ async def opened(chromium: Browser, hub: FakeHub, width: str = "desk") -> tuple[
     context = await chromium.new_context(ignore_https_errors=True, viewport={"width": size[0], "height": size[1]})
     seen = Seen(context)
     page = await context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(PATIENCE_MS)
     await page.goto(hub.url)
     return page, seen
 
@@ -148,7 +150,7 @@ async def test_the_session_ends_everywhere_when_one_page_signs_out(chromium: Bro
 
     await page.get_by_role("button", name="Sign out").click()
 
-    await expect(other.get_by_label("One-use code")).to_be_visible(timeout=60_000)
+    await expect(other.get_by_label("One-use code")).to_be_visible()
 
 
 @pytest.mark.parametrize("width", WIDTHS)
