@@ -10,6 +10,7 @@ from aiohttp import web
 
 from skerry.apiserver.http.message import User
 from skerry.apiserver.server import ApiServer
+from skerry.apiserver.webhooks import asking
 from tests.unit.apiserver.asking import CONFIGMAPS, MERGE, Asker, configmap, pod
 from tests.unit.webhooks.serving import Served, allow, patching
 
@@ -179,6 +180,29 @@ async def test_a_webhook_that_hangs_holds_nobody_else(ask: Asker, hook: Served) 
     assert status == 500
     assert answer["message"].endswith("context deadline exceeded")
     assert (await waiting)[0] == 201
+
+
+@pytest.mark.parametrize("policy", ["Fail", "Ignore"])
+async def test_all_webhooks_together_have_so_much_time_and_no_more(
+    ask: Asker, hook: Served, monkeypatch: pytest.MonkeyPatch, policy: str
+) -> None:
+    never = asyncio.Event()
+
+    async def hang(request: dict[str, Any]) -> dict[str, Any]:
+        await never.wait()
+        return {"allowed": True}
+
+    hook.answer = hang
+    monkeypatch.setattr(asking, "TOGETHER_S", 0.3)
+    hooks = [hook_of(hook.url(), f"{c}.example.com", timeoutSeconds=30, failurePolicy=policy) for c in "ab"]
+    await configure(ask, "Mutating", *hooks)
+
+    status, answer = await ask("POST", CONFIGMAPS, configmap("c"))
+    never.set()
+
+    assert (status, answer["reason"]) == (504, "Timeout")
+    assert len(hook.asked) <= 1
+    assert hook.paths == ["/hook?timeout=1s"][: len(hook.paths)]
 
 
 async def test_selectors_and_conditions_say_who_is_asked(ask: Asker, hook: Served) -> None:

@@ -41,6 +41,8 @@ class Admission(msgspec.Struct):
     """Others were asked meanwhile, or had their turn: what was true before may no longer be."""
     deletion: DeleteOptions | None = None
     """How to delete."""
+    until: float = 0.0
+    """Until when others are waited for, by the loop's clock; 0 before they are."""
 
 
 Plugin = Callable[[Admission], None]

@@ -1,8 +1,7 @@
 """Admission webhooks: who is asked about a write, in which order, and what becomes of it. `Outside` of the registry's chain.
 
 Mutating webhooks are asked one after the other, validating ones all at once. Every failure ends as `failurePolicy` says. An
-object that came back changed is pruned and completed as if a client had sent it; our own plug-ins see it once more, and so do
-the webhooks that asked for that.
+object that came back changed (`taking`) is seen by our own plug-ins once more, and by the webhooks that asked for that.
 """
 
 from __future__ import annotations
@@ -19,25 +18,26 @@ from skerry.apiserver.access.audit.notes import annotate
 from skerry.apiserver.cel import CostError, EvaluationError
 from skerry.apiserver.patch import json_patch
 from skerry.apiserver.registry.admission import Admission
-from skerry.apiserver.registry.create import place
 from skerry.apiserver.registry.encoding import decode, dumps
 from skerry.apiserver.registry.kind import Kind
-from skerry.apiserver.registry.meta import prepare_changed, prepare_new
 from skerry.apiserver.registry.registry import Registry
 from skerry.apiserver.registry.scale import with_scale
-from skerry.apiserver.registry.strategy import prepare_for_update
 from skerry.apiserver.store import Change, Key
 from skerry.apiserver.webhooks.client import Caller, CallError
 from skerry.apiserver.webhooks.conversion import Conversions
 from skerry.apiserver.webhooks.hooks import CONDITION_COST, MUTATING, VALIDATING, Hook, hooks_of
 from skerry.apiserver.webhooks.matching import LATER, NAMESPACES, labels_of, matching
 from skerry.apiserver.webhooks.review import Answer, AnswerError, denied, failed, no_dry_run, read_answer, request_of, review
+from skerry.apiserver.webhooks.taking import take
 from skerry.apiserver.webhooks.variables import Allows, condition_values
 from skerry.apiserver.webhooks.views import SCALE, in_version, is_carried_out, metadata_of, places_of, shown
 from skerry.model.errors import ApiError, forbidden, internal
 from skerry.model.objects import Object
 
 log = logging.getLogger(__name__)
+
+TOGETHER_S = 34.0
+"""How long all webhooks together may take over one object, as in Kubernetes."""
 
 
 class Matched(msgspec.Struct, frozen=True):
@@ -201,31 +201,12 @@ class Webhooks:
             if metadata_of(patched) is None:
                 raise internal("the patch does not leave an object")
             if asked.subresource == SCALE and asked.new is not None:
-                self._take(asked, with_scale(asked.kind, asked.name, asked.new, {**patched, "metadata": {}}))
+                take(asked, with_scale(asked.kind, asked.name, asked.new, {**patched, "metadata": {}}))
             else:
-                self._take(asked, await in_version(self._conversions, kind, patched, asked.kind))
+                take(asked, await in_version(self._conversions, kind, patched, asked.kind))
         except ApiError as error:
             raise internal(f'admission webhook "{hook.name}": {error.message}') from None
         return True
-
-    @staticmethod
-    def _take(asked: Admission, patched: Object) -> None:
-        """Make what came back the object: pruned, complete, and still the one that was asked about."""
-        new, kind = asked.new, asked.kind
-        assert new is not None
-        entries = patched["metadata"].pop("managedFields", None)  # whether they can be read is asked when all have spoken
-        kind.schema.prune_unknown(patched)
-        if asked.old is not None:
-            prepare_changed(patched["metadata"], asked.old["metadata"])
-            prepare_for_update(kind, patched, asked.old, asked.subresource)
-        else:
-            _take_new(asked, patched)
-        patched["metadata"].pop("managedFields", None)  # the old ones, which come with metadata that is kept
-        if entries:
-            patched["metadata"]["managedFields"] = entries
-        new.clear()
-        new.update(patched)
-        asked.name = new["metadata"].get("name", asked.name)
 
     async def _validate(self, asked: Admission, hooks: Sequence[Matched]) -> None:
         """Ask all at once, when it is known who is to be asked."""
@@ -242,11 +223,13 @@ class Webhooks:
         hook = question.matched.hook
         if asked.options.dry_run and not hook.dry_run:
             raise no_dry_run(hook.name)
-        uid = str(uuid.uuid4())
+        uid, left_s = str(uuid.uuid4()), _left_s(asked)
         try:
             body = review(uid, question.request, question.new, question.old)
-            answer = read_answer(await self._caller.call(hook.client, body, timeout_s=hook.timeout_s), uid, mutating=mutating)
+            answer = read_answer(await self._caller.call(hook.client, body, timeout_s=min(hook.timeout_s, left_s)), uid, mutating=mutating)
         except (CallError, AnswerError) as error:
+            if _left_s(asked) <= 0:
+                raise ApiError(504, "Timeout", "Timeout: request did not complete within requested timeout") from None
             if hook.fails:
                 raise failed(hook.name, str(error)) from None
             annotate(f"failed-open.{'mutation' if mutating else 'validating'}.webhook.admission.k8s.io/{turn}", hook.name)
@@ -260,18 +243,8 @@ class Webhooks:
         return answer
 
 
-def _take_new(asked: Admission, patched: Object) -> None:
-    """Give a new object that came back what is the server's to say, and a name of the server's unless somebody outside gave it one."""
-    assert asked.new is not None
-    meta, given = patched["metadata"], asked.new["metadata"]
-    prepare_new(meta, uid=given["uid"], now=given["creationTimestamp"])
-    place(asked.kind, meta, asked.namespace)
-    if asked.generated and not meta.get("name"):
-        meta["name"] = given["name"]
-    else:
-        asked.generated = False
-    if asked.kind.schema.resets_status:
-        patched.pop("status", None)
-        if "status" in asked.new:
-            patched["status"] = asked.new["status"]
-    asked.kind.schema.default(patched)
+def _left_s(asked: Admission) -> float:
+    """Return how long webhooks may still take over this object; it begins with the first one."""
+    now = asyncio.get_running_loop().time()
+    asked.until = asked.until or now + TOGETHER_S
+    return asked.until - now

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import binascii
 import ipaddress
+import math
 import random
 import ssl
 from collections.abc import Callable, Mapping
@@ -102,7 +103,7 @@ class Caller:
     async def call(self, config: Mapping[str, Any], body: bytes, *, timeout_s: float) -> bytes:
         """POST *body* and return the answer's; raises CallError, whatever went wrong, within *timeout_s*."""
         where = target(config, self._store)
-        query = f"?timeout={timeout_s:g}s"
+        query = f"?timeout={math.ceil(timeout_s)}s"
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._post(where, query, body, str(config.get("caBundle") or ""))
