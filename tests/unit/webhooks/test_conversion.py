@@ -15,7 +15,7 @@ from skerry.apiserver.registry import watch
 from skerry.apiserver.server import ApiServer
 from skerry.apiserver.store import Key
 from skerry.apiserver.webhooks import conversion
-from tests.unit.apiserver.asking import MERGE, Asker
+from tests.unit.apiserver.asking import CONFIGMAPS, MERGE, Asker, configmap
 from tests.unit.webhooks.serving import Served
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -294,3 +294,24 @@ async def test_what_a_watch_shows_is_not_lost_while_others_ask(ask: Asker, serve
 
     await events.aclose()
     assert [first["object"]["metadata"]["name"], *rest] == ["g0", "g1", "g2", "g3"]
+
+
+@pytest.mark.parametrize(("version", "status"), [("v1", 201), ("v2", 422)])
+async def test_a_policy_does_not_wait_for_its_parameters_to_be_converted(ask: Asker, served: Converter, version: str, status: int) -> None:
+    await ask("POST", OLD, gauge("limits", "v1", host="here"))
+    rule = {"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}
+    spec = {
+        "paramKind": {"apiVersion": f"example.com/{version}", "kind": "Gauge"},
+        "matchConstraints": {"resourceRules": [rule]},
+        "validations": [{"expression": "params.spec.host == 'here'"}],
+    }
+    group = "/apis/admissionregistration.k8s.io/v1"
+    await ask("POST", f"{group}/validatingadmissionpolicies", {"metadata": {"name": "p"}, "spec": spec})
+    ref = {"name": "limits", "parameterNotFoundAction": "Deny"}
+    bound = {"policyName": "p", "validationActions": ["Deny"], "paramRef": ref}
+    await ask("POST", f"{group}/validatingadmissionpolicybindings", {"metadata": {"name": "b"}, "spec": bound})
+
+    found, answer = await ask("POST", CONFIGMAPS, configmap("c"))
+
+    assert found == status, answer
+    assert "name the stored version" in answer.get("message", "name the stored version")

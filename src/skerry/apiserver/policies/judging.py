@@ -163,6 +163,9 @@ class Policies:
             records = [r for r in store.list(kind.key, namespace).records if selector is not None and selector.matches(r.labels)][
                 :MAX_PARAMS
             ]
+        if kind.conversion is not None and not all(kind.encoding.fits(r.value) for r in records):
+            why = "are stored in another version, and a webhook converts them: name the stored version"
+            raise _RefusalError(f"failed to configure binding: params of {param_kind[0]}, Kind={param_kind[1]} {why}", broken=True)
         return [decode(self._registry.value_of(kind, r)) for r in records]
 
     def _variables(self, policy: Policy, asked: Admission, kind: Kind, params: Object | None) -> dict[str, Any]:
