@@ -125,6 +125,47 @@ def test_the_largest_writes_hold_nobody(hostile: Server) -> None:
         held(hostile, case)
 
 
+FREE = "/apis/large.example/v1/namespaces/default/frees"
+NESTED: Any = {}
+for _ in range(90):
+    NESTED = {"a": NESTED}
+
+
+@pytest.fixture(scope="module")
+def free(hostile: Server) -> Server:
+    """Serve a kind whose objects may hold anything."""
+    anything = {"p": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    held(hostile, Case(0, "definition", send("POST", CRDS, definition("frees", anything)), (201,)))
+    while status_of(hostile.exchange(Case(0, "frees", request("GET", FREE), (200, 404)))) != 200:
+        pass
+    return hostile
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "values", "fit"),
+    [
+        ("maps-in-maps-grew-85-mib", [NESTED] * 700, 1),
+        ("maps-grew-99-mib", [{"a": 1}] * 21_500, 3),
+        ("lists-grew-133-mib", [[]] * 32_000, 8),
+    ],
+)
+def test_many_requests_make_no_object_that_one_cannot_change(free: Server, name: str, values: list[Any], fit: int) -> None:
+    body = {"apiVersion": "large.example/v1", "kind": "Free", "metadata": {"name": name}, "spec": {"p": {}}}
+    held(free, Case(0, "create", send("POST", FREE, body), (201,)))
+
+    answers = [
+        held(free, Case(i, name, send("PATCH", f"{FREE}/{name}", {"spec": {"p": {f"v{i}": values}}}, MERGE), (200, 413)))
+        for i in range(fit + 1)
+    ]
+    relabelled = held(free, Case(0, "label", send("PATCH", f"{FREE}/{name}", {"metadata": {"labels": {"a": "b"}}}, MERGE), (200,)))
+    held(free, Case(0, "table-0.15-s", request("GET", FREE, Accept=TABLE), (200,)))
+
+    assert [status_of(answer) for answer in answers] == [200] * fit + [413]
+    assert b"limit is 262144 values" in answers[-1]
+    assert b'"a":"b"' in relabelled
+
+
 BIG = "/api/v1/namespaces/kube-public/configmaps"
 READS = [
     Case(1, "a-list-of-36-mib", request("GET", BIG), (200,)),

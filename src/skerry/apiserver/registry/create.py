@@ -13,6 +13,7 @@ from skerry.apiserver.registry.options import WriteOptions
 from skerry.apiserver.registry.ownership import own_new, still_readable
 from skerry.apiserver.registry.registry import Registry
 from skerry.apiserver.registry.strategy import finish_new, prepare_for_create
+from skerry.apiserver.schema.budget import require_bounded
 from skerry.apiserver.store import ExistsError, Key
 from skerry.model.errors import ApiError, Cause, already_exists, bad_request, invalid, not_found
 from skerry.model.objects import Object
@@ -106,11 +107,17 @@ async def judge(asked: Admission) -> bytes:
     else:
         _require_valid(asked, await asked.registry.beside.run(kind.schema.validate, obj))
         await chain.validate_slowly(asked)
-        tail = await asked.registry.beside.run(kind.encoding.tail, obj)
+        tail = await asked.registry.beside.run(_encoded, kind, obj)
     await chain.validate_outside(asked)
     if asked.waited:
         _still_wanted(asked)
-    return tail or kind.encoding.tail(obj)
+    return tail or _encoded(kind, obj)
+
+
+def _encoded(kind: Kind, obj: Object) -> bytes:
+    tail = kind.encoding.tail(obj)
+    require_bounded(obj, tail, None)
+    return tail
 
 
 def _require_valid(asked: Admission, causes: list[Cause]) -> None:

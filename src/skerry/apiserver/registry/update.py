@@ -25,6 +25,7 @@ from skerry.apiserver.registry.ownership import SHOWN, Ownership, own_changed, s
 from skerry.apiserver.registry.registry import Registry
 from skerry.apiserver.registry.strategy import count_generation, prepare_for_update
 from skerry.apiserver.registry.unreadable import UnreadableError
+from skerry.apiserver.schema.budget import require_bounded
 from skerry.apiserver.store import ConflictError, Key, MissingError, Record
 from skerry.model.errors import ApiError, Cause, bad_request, conflict, invalid
 from skerry.model.objects import Object
@@ -185,6 +186,7 @@ class _Attempt:
         """Return the new object's bytes, and whether they say the same as before."""
         kind = self._change.kind
         tail = kind.encoding.tail(new)
+        require_bounded(new, tail, self._old)
         return tail, tail == kind.encoding.tail_of(self._before) or _same(new, self._old)
 
     def _shown(self) -> Object:
