@@ -43,6 +43,7 @@ REQUESTS: dict[str, tuple[str, str, Any]] = {
     "update of nothing": ("PATCH", f"{CONFIGMAPS}/one", {"data": {"a": "1"}}),
     "delete": ("DELETE", f"{CONFIGMAPS}/one", {"propagationPolicy": "Background", "gracePeriodSeconds": 0}),
     "delete of many": ("DELETE", f"{CONFIGMAPS}?labelSelector=of%3Dmany", None),
+    "delete of a Pod": ("DELETE", f"{PODS}/bound", None),
     "dry run": ("POST", f"{CONFIGMAPS}?dryRun=All", configmap("new")),
     "dry delete": ("DELETE", f"{CONFIGMAPS}/one", {"dryRun": ["All"]}),
     "status": ("PATCH", f"{PODS}/p/status", {"status": {"phase": "Running"}}),
@@ -71,6 +72,7 @@ ROWS: list[tuple[str, list[str], list[str], list[tuple[str, str, str, str]]]] = 
     ("delete", ["DELETE"], ["configmaps"], [("DELETE", "ConfigMap", "", "one")]),
     ("delete", ["UPDATE"], ["configmaps"], []),
     ("delete of many", ["DELETE"], ["configmaps"], [("DELETE", "ConfigMap", "", "many-0"), ("DELETE", "ConfigMap", "", "many-1")]),
+    ("delete of a Pod", ["DELETE"], ["pods"], [("DELETE", "Pod", "", "bound")]),
     ("dry run", ["CREATE"], ["configmaps"], [("CREATE", "ConfigMap", "", "new")]),
     ("dry delete", ["DELETE"], ["configmaps"], [("DELETE", "ConfigMap", "", "one")]),
     ("status", ["UPDATE"], ["pods"], []),
@@ -108,6 +110,7 @@ async def stage(ask: Asker) -> None:
         await ask("POST", CONFIGMAPS, obj)
     await ask("POST", f"{SPACE}/serviceaccounts", {"metadata": {"name": "sa"}})
     await ask("POST", PODS, pod("p"))
+    await ask("POST", PODS, pod("bound", node="n"))
     await ask("POST", DEPLOYMENTS, {"metadata": {"name": "d"}, "spec": SPEC})
     await ask("POST", "/api/v1/namespaces", {"metadata": {"name": "other"}})
 
@@ -173,6 +176,7 @@ OPTIONS: list[tuple[str, Any]] = [
         {"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1", "gracePeriodSeconds": 0, "propagationPolicy": "Background"},
     ),
     ("dry delete", {"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1", "dryRun": ["All"]}),
+    ("delete of a Pod", {"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1", "gracePeriodSeconds": 30}),
     ("proxy", None),
 ]
 

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from skerry.apiserver.registry.admission import Admission
 from skerry.apiserver.registry.crd_names import CLEANUP
@@ -79,7 +80,7 @@ async def delete(
         value = await registry.read(kind, record)
         old: Object = decode(value)
         _check(kind, name, record, old, asked)
-        leaving = Admission("DELETE", kind, namespace, name, None, old, options, registry, deletion=asked)
+        leaving = Admission("DELETE", kind, namespace, name, None, old, options, registry, deletion=_told(kind, old, asked))
         await registry.chain.mutate_outside(leaving)
         registry.chain.validate(leaving)
         await registry.chain.validate_outside(leaving)
@@ -182,6 +183,11 @@ def _grace(kind: Kind, old: Object, asked: DeleteOptions) -> int:
     if asked.grace_s is not None:
         return max(asked.grace_s, 0) if asked.grace_s >= 0 else 1
     return int(spec.get("terminationGracePeriodSeconds", DEFAULT_POD_GRACE_S))
+
+
+def _told(kind: Kind, old: Object, asked: DeleteOptions) -> DeleteOptions:
+    """Return how to delete as others are told: with the grace that a Pod really gets."""
+    return replace(asked, grace_s=_grace(kind, old, asked)) if kind.key == "pods" else asked
 
 
 def answer(kind: Kind, gone: bool, name: str, value: bytes) -> bytes:
