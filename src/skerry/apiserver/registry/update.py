@@ -233,7 +233,7 @@ class _Attempt:
             return self._before
         if self._options.dry_run:
             return kind.encoding.at(tail, record.revision)
-        key = Key(kind.key, self._change.namespace, self._change.name)
+        key = record.key
         if _released(kind, new):
             last = kind.encoding.tail_of(self._before)  # a watcher sees what was there before, finalizers and all
             await registry.store.delete(key, await registry.kept(kind, last, self._options.place), expected=record.revision)

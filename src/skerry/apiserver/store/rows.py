@@ -38,7 +38,7 @@ MIGRATIONS = (
 )
 CHECKSUMS_SINCE = 2
 
-_CHUNKS = (32, 8, 1)  # rows a statement: each statement costs a turn of the interpreter's lock
+_CHUNKS = (32, 16, 8, 4, 2, 1)  # rows a statement: each statement costs a turn of the interpreter's lock
 _INSERTS = {n: "INSERT INTO revisions VALUES " + ",".join(["(?,?,?,?,?,?)"] * n) for n in _CHUNKS}  # noqa: S608
 
 
