@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 from skerry.apiserver.http.message import User
 from skerry.model.errors import ApiError, forbidden
 
 
-class Attributes(NamedTuple):
+class Attributes(msgspec.Struct, frozen=True):
     """One question. `path` is set instead of a resource for everything that is not one.
 
     `labels` and `fields` are the raw selectors of a list or watch: the node rule reads them. `size` is how many bytes were sent.

@@ -59,7 +59,9 @@ class Rbac:
             return True
         if len(asked.name) + len(asked.path) + len(asked.resource) + len(asked.namespace) > MAX_REMEMBERED:
             return self._answer(asked)
-        key = (asked.user.name, asked.user.groups, *asked[1:8])
+        user = asked.user
+        what = (asked.group, asked.resource, asked.subresource, asked.namespace, asked.name, asked.path)
+        key = (user.name, user.groups, asked.verb, *what)
         answer = self._answers.get(key)
         if answer is None:
             if len(self._answers) >= MAX_ANSWERS:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -265,8 +265,8 @@ def user_by_certificate(roster: Roster, ssl_object: Any) -> User | None:
     return node_user(node) if node is not None else None
 
 
-_ends: WeakKeyDictionary[Any, datetime] = WeakKeyDictionary()
-"""When the certificates of open connections run out: they are asked for with every request."""
+_ends: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
+"""When the certificates of open connections run out, in seconds since 1970: they are asked for with every request."""
 
 
 def _has_expired(tls: Any) -> bool:
@@ -276,8 +276,8 @@ def _has_expired(tls: Any) -> bool:
         der = tls.getpeercert(binary_form=True) if tls is not None else None
         if der is None:
             return False
-        ends = _ends[tls] = end_of(der)
-    return ends < datetime.now(UTC)
+        ends = _ends[tls] = end_of(der).timestamp()
+    return ends < time.time()
 
 
 def _key_hash(tls: Any) -> str:
