@@ -160,7 +160,9 @@ def covers(a: Fields, b: Fields) -> bool:
 
 
 def _covers(a: Fields, b: Fields) -> bool:
-    if is_member(b) and not is_member(a):
+    if not b:
+        return is_member(a)
+    if SELF in b and not is_member(a):
         return False
     return all(k == SELF or (k in a and _covers(a[k], v)) for k, v in b.items())
 

@@ -33,7 +33,7 @@ class NoKeyError(ValueError):
 class Type:
     """One type: what it may be (a scalar, a list, a map: several when it is deduced), and how to go on to its parts."""
 
-    __slots__ = ("_fields", "_make", "_values", "atomic_map", "defaults", "is_map", "keys", "list_kind", "scalar")
+    __slots__ = ("_fields", "_make", "_values", "atomic_map", "defaults", "is_map", "keys", "list_kind", "plain", "scalar")
 
     def __init__(
         self,
@@ -48,6 +48,7 @@ class Type:
         values: Make | None = None,
     ) -> None:
         self.scalar = scalar
+        self.plain = _PLAIN[scalar]  # the classes of values that are scalars of this type: nothing more need be asked of them
         self.list_kind: ListKind = list_kind
         self.keys = keys
         self.defaults = defaults or {}
@@ -69,11 +70,6 @@ class Type:
     def names(self, name: str) -> bool:
         """Say whether the schema names the field (a struct's), as against a key of a map."""
         return name in self._make
-
-    @property
-    def plain(self) -> frozenset[type]:
-        """Return the classes of values that are scalars of this type, so that nothing more need be asked of them."""
-        return _PLAIN[self.scalar]
 
     @property
     def values(self) -> Type | None:

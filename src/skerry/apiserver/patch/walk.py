@@ -29,7 +29,8 @@ def compare_objects(type_: Type, old: Any, new: Any) -> tuple[Fields, Fields]:
     """
     changed: dict[str, Any] = {}
     removed: dict[str, Any] = {}
-    for key in (*new, *(k for k in old if k not in new)):
+    keys = new if old.keys() <= new.keys() else (*new, *(k for k in old if k not in new))
+    for key in keys:
         if key == "apiVersion" or key == "kind":
             continue
         below = type_.field(key)
