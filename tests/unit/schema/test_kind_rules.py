@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from skerry.apiserver.schema.builtin import _MODULES
 from skerry.model.names import dns_subdomain_error
-from tests.unit.schema.pipeline import a_deployment, complaints, kind, texts
+from tests.unit.schema.pipeline import a_deployment, a_pod, catalogue, complaints, created, kind, texts
 
 TEMPLATE = a_deployment()["spec"]
 CLAIM = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
@@ -249,3 +250,33 @@ def test_what_a_younger_rule_refuses_can_still_be_labelled_and_go() -> None:
         "spec.replicas: Invalid value: -1: must be greater than or equal to 0"
     ]
     assert len(complaints(deployments, copy.deepcopy(stored))) == 1
+
+
+JUDGED_ELSEWHERE = {("", "ServiceAccount"), ("", "ComponentStatus"), ("apiregistration.k8s.io", "APIService")}
+"""A ServiceAccount has nothing to judge but its name, nobody writes a ComponentStatus, `aggregation.plan` judges APIServices."""
+
+
+def test_every_kind_that_is_stored_has_rules() -> None:
+    stored = {(r.group, r.kind) for r in catalogue().resources() if "list" in r.verbs}
+
+    assert stored - set(_MODULES["rules"]) == JUDGED_ELSEWHERE
+
+
+@pytest.mark.parametrize(
+    ("source", "given", "added"),
+    [
+        ("hostPath", {"path": "/x"}, {"type": ""}),
+        ("iscsi", {"targetPortal": "p", "iqn": "iqn.2001-04.com.example:x", "lun": 0}, {"iscsiInterface": "default"}),
+        ("rbd", {"monitors": ["m"], "image": "i", "user": "u"}, {"pool": "rbd", "keyring": "/etc/ceph/keyring"}),
+        (
+            "azureDisk",
+            {"diskName": "d", "diskURI": "/subscriptions/x"},
+            {"cachingMode": "ReadWrite", "kind": "Shared", "fsType": "ext4", "readOnly": False},
+        ),
+        ("scaleIO", {"gateway": "g", "system": "s", "volumeName": "v"}, {"storageMode": "ThinProvisioned", "fsType": "xfs"}),
+    ],
+)
+def test_defaults_of_volumes(source: str, given: dict[str, Any], added: dict[str, Any]) -> None:
+    pod = created(kind("Pod"), a_pod(volumes=[{"name": "v", source: dict(given)}]))
+
+    assert pod["spec"]["volumes"] == [{"name": "v", source: {**given, **added}}]

@@ -151,6 +151,75 @@ def test_workloads_count() -> None:
     assert _row("replicasets.apps", spec=spec)[1:4] == [3, 0, 0]
 
 
+HPA, INGRESS = "horizontalpodautoscalers.autoscaling", "ingresses.networking.k8s.io"
+OLD_CLASS = {"metadata": {**META, "annotations": {"volume.beta.kubernetes.io/storage-class": "slow"}}}
+OLD_DEFAULT = {"metadata": {**META, "annotations": {"storageclass.beta.kubernetes.io/is-default-class": "true"}}}
+
+
+@pytest.mark.parametrize(
+    ("key", "obj", "column", "cell"),
+    [
+        (INGRESS, {"spec": {"rules": [{"host": h} for h in "abc"]}}, "Hosts", "a,b,c"),
+        (
+            INGRESS,
+            {"spec": {"rules": [{"host": "a"}, {}, *({"host": h} for h in "bcde")]}},
+            "Hosts",
+            "a,b,c + 3 more...",
+        ),
+        (INGRESS, {"spec": {"rules": [{}, {}, {}, {}]}}, "Hosts", "*"),
+        ("storageclasses.storage.k8s.io", OLD_DEFAULT, "Name", "x (default)"),
+        ("persistentvolumes", {"spec": {}}, "Capacity", "0"),
+        ("persistentvolumes", {"spec": {"storageClassName": "fast"}, **OLD_CLASS}, "StorageClass", "slow"),
+        ("persistentvolumeclaims", {"spec": {"storageClassName": "fast"}, **OLD_CLASS}, "StorageClass", "slow"),
+        ("persistentvolumeclaims", {"spec": {"volumeName": "v"}}, "Capacity", "0"),
+        ("persistentvolumeclaims", {"spec": {}}, "Capacity", ""),
+        (HPA, {"spec": {"maxReplicas": 5}}, "MaxPods", 5),
+        (HPA, {"spec": {}}, "Targets", "<none>"),
+    ],
+)
+def test_cells(key: str, obj: Object, column: str, cell: Any) -> None:
+    assert _row(key, **obj)[_names(key).index(column)] == cell
+
+
+def _metric(kind: str, target: Object, **rest: str) -> Object:
+    return {"type": kind, kind[0].lower() + kind[1:]: {"target": target, **rest}}
+
+
+def _measured(kind: str, current: Object) -> Object:
+    return {"type": kind, kind[0].lower() + kind[1:]: {"current": current}}
+
+
+@pytest.mark.parametrize(
+    ("metric", "measured", "shown"),
+    [
+        (_metric("Resource", {"averageUtilization": 80}, name="cpu"), _measured("Resource", {"averageUtilization": 0}), "cpu: 0%/80%"),
+        (_metric("Resource", {"averageUtilization": 80}, name="cpu"), {}, "cpu: <unknown>/80%"),
+        (_metric("Resource", {"averageValue": "1Gi"}, name="memory"), _measured("Resource", {"averageValue": "5Mi"}), "memory: 5Mi/1Gi"),
+        (_metric("ContainerResource", {"averageUtilization": 80}, name="cpu"), {}, "cpu: <unknown>/80%"),
+        (_metric("Pods", {"averageValue": "10"}), _measured("Pods", {"averageValue": "3"}), "3/10"),
+        (_metric("Object", {"value": "10"}), _measured("Object", {"value": "3"}), "3/10"),
+        (_metric("Object", {"averageValue": "10"}), _measured("Object", {"averageValue": "3"}), "3/10 (avg)"),
+        (_metric("External", {"averageValue": "10"}), {}, "<unknown>/10 (avg)"),
+        ({"type": "Other"}, {}, "<unknown type>"),
+    ],
+)
+def test_what_an_autoscaler_aims_at(metric: Object, measured: Object, shown: str) -> None:
+    for count, text in ((1, shown), (2, f"{shown}, {shown}"), (3, f"{shown}, {shown} + 1 more...")):
+        row = _row(HPA, spec={"metrics": [metric] * count}, status={"currentMetrics": [measured] * count})
+        assert row[2] == text
+
+
+RBAC = "rbac.authorization.k8s.io"
+NO_COLUMNS = {"customresourcedefinitions.apiextensions.k8s.io", "limitranges", f"clusterroles.{RBAC}", f"roles.{RBAC}"}
+"""Kinds for which Kubernetes has no printer either."""
+
+
+def test_every_kind_has_columns_of_its_own() -> None:
+    plain = table_format("no.such.kind")
+
+    assert {r.key for r in catalogue().resources() if "list" in r.verbs and table_format(r.key) is plain} == NO_COLUMNS
+
+
 def test_a_custom_kind_shows_its_columns() -> None:
     columns: list[dict[str, Any]] = [
         {"name": "Connected", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Connected")].status'},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from skerry.apiserver.registry.admission import Admission, Chain, Plugin
-from skerry.apiserver.registry.admit_claims import admit_claim, keep_local_paths
+from skerry.apiserver.registry.admit_claims import admit_claim, admit_growth, keep_local_paths
 from skerry.apiserver.registry.admit_placing import admit_placing
 from skerry.apiserver.registry.admit_pods import admit_pod
 from skerry.apiserver.registry.pod_warnings import warn_of_pods
@@ -30,6 +30,7 @@ def standard_chain() -> Chain:
     chain.mutating(CRDS, ("CREATE",), _first_status)
     chain.mutating(CRDS, ("UPDATE",), _remember_storage_version)
     chain.validating(NAMESPACES, ("DELETE",), _spare_namespace)
+    chain.validating("persistentvolumeclaims", ("UPDATE",), admit_growth)
     warn_of_pods(chain)
     return chain
 

@@ -14,6 +14,7 @@ from skerry.kube import Api, Change, Controller
 from skerry.model.objects import Name, Object, annotations_of, dig, metadata, name_of, uid_of
 from skerry.model.resources import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS, STORAGECLASSES
 from skerry.model.times import rfc3339
+from skerry.model.volumes import storage_class_of
 
 _CLAIM_FINALIZER, _VOLUME_FINALIZER = "kubernetes.io/pvc-protection", "kubernetes.io/pv-protection"
 _NO_CLASS = "no persistent volumes available for this claim and no storage class is set"
@@ -82,17 +83,17 @@ class VolumeBinder:
 
     def _choose(self, claim: Object) -> Object | None:
         volumes = self._volumes.objects()
-        if rules.waits_for_consumer(self._classes.get("", rules.class_of(claim))):
+        if rules.waits_for_consumer(self._classes.get("", storage_class_of(claim))):
             return next((v for v in volumes if rules.is_claimed_by(v, claim)), None)
         return rules.find(claim, volumes)
 
     async def _say_why_not(self, claim: Object, named: str | None) -> None:
         if named:
             return  # it comes, or another claim has it; the claim says itself what it waits for
-        if rules.waits_for_consumer(self._classes.get("", rules.class_of(claim))):
+        if rules.waits_for_consumer(self._classes.get("", storage_class_of(claim))):
             await self._events.normal(claim, "WaitForFirstConsumer", "waiting for first consumer to be created before binding")
         else:
-            await self._events.normal(claim, "FailedBinding", _NO_VOLUME if rules.class_of(claim) else _NO_CLASS)
+            await self._events.normal(claim, "FailedBinding", _NO_VOLUME if storage_class_of(claim) else _NO_CLASS)
 
     async def _bind(self, claim: Object, volume: Object) -> None:
         ref = dig(volume, "spec", "claimRef", default={})

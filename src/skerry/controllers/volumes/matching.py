@@ -11,18 +11,13 @@ from typing import Any
 
 from skerry.controllers.workloads.affinity import matches_term
 from skerry.controllers.workloads.nodestate import amount
-from skerry.model.objects import Object, annotations_of, dig, labels_of, metadata, name_of, uid_of
+from skerry.model.objects import Object, dig, labels_of, metadata, name_of, uid_of
 from skerry.model.selectors import SelectorError, from_label_selector
+from skerry.model.volumes import storage_class_of
 
 BIND_COMPLETED = "pv.kubernetes.io/bind-completed"
 BOUND_BY_US = "pv.kubernetes.io/bound-by-controller"
 NOW_YES = "yes"
-_OLD_CLASS = "volume.beta.kubernetes.io/storage-class"
-
-
-def class_of(obj: Object) -> str:
-    """Return the StorageClass of a claim or volume, "" for none."""
-    return str(annotations_of(obj).get(_OLD_CLASS) or dig(obj, "spec", "storageClassName", default="") or "")
 
 
 def waits_for_consumer(storage_class: Object | None) -> bool:
@@ -52,7 +47,9 @@ def find(claim: Object, volumes: Iterable[Object], node: Object | None = None) -
 def suits(volume: Object, claim: Object) -> bool:
     """Say whether size, modes, class and labels of the volume are what the claim asks for."""
     spec, wanted = volume.get("spec") or {}, claim.get("spec") or {}
-    if class_of(volume) != class_of(claim) or spec.get("volumeMode", "Filesystem") != wanted.get("volumeMode", "Filesystem"):
+    if storage_class_of(volume) != storage_class_of(claim):
+        return False
+    if spec.get("volumeMode", "Filesystem") != wanted.get("volumeMode", "Filesystem"):
         return False
     if not set(wanted.get("accessModes") or ()) <= set(spec.get("accessModes") or ()) or _size(volume) < _wanted(claim):
         return False

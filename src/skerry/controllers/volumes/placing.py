@@ -17,7 +17,7 @@ from skerry.controllers.workloads.nodestate import NodeState
 from skerry.kube import Api
 from skerry.model.objects import Object, dig, metadata, name_of, uid_of
 from skerry.model.resources import NODES, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, STORAGECLASSES
-from skerry.model.volumes import LOCAL_PATHS
+from skerry.model.volumes import LOCAL_PATHS, storage_class_of
 
 _CONFLICT = "node(s) had volume node affinity conflict"
 _NOTHING = "node(s) didn't find available persistent volumes to bind"
@@ -53,7 +53,7 @@ class VolumePlacer:
                 return f'persistentvolumeclaim "{name}" bound to non-existent persistentvolume "{named}"'
             if dig(claim, "status", "phase") == "Bound" and volume is not None:
                 bound.append(volume)
-            elif rules.waits_for_consumer(self._classes.get("", rules.class_of(claim))):
+            elif rules.waits_for_consumer(self._classes.get("", storage_class_of(claim))):
                 waiting.append(claim)
             else:
                 return _UNBOUND

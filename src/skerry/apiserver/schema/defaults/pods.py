@@ -13,6 +13,13 @@ _READ_ONLY_MODE = 420  # 0644
 _LISTS = ("containers", "initContainers", "ephemeralContainers")
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 _VOLUME_MODES = ("secret", "configMap", "projected", "downwardAPI")
+_SOURCE_DEFAULTS: dict[str, Map] = {
+    "hostPath": {"type": ""},
+    "iscsi": {"iscsiInterface": "default"},
+    "rbd": {"pool": "rbd", "user": "admin", "keyring": "/etc/ceph/keyring"},
+    "azureDisk": {"cachingMode": "ReadWrite", "kind": "Shared", "fsType": "ext4", "readOnly": False},
+    "scaleIO": {"storageMode": "ThinProvisioned", "fsType": "xfs"},
+}
 
 
 def pod(obj: Object) -> None:
@@ -118,13 +125,12 @@ def volume_source(volume: Map) -> None:
             source.setdefault("defaultMode", _READ_ONLY_MODE)
             _projections(source.get("sources") or ())
             _field_refs(source.get("items") if name == "downwardAPI" else None)
-    if volume.get("hostPath") is not None:
-        volume["hostPath"].setdefault("type", "")
     claim = ((volume.get("ephemeral") or {}).get("volumeClaimTemplate") or {}).get("spec")
     if claim is not None:
         claim.setdefault("volumeMode", "Filesystem")
-    if volume.get("iscsi") is not None:
-        volume["iscsi"].setdefault("iscsiInterface", "default")
+    for name in _SOURCE_DEFAULTS.keys() & volume.keys():
+        if volume[name] is not None:
+            volume[name].update({**_SOURCE_DEFAULTS[name], **volume[name]})
 
 
 def _projections(sources: Any) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
+from functools import lru_cache
 from typing import Any
 
 from skerry.apiserver.schema.objectmeta import dns_1035_error, path_segment_error
@@ -41,6 +43,7 @@ CIDR_RULE = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
 MAX_ADDRESSES, MAX_ENDPOINTS, MAX_PORTS, MAX_ZONES = 100, 1_000, 20_000, 8
 _CLASS = "kubernetes.io/ingress.class"
 _WAYS = ("Ingress", "Egress")
+_node_name_error = lru_cache(maxsize=1024)(dns_subdomain_error)  # a slice names the same few nodes at every write
 
 
 def ingress(obj: Object, old: Object | None, causes: Causes, subresource: str) -> None:
@@ -294,33 +297,37 @@ def _endpoint(endpoint: Map, family: str, field: str, causes: Causes) -> None:
     elif len(addresses) > MAX_ADDRESSES:
         causes.append(_too_many(at, len(addresses), MAX_ADDRESSES))
     for j, address in enumerate(addresses[:MAX_ADDRESSES]):
-        _slice_address(address, family, f"{at}[{j}]", causes)
-    if node is not None and (wrong := dns_subdomain_error(node)):
+        wrong = _slice_address_error(address, family)
+        if wrong:
+            causes.append(invalid_value(f"{at}[{j}]", address, wrong))
+    if node is not None and (wrong := _node_name_error(node)):
         causes.append(invalid_value(f"{field}.nodeName", node, wrong))
     if endpoint.get("hostname") is not None and (wrong := dns_label_error(endpoint["hostname"])):
         causes.append(invalid_value(f"{field}.hostname", endpoint["hostname"], wrong))
-    zones = [z.get("name") or "" for z in (endpoint.get("hints") or {}).get("forZones") or ()]
-    if len(zones) > MAX_ZONES:
-        causes.append(_too_many(f"{field}.hints.forZones", len(zones), MAX_ZONES))
+    if endpoint.get("hints"):
+        _zones(endpoint["hints"].get("forZones") or (), f"{field}.hints.forZones", causes)
+
+
+def _zones(found: Any, field: str, causes: Causes) -> None:
+    if len(found) > MAX_ZONES:
+        causes.append(_too_many(field, len(found), MAX_ZONES))
         return
+    zones = [z.get("name") or "" for z in found]
     for j, zone in enumerate(zones):
         if zone in zones[:j]:
-            causes.append(duplicate(f"{field}.hints.forZones[{j}].name", zone))
+            causes.append(duplicate(f"{field}[{j}].name", zone))
         if wrong := label_value_error(zone):
-            causes.append(invalid_value(f"{field}.hints.forZones[{j}].name", zone, wrong))
+            causes.append(invalid_value(f"{field}[{j}].name", zone, wrong))
 
 
-def _slice_address(address: str, family: str, field: str, causes: Causes) -> None:
+def _slice_address_error(address: str, family: str) -> str | None:
     if family == "FQDN":
-        wrong = dns_subdomain_error(address.removesuffix("."))
-        if wrong:
-            causes.append(invalid_value(field, address, wrong))
-        return
+        return dns_subdomain_error(address.removesuffix("."))
     try:
-        (ipaddress.IPv6Address if family == "IPv6" else ipaddress.IPv4Address)(address)
-    except ValueError:
-        causes.append(invalid_value(field, address, f"must be a valid {family} address"))
-    # Kubernetes refuses the loopback range here; a node of ours may be the hub's own machine, and its Pods are at its address.
+        socket.inet_pton(socket.AF_INET6 if family == "IPv6" else socket.AF_INET, address)
+    except (OSError, ValueError):
+        return f"must be a valid {family} address"
+    return None  # Kubernetes refuses the loopback range; a node of ours may be the hub's own machine, with its Pods at its address.
 
 
 def _slice_ports(ports: Any, causes: Causes) -> None:

@@ -69,7 +69,8 @@ def volumes(found: Any, field: str, causes: Causes) -> dict[str, Any]:
 
 def _source(v: Map, field: str, causes: Causes) -> None:
     given = [s for s in v if s != "name" and v[s] is not None]
-    given.sort(key=lambda s: _ORDER.index(s) if s in _ORDER else len(_ORDER))
+    if len(given) > 1:
+        given.sort(key=lambda s: _ORDER.index(s) if s in _ORDER else len(_ORDER))
     if not given:
         causes.append(required(field, "must specify a volume type"))
         return

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from skerry.apiserver.schema.table.cells import NONE, UNSET, age, joined, name_of, selector
+from skerry.apiserver.schema.table.cells import NONE, UNKNOWN, UNSET, age, joined, name_of, selector
 from skerry.model.conditions import get_condition, is_true
-from skerry.model.objects import Object
+from skerry.model.objects import Object, annotations_of
 from skerry.model.times import human_duration
+from skerry.model.volumes import IS_DEFAULT_CLASS
 
 
 def role_binding(obj: Object, now: datetime) -> list[Any]:
@@ -42,11 +43,14 @@ def endpoint_slice(obj: Object, now: datetime) -> list[Any]:
 
 def ingress(obj: Object, now: datetime) -> list[Any]:
     spec = obj.get("spec") or {}
-    hosts = [r["host"] for r in spec.get("rules") or () if r.get("host")]
+    rules = spec.get("rules") or ()
+    named = [i for i, r in enumerate(rules) if r.get("host")][:3]
+    more = f" + {len(rules) - 3} more..." if len(named) == 3 and named[-1] < len(rules) - 1 else ""
+    shown = joined([rules[i]["host"] for i in named], nothing="*") + more
     given = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
     address = ",".join(i.get("ip") or i.get("hostname") or "" for i in given)
     ports = "80, 443" if spec.get("tls") else "80"
-    return [name_of(obj), spec.get("ingressClassName") or NONE, joined(hosts, at_most=3, nothing="*"), address, ports, age(obj, now)]
+    return [name_of(obj), spec.get("ingressClassName") or NONE, shown, address, ports, age(obj, now)]
 
 
 def ingress_class(obj: Object, now: datetime) -> list[Any]:
@@ -77,32 +81,52 @@ def horizontal_pod_autoscaler(obj: Object, now: datetime) -> list[Any]:
     ref = spec.get("scaleTargetRef") or {}
     reference = f"{ref.get('kind', '')}/{ref.get('name', '')}"
     low = str(spec["minReplicas"]) if spec.get("minReplicas") is not None else UNSET
-    row = [name_of(obj), reference, _targets(spec, status), low, str(spec.get("maxReplicas", 0))]
-    return [*row, str(status.get("currentReplicas", 0)), age(obj, now)]
+    row = [name_of(obj), reference, _targets(spec, status), low, spec.get("maxReplicas", 0)]
+    return [*row, status.get("currentReplicas", 0), age(obj, now)]
 
 
 def _targets(spec: dict[str, Any], status: dict[str, Any]) -> str:
-    wanted = spec.get("metrics") or ()
-    current = {
-        (m.get("resource") or {}).get("name"): (m.get("resource") or {}).get("current") or {} for m in status.get("currentMetrics") or ()
-    }
-    found = []
-    for m in wanted:
-        resource = m.get("resource") or {}
-        target = resource.get("target") or {}
-        now = current.get(resource.get("name")) or {}
-        if target.get("averageUtilization") is not None:
-            value = f"{now['averageUtilization']}%" if "averageUtilization" in now else "<unknown>"
-            found.append(f"{resource.get('name')}: {value}/{target['averageUtilization']}%")
-        else:
-            found.append(f"<unknown>/{target.get('averageValue') or target.get('value') or '<auto>'}")
-    return joined(found, at_most=2)
+    """Return `cpu: 20%/80%, 3/10 (avg) + 1 more...`: each metric's value and target; values are in the order of the metrics."""
+    wanted, measured = spec.get("metrics") or (), status.get("currentMetrics") or ()
+    shown = [_target(m, measured[i] if i < len(measured) else {}) for i, m in enumerate(wanted)]
+    more = f" + {len(shown) - _SHOWN_TARGETS} more..." if len(shown) > _SHOWN_TARGETS else ""
+    return ", ".join(shown[:_SHOWN_TARGETS]) + more if shown else NONE
+
+
+_SHOWN_TARGETS = 2
+
+
+def _target(metric: dict[str, Any], measured: dict[str, Any]) -> str:
+    source = _METRIC_SOURCES.get(metric.get("type", ""))
+    if source is None:
+        return "<unknown type>"
+    wanted = metric.get(source) or {}
+    target, now = wanted.get("target") or {}, (measured.get(source) or {}).get("current") or {}
+    named = f"{wanted.get('name', '')}: " if source in ("resource", "containerResource") else ""
+    if target.get("averageValue") is not None:
+        suffix = " (avg)" if source in ("external", "object") else ""
+        return f"{named}{now.get('averageValue') or UNKNOWN}/{target['averageValue']}{suffix}"
+    if named:
+        return f"{named}{_percent(now, UNKNOWN)}/{_percent(target, '<auto>')}"
+    return f"{now.get('value') or UNKNOWN}/{target.get('value') or '<auto>'}"
+
+
+_METRIC_SOURCES = {
+    "Resource": "resource",
+    "ContainerResource": "containerResource",
+    "Pods": "pods",
+    "Object": "object",
+    "External": "external",
+}
+
+
+def _percent(found: dict[str, Any], nothing: str) -> str:
+    return nothing if found.get("averageUtilization") is None else f"{found['averageUtilization']}%"
 
 
 def storage_class(obj: Object, now: datetime) -> list[Any]:
-    meta = obj.get("metadata") or {}
-    is_default = (meta.get("annotations") or {}).get("storageclass.kubernetes.io/is-default-class") == "true"
-    name = f"{name_of(obj)} (default)" if is_default else name_of(obj)
+    notes = annotations_of(obj)
+    name = f"{name_of(obj)} (default)" if any(notes.get(key) == "true" for key in IS_DEFAULT_CLASS) else name_of(obj)
     row = [name, obj.get("provisioner", ""), obj.get("reclaimPolicy", "Delete"), obj.get("volumeBindingMode", "Immediate")]
     return [*row, bool(obj.get("allowVolumeExpansion")), age(obj, now)]
 

@@ -8,6 +8,7 @@ from typing import Any
 from skerry.apiserver.schema.table.cells import NONE, UNKNOWN, UNSET, age, containers, joined, labels, name_of, since
 from skerry.model.conditions import get_condition
 from skerry.model.objects import Object, labels_of
+from skerry.model.volumes import storage_class_of
 
 _ROLE = "node-role.kubernetes.io/"
 
@@ -137,12 +138,12 @@ def persistent_volume(obj: Object, now: datetime) -> list[Any]:
     deleted = (obj.get("metadata") or {}).get("deletionTimestamp")
     return [
         name_of(obj),
-        (spec.get("capacity") or {}).get("storage", ""),
+        (spec.get("capacity") or {}).get("storage", "0"),
         _modes(spec.get("accessModes")),
         spec.get("persistentVolumeReclaimPolicy", ""),
         "Terminating" if deleted else status.get("phase", ""),
         f"{claim.get('namespace', '')}/{claim.get('name', '')}" if claim else "",
-        spec.get("storageClassName", ""),
+        storage_class_of(obj),
         spec.get("volumeAttributesClassName") or UNSET,
         status.get("reason", ""),
         age(obj, now),
@@ -158,9 +159,9 @@ def persistent_volume_claim(obj: Object, now: datetime) -> list[Any]:
         name_of(obj),
         "Terminating" if deleted else status.get("phase", ""),
         spec.get("volumeName", ""),
-        (status.get("capacity") or {}).get("storage", "") if bound else "",
+        (status.get("capacity") or {}).get("storage", "0") if bound else "",
         _modes(status.get("accessModes")) if bound else "",
-        spec.get("storageClassName", ""),
+        storage_class_of(obj),
         spec.get("volumeAttributesClassName") or UNSET,
         age(obj, now),
         spec.get("volumeMode") or UNSET,
