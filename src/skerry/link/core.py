@@ -10,13 +10,13 @@ import struct
 from collections.abc import Iterable, Mapping
 
 import h2.config
-import h2.connection
 import h2.errors
 import h2.events
 import h2.exceptions
 import h2.settings
 import msgspec
 
+from skerry.link.http2 import Connection, Settings
 from skerry.link.limits import DEFAULT_LIMITS, Limits
 
 Headers = Mapping[str, str]
@@ -72,19 +72,13 @@ class Goodbye(msgspec.Struct):
 Event = HeadersReceived | DataReceived | Ended | Reset | RoomMade | Goodbye
 
 
-class _Connection(h2.connection.H2Connection):
-    """H2Connection that remembers few closed streams: 65,536 of them would cost a node more than all the rest."""
-
-    MAX_CLOSED_STREAMS = 512
-
-
 class LinkCore:
     """One end of the link. Owns no socket and no clock: `feed` what came, send what `outgoing` returns."""
 
     def __init__(self, *, client: bool, limits: Limits = DEFAULT_LIMITS) -> None:
         self.limits = limits
         self._client = client
-        self._h2 = _Connection(
+        self._h2 = Connection(
             h2.config.H2Configuration(
                 client_side=client,
                 header_encoding=None,
@@ -109,7 +103,7 @@ class LinkCore:
             _S.MAX_CONCURRENT_STREAMS: limits.max_streams,
             _S.MAX_HEADER_LIST_SIZE: limits.max_headers,
         }
-        self._h2.local_settings = h2.settings.Settings(client=self._client, initial_values=initial)
+        self._h2.local_settings = Settings(client=self._client, initial_values=initial)
         self._h2.max_inbound_frame_size = limits.max_frame
         self._h2.decoder.max_header_list_size = limits.max_headers
         self._h2.initiate_connection()

@@ -38,7 +38,7 @@ class LinkStream:
         """Called once when the peer gives up or the connection breaks before both ways have ended."""
         self.buffered = 0
         self._carrier = carrier
-        self._inbox: deque[tuple[bytes, int]] = deque()
+        self._inbox: deque[tuple[bytes, int]] | tuple[()] = ()  # a deque takes 600 bytes, and a watch's stream at the hub gets nothing
         self._reader: asyncio.Future[None] | None = None
         self._writer: asyncio.Future[None] | None = None
         self._done = False
@@ -107,6 +107,7 @@ class LinkStream:
                 return None
             self._raise_error()
             await self._wait_to_read()
+        assert isinstance(self._inbox, deque)
         data, weight = self._inbox.popleft()
         self.buffered -= weight
         self._carrier.consumed(self, weight)
@@ -140,6 +141,8 @@ class LinkStream:
         self._wake_reader()
 
     def take_data(self, data: bytes, weight: int) -> None:
+        if isinstance(self._inbox, tuple):
+            self._inbox = deque()
         self._inbox.append((data, weight))
         self.buffered += weight
         self._wake_reader()

@@ -57,6 +57,36 @@ def test_a_request_and_its_answer_arrive_whole() -> None:
     assert without_room(at_node) == [answer, DataReceived(stream, b"world"), Ended(stream)]
 
 
+def test_of_streams_that_ended_well_nothing_is_kept() -> None:
+    node, hub = a_pair()
+
+    for _ in range(700):
+        stream = node.open(REQUEST, ended=True)
+        exchange(node, hub)
+        hub.headers(stream, [(":status", "204")], ended=True)
+        exchange(node, hub)
+
+    assert [len(end._h2._closed_streams) for end in (node, hub)] == [0, 0]
+    assert all(len(end._h2.streams) <= 1 for end in (node, hub))  # the last one goes with the next
+
+
+def test_what_is_under_way_as_a_stream_is_reset_breaks_nothing_though_many_others_end_meanwhile() -> None:
+    node, hub = a_pair()
+    given_up = node.open(REQUEST)
+    exchange(node, hub)
+    node.data(given_up, b"under way")
+    late = node.outgoing()
+    hub.reset(given_up)
+    hub.outgoing()
+    for _ in range(600):
+        stream = node.open(REQUEST, ended=True)
+        hub.feed(node.outgoing())
+        hub.headers(stream, [(":status", "204")], ended=True)
+        node.feed(hub.outgoing())
+
+    assert hub.feed(late) == []
+
+
 def a_conversation() -> bytes:
     """What a node sends: hello, a request with a body, one that is reset, a ping."""
     node = LinkCore(client=True)
