@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import resource
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
@@ -35,11 +34,12 @@ from skerry.hub.certificates import REQUESTS as CERTIFICATE_REQUESTS
 from skerry.hub.certificates import CertificateSigner
 from skerry.hub.console import make_console, mount
 from skerry.hub.enrollment import EnrollmentDesk, EnrollmentReconciler
-from skerry.hub.frontdoor import Door, DoorSettings, Roster, Sessions, user_by_certificate
+from skerry.hub.frontdoor import Door, Roster, Sessions, user_by_certificate
 from skerry.hub.frontdoor.door import PROTOCOLS
 from skerry.hub.keys import KeyDesk
 from skerry.hub.kubeconfig import kubeconfig, write_kubeconfig
 from skerry.hub.login_codes import LIFETIME_S, LoginCodes
+from skerry.hub.open_files import allow_many, door_settings
 from skerry.hub.pki import Pki, server_names
 from skerry.hub.scrubbing import ScrubDesk
 from skerry.hub.settings import HubSettings
@@ -54,7 +54,6 @@ log = logging.getLogger(__name__)
 
 LAST_ANSWERS_S = 0.5
 """Seconds for answers that are being written when the hub stops."""
-MAX_FILES = 16384
 LOOK_AT_CERTIFICATE_EVERY_S = 6 * 3600.0
 
 
@@ -104,9 +103,8 @@ class Hub:
         context = hub_context(self.pki.ca, self.pki.server, PROTOCOLS)
         await self._open_stores()
         self._add_routes()
-        door = DoorSettings(host=settings.host, port=settings.port)
         self.door = Door(
-            door,
+            door_settings(settings.host, settings.port, files=allow_many()),
             context,
             self.sessions,
             http=self.server.http.protocol_factory,
@@ -316,15 +314,6 @@ def run(settings: HubSettings, say: Callable[[str], None]) -> None:
 
     configure()
     leave_no_core()
-    _allow_connections()
     collecting.pause()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(settings, say))
-
-
-def _allow_connections() -> None:
-    """Take as many open files as we may: the usual 1,024 are too few for a thousand nodes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import os
 import socket
 import ssl
 from typing import NoReturn
+
+import pytest
 
 from skerry.hub.frontdoor.handshakes import AT_ONCE, Handshakes
 
@@ -19,7 +22,7 @@ class _Exhausted:
     """A listening socket whose process has no file left, once."""
 
     def __init__(self, listening: socket.socket) -> None:
-        self._accept = [self._fail, listening.accept]
+        self._accept = [self._fail, self._fail, listening.accept]
         self.fileno = listening.fileno
 
     def _fail(self) -> NoReturn:
@@ -46,7 +49,8 @@ async def test_a_fleet_that_dials_at_once_is_accepted_in_few_turns() -> None:
     assert accepted == FLEET
 
 
-async def test_without_a_file_left_it_waits_and_goes_on() -> None:
+async def test_without_a_file_left_it_waits_and_goes_on_and_says_both_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "skerry.hub.frontdoor.handshakes")
     handshakes = Handshakes(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), asyncio.Protocol)
     await handshakes.open("127.0.0.1", 0)
     listening = _Exhausted(handshakes.sockets[0])
@@ -59,3 +63,4 @@ async def test_without_a_file_left_it_waits_and_goes_on() -> None:
                 await asyncio.sleep(0.01)
     handshakes.close()
     await asyncio.sleep(0)
+    assert [record.message for record in caplog.records] == ["no connection can be accepted", "connections are accepted again"]

@@ -33,6 +33,8 @@ class Handshakes:
 
     def __init__(self, context: ssl.SSLContext, protocol: Callable[[], asyncio.BaseProtocol], *, limit: int = MAX_HANDSHAKES) -> None:
         self._context, self._protocol, self._limit = context, protocol, limit
+        self._short = False
+        """Whether the last one could not be accepted: said when it begins and when it ends."""
         self._pauses: dict[socket.socket, asyncio.TimerHandle] = {}
         self._shaking: dict[asyncio.Task[None], None] = {}  # oldest first
         self.sockets: list[socket.socket] = []
@@ -77,11 +79,16 @@ class Handshakes:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:  # no file descriptor is left, most likely
-                log.warning("a connection could not be accepted", extra={"error": str(error)})
+                if not self._short:
+                    log.error("no connection can be accepted", extra={"error": str(error)})
+                self._short = True
                 loop = asyncio.get_running_loop()
                 loop.remove_reader(listening)
                 self._pauses[listening] = loop.call_later(_NO_FILES_S, self._listen, listening)
                 return
+            if self._short:
+                log.info("connections are accepted again")
+                self._short = False
             connection.setblocking(False)
             self._begin(connection)
 
