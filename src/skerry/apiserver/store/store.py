@@ -48,7 +48,7 @@ class Foreseer(Protocol):
 
 
 HISTORY_CHANGES = 10_000  # of each resource
-HISTORY_BYTES = 32 << 20  # of all together: what only the history still holds
+HISTORY_BYTES = 16 << 20  # of all together: what only the history still holds
 VALUE_BYTES = 8 << 20
 GARBAGE_ROWS = 256  # rows deleted in one transaction
 _SETTLING_S = 0.005
@@ -75,6 +75,7 @@ class Store:
         self._subscribers: list[Subscriber] = []
         self._foreseers: tuple[Foreseer, ...] = ()
         self._watchers: dict[str, Audience] = {}
+        self._committed = lambda: self._revision  # one for all watches
         self._closing = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -187,7 +188,7 @@ class Store:
         if audience is None:
             audience = self._watchers[resource] = Audience()
         ring = self._history.ring(resource)
-        watcher = Watcher(ring, namespace, after, only=only, committed=lambda: self._revision, closed=audience.remove)
+        watcher = Watcher(ring, namespace, after, only=only, committed=self._committed, closed=audience.remove)
         audience.add(watcher)
         return watcher
 

@@ -33,7 +33,7 @@ class NodeLifecycle:
     def __init__(self, api: Api, informers: Informers, now: Callable[[], datetime], *, grace_s: float = GRACE_S) -> None:
         self._api, self._now = api, now
         self._nodes, self._pods = informers.of(NODES), informers.of(PODS)
-        self._leases = Informer(api, LEASES, namespace=LEASE_NAMESPACE)
+        self._leases = Informer(api, LEASES, namespace=LEASE_NAMESPACE, shrink=_name_only)
         self._silence = Silence(grace_s=grace_s, longest_tick_s=2 * TICK_S)
         self._said: dict[str, dict[str, Any]] = {}  # node -> its own Ready condition, before we marked it
         self._events = Recorder(api, "node-controller", now)
@@ -130,6 +130,12 @@ class NodeLifecycle:
             if conditions is not None:
                 patch = {"metadata": {"uid": uid_of(pod)}, "status": {"conditions": conditions}}
                 self._pods.learn(await self._api.patch(PODS, *name_of(pod), patch, subresource="status"))
+
+
+def _name_only(lease: Object) -> Object:
+    """Return what is kept of a Lease: that it changed is all that is asked of it."""
+    meta = metadata(lease)
+    return {"metadata": {k: meta[k] for k in ("name", "namespace", "resourceVersion") if k in meta}}
 
 
 def _heartbeat(node: Object) -> object:

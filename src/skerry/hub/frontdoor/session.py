@@ -115,7 +115,9 @@ class NodeSession:
 
     async def _serve(self, stream: LinkStream) -> None:
         try:
-            await self._route(stream)
+            response = await self._route(stream)
+            if response is not None:  # sent from here: what a watch stands on for hours is kept low
+                await answer(stream, response)
         except ApiError as error:
             await self._refuse(stream, error)
         except (ConnectionError, asyncio.CancelledError):
@@ -124,36 +126,36 @@ class NodeSession:
             log.exception("a request on the link failed", extra={"node": self.node, "path": stream.target[:200]})
             stream.reset()
 
-    async def _route(self, stream: LinkStream) -> None:
+    async def _route(self, stream: LinkStream) -> Response | None:
+        """Carry the request out; return the answer, or None when it was sent."""
         path = stream.target.partition("?")[0]
         if not path.startswith(_OURS):
-            await self._call(stream)
-        elif path == CONTROL_PATH and stream.method == "GET":
+            return await self._call(stream)
+        if path == CONTROL_PATH and stream.method == "GET":
             await self._control(stream)
         elif path.startswith(STREAMS_PATH) and stream.method == "POST":
             await self._opened(stream, path.removeprefix(STREAMS_PATH))
         elif path == EVENTS_PATH and self._events is not None:
-            await self._take_events(stream, self._events)
+            return await self._take_events(stream, self._events)
         else:
             raise ApiError(404, "NotFound", f"the link has nothing at {stream.method} {path[:200]}")
+        return None
 
-    async def _call(self, stream: LinkStream) -> None:
+    async def _call(self, stream: LinkStream) -> Response:
         peer = self.link.peer if self.link is not None else ""
         if stream.method == "GET":
-            response = await self._handle(await read_request(stream, self._user, max_body=0, peer=peer))
-        else:
-            async with self._writes:
-                response = await self._handle(await read_request(stream, self._user, peer=peer))
-        await answer(stream, response)
+            return await self._handle(await read_request(stream, self._user, max_body=0, peer=peer))
+        async with self._writes:
+            return await self._handle(await read_request(stream, self._user, peer=peer))
 
-    async def _take_events(self, stream: LinkStream, events: EventSink) -> None:
+    async def _take_events(self, stream: LinkStream, events: EventSink) -> Response:
         outbox = stream.headers.get(OUTBOX_HEADER, "")
         if stream.method == "POST":
             async with self._writes:
                 told = await events.upload(self.node, outbox, await read_body(stream, MAX_BATCH_BYTES))
         else:
             told = await events.mark(self.node, outbox)
-        await answer(stream, Response(told.status, told.headers, told.body))
+        return Response(told.status, told.headers, told.body)
 
     async def _control(self, stream: LinkStream) -> None:
         if self._listening:
