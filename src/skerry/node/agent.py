@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +97,7 @@ def process_runtime(folder: StateFolder, settings: NodeSettings) -> ProcessRunti
     )
 
 
-async def _assemble(folder: StateFolder, identity: Identity, stack: contextlib.AsyncExitStack) -> _Node:
+async def _assemble(folder: StateFolder, identity: Identity, stack: contextlib.AsyncExitStack) -> Node:
     memory = await Memory.open(folder.path, spare=memory_folder(folder.path))
     stack.push_async_callback(memory.close)
     runtime = process_runtime(folder, identity.settings)
@@ -105,24 +105,24 @@ async def _assemble(folder: StateFolder, identity: Identity, stack: contextlib.A
     stack.push_async_callback(runtime.close)
     workshop = Workshop()
     stack.push_async_callback(workshop.close)
-    return _Node(folder, identity, memory, runtime, HubLink(folder, identity, workshop), stack)
+    return Node(folder, identity, memory, runtime, HubLink(folder, identity, workshop), stack)
 
 
-class _Node:
-    """The parts and how they are joined; each part's own module says what it does."""
+class Node:
+    """The parts and how they are joined; each part's own module says what it does. *stack* closes what the parts leave open."""
 
     def __init__(
         self,
         folder: StateFolder,
         identity: Identity,
         memory: Memory,
-        runtime: ProcessRuntime,
+        runtime: Runtime,
         link: HubLink,
         stack: contextlib.AsyncExitStack,
     ) -> None:
         self._folder, self._identity, self._memory, self._link = folder, identity, memory, link
         self._settings = identity.settings
-        self._runtime: Runtime = runtime
+        self._runtime = runtime
         self._facts = host_facts()
         self._api = HttpApi(link)
         self._address = self._first_address()
@@ -219,8 +219,9 @@ class _Node:
             selectors = [f"!{SITE_LABEL}", *([f"{SITE_LABEL}={site}"] if site else [])]
             brokers = [self._mirror_by_label(BROKERS, s) for s in selectors]
             triggers = [self._mirror_by_label(TRIGGERS, s) for s in selectors]
-            for mirror in (*brokers, *triggers):
+            for mirror in brokers:
                 stack.push_async_callback(_end, asyncio.create_task(mirror.run(), name=f"follow {mirror.key}"))
+            stack.push_async_callback(_end, asyncio.create_task(follow_triggers(brokers, triggers), name="follow triggers"))
             eventing = EventingSubsystem(outbox, self._link, brokers=brokers, triggers=triggers, ingress=self._broker_address())
             stack.push_async_callback(eventing.stop)
             await eventing.start()
@@ -298,6 +299,19 @@ class _Node:
         if self._twins is None:
             raise unavailable("the node has not begun with its devices yet")
         await self._twins(params, stream)
+
+
+async def follow_triggers(brokers: Sequence[Mirror], triggers: Sequence[Mirror]) -> None:
+    """Follow Triggers from the first Broker on: without one they do nothing, and each watch costs the hub as many as it has nodes."""
+    told = asyncio.Event()
+    for mirror in brokers:
+        mirror.subscribe(lambda _: told.set())
+    while not any(mirror.items() for mirror in brokers):
+        told.clear()
+        await told.wait()
+    async with asyncio.TaskGroup() as group:
+        for mirror in triggers:
+            group.create_task(mirror.run(), name=f"follow {mirror.key}")
 
 
 async def _end(task: asyncio.Task[None]) -> None:
