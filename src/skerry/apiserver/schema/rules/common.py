@@ -142,11 +142,10 @@ def not_negative(spec: Mapping[str, Any], names: Iterable[str], field: str, caus
 
 
 def one_of(value: Any, supported: Sequence[str], field: str, causes: Causes, *, optional: bool = False) -> None:
-    """Check an enumeration; "" or None is Required unless optional."""
-    if value in (None, ""):
-        if not optional:
-            causes.append(required(field))
-    elif value not in supported:
+    """Check an enumeration; "" or None is Required. What is optional may be None, and "" is a value (where it is none, it is not here)."""
+    if not optional and not value:
+        causes.append(required(field))
+    elif value is not None and value not in supported:
         causes.append(not_supported(field, value, list(supported)))
 
 

@@ -109,7 +109,8 @@ def pod_spec(spec: Map, field: str, causes: Causes) -> None:
     if spec.get("topologySpreadConstraints"):
         spread_constraints(spec["topologySpreadConstraints"], f"{field}.topologySpreadConstraints", causes)
     _gates(spec, field, causes)
-    one_of(spec.get("preemptionPolicy"), ("PreemptLowerPriority", "Never"), f"{field}.preemptionPolicy", causes, optional=True)
+    if spec.get("preemptionPolicy") is not None:
+        one_of(spec["preemptionPolicy"], ("PreemptLowerPriority", "Never"), f"{field}.preemptionPolicy", causes)
     if spec.get("overhead"):
         resources({"limits": spec["overhead"]}, f"{field}.overhead", causes)
     if spec.get("os") is not None:
