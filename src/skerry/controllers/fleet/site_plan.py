@@ -14,24 +14,27 @@ CONNECTED = "Connected"
 
 def status(site: Object, nodes: Sequence[Object], now: datetime) -> Object:
     """Return the status of *site*, whose members are *nodes*."""
-    ready = [n for n in nodes if is_true(dig(n, "status", "conditions"), "Ready")]
-    silent = sorted(name_of(n).name for n in nodes if n not in ready)
-    state, reason, message = _connected(nodes, ready, silent)
+    silent = sorted(name_of(n).name for n in nodes if not is_heard(n))
+    state, reason, message = _connected(len(nodes), silent)
     generation = int(metadata(site).get("generation") or 0)
     conditions = with_condition(
         dig(site, "status", "conditions", default=[]), CONNECTED, state, reason=reason, message=message, now=now, generation=generation
     )
-    return {"nodes": len(nodes), "readyNodes": len(ready), "observedGeneration": generation, "conditions": conditions}
+    return {"nodes": len(nodes), "readyNodes": len(nodes) - len(silent), "observedGeneration": generation, "conditions": conditions}
 
 
-def _connected(nodes: Sequence[Object], ready: Sequence[Object], silent: Sequence[str]) -> tuple[bool | None, str, str]:
+def is_heard(node: Object) -> bool:
+    return is_true(dig(node, "status", "conditions"), "Ready")
+
+
+def _connected(nodes: int, silent: Sequence[str]) -> tuple[bool | None, str, str]:
     if not nodes:
         return None, "NoNodes", "no node carries the label of this Site"
-    if not ready:
+    if len(silent) == nodes:
         return False, "AllNodesSilent", f"no node is ready: {_few(silent)}"
     if silent:
-        return True, "SomeNodesSilent", f"{len(silent)} of {len(nodes)} nodes are not ready: {_few(silent)}"
-    return True, "AllNodesReady", f"all {len(nodes)} nodes are ready"
+        return True, "SomeNodesSilent", f"{len(silent)} of {nodes} nodes are not ready: {_few(silent)}"
+    return True, "AllNodesReady", f"all {nodes} nodes are ready"
 
 
 def _few(names: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
-from skerry.controllers.fleet.site_plan import status
+from skerry.controllers.fleet.site_plan import is_heard, status
 from skerry.controllers.informers import Informers
 from skerry.kube import Api, Change, Controller
 from skerry.model.objects import Object, labels_of, name_of, uid_of
@@ -16,6 +16,11 @@ BY_SITE = "site"
 
 def _site(node: Object) -> Iterable[str]:
     return (labels_of(node).get(SITE_LABEL, ""),)
+
+
+def _facts(node: Object | None) -> tuple[str, bool] | None:
+    """Return what a Site's status says of a node."""
+    return None if node is None else (labels_of(node).get(SITE_LABEL, ""), is_heard(node))
 
 
 class Sites:
@@ -30,9 +35,11 @@ class Sites:
         self._nodes.subscribe(self._on_node)
 
     def _on_node(self, change: Change) -> None:
-        for node in (change.old, change.new):
-            if node is not None:
-                self.controller.queue.add(labels_of(node).get(SITE_LABEL, ""))
+        """Look at the Sites that a node left, came to, or is heard at again or no more: most of what a node writes is none of that."""
+        if _facts(change.old) != _facts(change.new):
+            for node in (change.old, change.new):
+                if node is not None:
+                    self.controller.queue.add(labels_of(node).get(SITE_LABEL, ""))
 
     async def reconcile(self, name: str) -> None:
         site = self._sites.get("", name)
