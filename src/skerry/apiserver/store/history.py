@@ -111,7 +111,7 @@ class History:
         if len(ring) > self._limit:
             self._drop_from(ring)
         while self._bytes > self._limit_bytes:
-            self._drop_from(max(self._rings.values(), key=attrgetter("bytes")))
+            self._cut(max(self._rings.values(), key=attrgetter("bytes")))
 
     def take_garbage(self, limit: int) -> tuple[list[int], dict[str, int]]:
         """Return rows to delete, at most *limit*, and the floors to be on the disk no later than that."""
@@ -123,6 +123,12 @@ class History:
         """Take garbage back that could not be deleted."""
         self.garbage[:0] = rows
         self.moved = {**floors, **self.moved}
+
+    def _cut(self, largest: Ring) -> None:
+        """Forget the oldest changes of the largest ring, a little more than is over: which it is need not be asked at every write."""
+        enough = largest.bytes - max(self._bytes - self._limit_bytes, self._limit_bytes // 256)
+        while len(largest) and largest.bytes > enough:
+            self._drop_from(largest)
 
     def _drop_from(self, ring: Ring) -> None:
         before = ring.bytes
