@@ -17,7 +17,7 @@ from skerry.apiserver.store.history import Ring
 from skerry.apiserver.store.pending import DELETED, Pending
 from tests.consistency.subjects import RESOURCES
 
-COMMIT_S = 0.05
+COMMIT_S = 0.1
 """How long a slow disk takes for a commit."""
 FAULTS: dict[str, Callable[[], None]] = {}
 
