@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from bench.page import ROOT, write
 from bench.report import Report, hardware
 
-ALL = ("hub", "watch", "store", "node", "events", "cli")
+ALL = ("hub", "watch", "store", "node", "events", "fleet", "cli")
 WITH_ROWS = frozenset(("hub", "watch"))  # these can measure some of their rows alone
 
 

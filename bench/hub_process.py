@@ -131,14 +131,14 @@ class Hub:
         finally:
             connection.close()
 
-    def idle(self, *, quiet_s: float = 2.0) -> None:
-        """Wait until the hub has nothing left to do: its CPU time stands still."""
+    def idle(self, *, quiet_s: float = 2.0, share: float = 0.05) -> None:
+        """Wait until the hub has nothing left to do: its CPU time stands still, but for *share* of a core."""
         until = time.monotonic() + 60
         before = cpu_s(self.pid)
         while time.monotonic() < until:
             time.sleep(quiet_s)
             now = cpu_s(self.pid)
-            if now - before < 0.05 * quiet_s:
+            if now - before < share * quiet_s:
                 return
             before = now
 

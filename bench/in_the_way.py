@@ -11,6 +11,7 @@ IN_THE_WAY: Mapping[str, str] = {
     "Lease renewal": "TLS, HTTP and the kernel's part in them are half, the commit a sixth; decision 0016 has what each step costs",
     "burst of 200": "the 200 clients share the two cores with the hub; 161,000 were seen on a machine that was free",
     "500 devices": "decisions 0008 and 0018 say what the node's memory is made of, and what was tried",
+    "connected nodes, resident": "TLS, HTTP/2 and five watches for each node, and gaps in the heap; decision 0022 has what was found",
     "node idle: alone": "27 MiB are Python and its libraries before a line of ours; decisions 0008 and 0018 have the rest",
     ": rate": "it follows from the CPU per operation on one core, and the load client, the disk and whatever else runs share the machine",
 }
