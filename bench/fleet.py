@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from bench.hub_process import LEASES, Hub, a_hub, lease, post, put
 from bench.report import Report, Stopwatch, cpu_s, memory_mib
 from skerry.hub.enrollment.tokens import SECRET_TYPE, new_token, to_secret
 from skerry.model.resources import SYSTEM_NAMESPACE
+from skerry.node.pods import memory_folder
 from skerry.trust import pem_to_der
 from skerry.trust.joining import ca_hash
 
@@ -80,6 +82,10 @@ class Fleet:
         for process in self.processes:
             process.kill()
             process.wait()
+        for state in (self.folder / "nodes").glob("*"):
+            room = memory_folder(state)  # where a node keeps what Pods want in RAM
+            if room is not None:
+                shutil.rmtree(room, ignore_errors=True)
 
     def renewed_since(self, moment: datetime) -> int:
         """Return how many nodes have renewed their Leases since."""
