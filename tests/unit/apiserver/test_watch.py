@@ -70,6 +70,27 @@ async def test_a_revision_that_is_forgotten_is_an_error_in_the_stream(server: Ap
     assert [(e["type"], e["object"]["code"], e["object"]["reason"]) for e in found] == [("ERROR", 410, "Expired")]
 
 
+async def test_a_slow_client_that_is_left_behind_when_a_bookmark_is_due_is_told_so(
+    server: ApiServer, ask: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "BOOKMARK_S", 0.0)
+    _, made = await ask("POST", CONFIGMAPS, configmap("a"))
+    events = await ask.watch(f"{CONFIGMAPS}?watch=true&resourceVersion={made['metadata']['resourceVersion']}&allowWatchBookmarks=true")
+    await ask("POST", CONFIGMAPS, configmap("b"))
+    (event,) = await take(events, 1)
+    for i in range(5):
+        await ask("PATCH", f"{CONFIGMAPS}/a", {"data": {"k": str(i)}}, content_type=MERGE)
+    ring = server.store._history.ring("configmaps")
+    while len(ring) > 1:
+        ring.drop_oldest()
+
+    mark, error = await take(events, 2)
+    await events.aclose()
+
+    assert (mark["type"], mark["object"]["metadata"]["resourceVersion"]) == ("BOOKMARK", event["object"]["metadata"]["resourceVersion"])
+    assert (error["type"], error["object"]["code"]) == ("ERROR", 410)
+
+
 async def test_a_revision_that_does_not_come_is_an_error_in_the_stream(
     server: ApiServer, ask: Asker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,6 +51,10 @@ class Ring:
         first = bisect_right(self._changes, revision, self._start, key=_revision)
         return self._changes[first : first + limit]
 
+    def moved_since(self, revision: int) -> bool:
+        """Say whether there were changes above *revision*, held or not."""
+        return (self._changes[-1].revision if len(self) else self.floor) > revision
+
     def require(self, revision: int) -> None:
         """Raise TooOldError unless every change above *revision* is held."""
         if revision < self.floor:

@@ -66,7 +66,7 @@ class Watcher:
     @property
     def revision(self) -> int:
         """Everything up to here was handed out: what a bookmark may say."""
-        if not self._asleep and self._ring.after(self._place, limit=1):
+        if not self._asleep and self._ring.moved_since(self._place):
             return self._place
         return max(self._place, self._committed())
 
