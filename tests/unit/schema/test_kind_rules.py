@@ -210,6 +210,17 @@ def _quota(**spec: Any) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q", "namespace": "n"}, "spec": spec}
 
 
+def test_what_the_pods_of_a_stateful_set_mount_may_be_claimed() -> None:
+    mounts = [{"name": "data", "mountPath": "/data"}]
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i", "volumeMounts": mounts}]}}
+    body = {"selector": {"matchLabels": {"a": "b"}}, "serviceName": "s", "template": template}
+    claimed = body | {"volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": CLAIM}]}
+
+    assert _said("StatefulSet", {"spec": claimed}) == []
+    assert _said("StatefulSet", {"spec": body}) == []  # Kubernetes leaves what is wrong with a Pod to the Pod
+    assert len(_said("Deployment", {"spec": {k: v for k, v in body.items() if k != "serviceName"}})) == 1
+
+
 def test_huge_pages_have_quotas() -> None:
     assert _said("ResourceQuota", {"spec": {"hard": {"hugepages-2Mi": "4Mi", "requests.hugepages-1Gi": "1Gi"}}}) == []
 

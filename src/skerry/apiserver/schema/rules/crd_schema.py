@@ -102,8 +102,6 @@ def _type(node: Map, at: str, causes: Causes, *, root: bool) -> None:
         causes.append(forbidden_field(f"{at}.type", "type cannot be set to null, use nullable as an alternative"))
     if kind and kind not in _TYPES:
         causes.append(not_supported(f"{at}.type", kind, list(_TYPES)))
-    if kind and node.get("x-kubernetes-int-or-string"):
-        causes.append(invalid_value(f"{at}.type", kind, "must be empty if x-kubernetes-int-or-string is true"))
     if embedded and kind != "object":
         causes.append(_must_be(kind, "object", at, "if x-kubernetes-embedded-resource is true"))
     elif not kind and not node.get("x-kubernetes-int-or-string") and not node.get("x-kubernetes-preserve-unknown-fields"):

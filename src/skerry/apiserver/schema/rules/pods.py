@@ -76,13 +76,18 @@ def pod_template(obj: Object, old: Object | None, causes: Causes, subresource: s
 
 def template_spec(template: Map, field: str, causes: Causes) -> None:
     """Check a PodTemplateSpec."""
+    template_metadata(template, field, causes)
+    pod_spec(template.get("spec") or {}, f"{field}.spec", causes)
+    if (template.get("spec") or {}).get("ephemeralContainers"):
+        causes.append(forbidden_field(f"{field}.spec.ephemeralContainers", "ephemeral containers not allowed in pod template"))
+
+
+def template_metadata(template: Map, field: str, causes: Causes) -> None:
+    """Check the labels and annotations of a PodTemplateSpec, and no more of it."""
     meta = template.get("metadata") or {}
     validate_labels(meta.get("labels"), causes, f"{field}.labels")  # as Kubernetes calls it, without the metadata
     if meta.get("annotations"):
         validate_annotations(meta["annotations"], causes, f"{field}.annotations")
-    pod_spec(template.get("spec") or {}, f"{field}.spec", causes)
-    if (template.get("spec") or {}).get("ephemeralContainers"):
-        causes.append(forbidden_field(f"{field}.spec.ephemeralContainers", "ephemeral containers not allowed in pod template"))
 
 
 def pod_spec(spec: Map, field: str, causes: Causes) -> None:

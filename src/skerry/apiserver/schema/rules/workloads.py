@@ -19,7 +19,7 @@ from skerry.apiserver.schema.rules.common import (
     not_negative,
     one_of,
 )
-from skerry.apiserver.schema.rules.pods import template_spec
+from skerry.apiserver.schema.rules.pods import template_metadata, template_spec
 from skerry.model.errors import Cause, forbidden_field, invalid_value, not_supported, required
 from skerry.model.objects import Object
 from skerry.model.selectors import SelectorError, from_label_selector
@@ -154,7 +154,10 @@ def _selected_template(spec: Map, causes: Causes, *, kind: str = "ReplicaSet") -
     labels = (template.get("metadata") or {}).get("labels")
     if not _matches(selector, labels):
         causes.append(go_invalid("spec.template.metadata.labels", go_string_map(labels), "`selector` does not match template `labels`"))
-    template_spec(template, "spec.template", causes)
+    if kind == "StatefulSet":
+        template_metadata(template, "spec.template", causes)  # Kubernetes leaves the rest to the Pods: what they mount may be claimed
+    else:
+        template_spec(template, "spec.template", causes)
     policy = (template.get("spec") or {}).get("restartPolicy")
     if policy in ("OnFailure", "Never"):
         causes.append(not_supported("spec.template.spec.restartPolicy", policy, ["Always"]))
