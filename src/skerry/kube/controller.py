@@ -2,6 +2,7 @@
 
 `reconcile(key)` does all that is to be done for the key now and returns the seconds after which to look again, or None.
 It may fail at any point and be called again: what it does must not depend on having been called before.
+Many keys at which nothing is to be done, as after a restart, hold the loop for a slice at a time.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Hashable
+from time import perf_counter
 from typing import Generic, TypeVar
 
 from skerry.kube.backoff import Backoff
@@ -20,6 +22,8 @@ log = logging.getLogger(__name__)
 K = TypeVar("K", bound=Hashable)
 Reconcile = Callable[[K], Awaitable[float | None]]
 
+SLICE_S = 0.005
+"""How long one controller goes on without a turn of the others: at a start twenty of them may have much to look at."""
 _RACES = (404, 409)
 """Somebody else was faster: normal, and over at the next look."""
 
@@ -43,12 +47,16 @@ class Controller(Generic[K]):
             self.queue.close()
 
     async def _work(self) -> None:
+        until = perf_counter() + SLICE_S
         while True:
             key = await self.queue.get()
             try:
                 await self._look_at(key)
             finally:
                 self.queue.done(key)
+            if perf_counter() > until:
+                await asyncio.sleep(0)
+                until = perf_counter() + SLICE_S
 
     async def _look_at(self, key: K) -> None:
         try:

@@ -117,3 +117,21 @@ def test_one_key_is_never_worked_on_twice_at_once_while_others_go_on() -> None:
 def test_delays_are_between_half_and_the_whole(attempt: int, low: float, high: float) -> None:
     for draw, expected in ((0.0, low), (1.0, high)):
         assert Backoff(1.0, 5.0, jitter=lambda draw=draw: draw).delay_s(attempt) == expected  # type: ignore[misc]
+
+
+async def test_others_have_their_turn_between_many_keys_that_wait_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("skerry.kube.controller.SLICE_S", -1.0)  # over as soon as it begins
+    looked: list[str] = []
+
+    async def reconcile(key: str) -> None:
+        looked.append(key)
+
+    controller = Controller("test", reconcile)
+    for number in range(100):
+        controller.queue.add(str(number))
+    async with running(controller):
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        seen = len(looked)
+
+    assert 0 < seen < 100
