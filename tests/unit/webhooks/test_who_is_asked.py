@@ -34,6 +34,18 @@ EVENT = {
     "reason": "R",
     "type": "Normal",
 }
+NEWER_EVENTS = "/apis/events.k8s.io/v1/namespaces/default/events"
+NEWER_EVENT = {
+    "metadata": {"name": "e"},
+    "eventTime": "2026-01-01T00:00:00.000000Z",
+    "regarding": EVENT["involvedObject"],
+    "note": "old",
+    "reason": "R",
+    "type": "Normal",
+    "action": "A",
+    "reportingController": "c.example.com",
+    "reportingInstance": "i",
+}
 
 REQUESTS: dict[str, tuple[str, str, Any]] = {
     "create": ("POST", CONFIGMAPS, configmap("new")),
@@ -401,24 +413,22 @@ async def test_who_wants_to_be_asked_again_is_when_the_server_completed_the_obje
 async def test_an_event_is_one_in_either_group(ask: Asker, hook: Served, match_policy: str, asked: list[str]) -> None:
     await configure(ask, "Mutating", hook_of(hook.url(), rules=[rule(["*"], "events", group="")], matchPolicy=match_policy))
     hook.answer = patching({"op": "add", "path": "/message", "value": "said by a webhook"})
-    body = {
-        "metadata": {"name": "e"},
-        "eventTime": "2026-01-01T00:00:00.000000Z",
-        "regarding": EVENT["involvedObject"],
-        "note": "old",
-        "reason": "R",
-        "type": "Normal",
-        "action": "A",
-        "reportingController": "c.example.com",
-        "reportingInstance": "i",
-    }
 
-    status, made = await ask("POST", "/apis/events.k8s.io/v1/namespaces/default/events", body)
+    status, made = await ask("POST", NEWER_EVENTS, NEWER_EVENT)
 
     assert status == 201, made
     assert [r["object"]["message"] for r in hook.asked] == asked
     assert [r["kind"]["group"] for r in hook.asked] == [""] * len(asked)
     assert made["note"] == ("said by a webhook" if asked else "old")
+
+
+async def test_who_is_not_asked_about_events_of_one_group_is_asked_about_those_of_the_other(ask: Asker, hook: Served) -> None:
+    await configure(ask, "Validating", hook_of(hook.url(), rules=[rule(["*"], "events", group="")], matchPolicy="Exact"))
+    await ask("POST", NEWER_EVENTS, NEWER_EVENT)
+
+    status, _ = await ask("POST", EVENTS, {**EVENT, "metadata": {"name": "core"}})
+
+    assert (status, [r["name"] for r in hook.asked]) == (201, ["core"])
 
 
 def two_versions() -> dict[str, Any]:

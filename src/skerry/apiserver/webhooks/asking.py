@@ -100,7 +100,7 @@ class Webhooks:
             self._kinds_seen = self._registry.kinds.changes
             self._found.clear()
         kind = asked.kind
-        key = (which, kind.key, kind.resource.version, asked.operation, asked.subresource)
+        key = (which, kind.key, kind.resource.api_version, asked.operation, asked.subresource)
         found = self._found.get(key)
         if found is None:
             found = self._found[key] = self._select(which, asked)
