@@ -315,3 +315,28 @@ async def test_a_policy_does_not_wait_for_its_parameters_to_be_converted(ask: As
 
     assert found == status, answer
     assert "name the stored version" in answer.get("message", "name the stored version")
+
+
+QUOTAS = "/api/v1/namespaces/default/resourcequotas"
+
+
+async def test_a_quota_holds_while_objects_are_converted_for_the_store(ask: Asker, served: Converter) -> None:
+    await ask("POST", QUOTAS, {"metadata": {"name": "q"}, "spec": {"hard": {"count/gauges.example.com": "1"}}})
+
+    answers = await asyncio.gather(*[ask("POST", NEW, gauge(f"g{i}", "v2", address="here")) for i in range(3)])
+
+    assert sorted(status for status, _ in answers) == [201, 403, 403]
+
+
+async def test_nothing_is_made_in_a_namespace_that_went_while_it_was_converted(ask: Asker, hook: Served, served: Converter) -> None:
+    await ask("POST", "/api/v1/namespaces", {"metadata": {"name": "site"}})
+
+    async def meanwhile(request: web.Request) -> web.Response:
+        await ask("DELETE", "/api/v1/namespaces/site")
+        return await served.handle(request)
+
+    hook.handle = meanwhile  # type: ignore[method-assign]
+
+    status, answer = await ask("POST", NEW.replace("default", "site"), gauge("g", "v2", address="here"))
+
+    assert (status, "being terminated" in answer["message"]) == (403, True), answer

@@ -125,5 +125,9 @@ class Chain:
             if waiting is not None:
                 asked.waited = True
                 await wait_outside(waiting, asked.options.place)
+        self.judge_last(asked)
+
+    def judge_last(self, asked: Admission) -> None:
+        """Judge what others may have changed meanwhile; called anew when anybody was waited for since."""
         for plugin in self._last:
             plugin(asked)

@@ -41,8 +41,12 @@ async def create(
             if registry.store.get(key) is not None:
                 raise _exists(registry, kind, key)
             return kind.encoding.without_revision(tail)
+        keep = await registry.kept(kind, tail, options.place)
+        if kind.conversion is not None:  # somebody may have been waited for
+            _still_wanted(asked)
+            registry.chain.judge_last(asked)
         try:
-            record = await registry.store.create(key, await registry.kept(kind, tail, options.place))
+            record = await registry.store.create(key, keep)
         except ExistsError:
             if not tries:
                 # Who took the name may still wait for its commit: until that, a crash would make a lie of our refusal.
