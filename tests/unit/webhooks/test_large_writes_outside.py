@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from skerry.apiserver.http.message import User
+from skerry.apiserver.registry import beside
 from skerry.apiserver.registry.beside import AT_ONCE, LARGE, MAX_OUTSIDE
 from skerry.apiserver.server import ApiServer
 from tests.unit.apiserver.asking import CONFIGMAPS, MERGE, Asker, configmap
 from tests.unit.webhooks.serving import Answerer, Served, allow
 from tests.unit.webhooks.test_admission import configure, hook_of
-from tests.unit.webhooks.test_conversion import CRDS, NEW, crd, gauge
+from tests.unit.webhooks.test_conversion import CRDS, NEW, OLD, crd, gauge
 
 TEXT = "x" * LARGE
 NOT_OF_HOOKS = [{"name": "others", "expression": "request.userInfo.username != 'hooks'"}]
@@ -141,3 +142,25 @@ async def test_only_so_many_large_objects_wait_for_others(ask: Asker, hook: Serv
     assert (refused, small) == (429, 201)
     assert "try again" in answer_["message"]
     assert {status for status, _ in await asyncio.gather(*waiting)} == {201}
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+async def test_nobody_is_told_to_come_back_with_what_is_stored(
+    server: ApiServer, ask: Asker, hook: Served, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    async def convert(request: dict[str, Any]) -> dict[str, Any]:
+        if request["desiredAPIVersion"] == "example.com/v1":  # as it is stored: from then on too many wait
+            monkeypatch.setattr(beside, "MAX_OUTSIDE", 0)
+        objects = [{**o, "apiVersion": request["desiredAPIVersion"]} for o in request["objects"]]
+        return {"result": {"status": "Success"}, "convertedObjects": objects}
+
+    hook.answer = convert
+    await ask("POST", CRDS, crd(hook))
+    await server.custom.settle_all()
+    if method == "PATCH":
+        await ask("POST", OLD, gauge("g", "v1", host=TEXT))
+    path, body = (f"{NEW}/g", {"spec": {"address": TEXT}}) if method == "PATCH" else (NEW, gauge("g", "v2", address=TEXT))
+
+    status, answer = await ask(method, path, body, content_type=MERGE if method == "PATCH" else "application/json")
+
+    assert status == (200 if method == "PATCH" else 201), answer

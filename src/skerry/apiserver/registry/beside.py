@@ -67,7 +67,8 @@ class Place:
             self._held = True
 
     def end(self) -> None:
-        """Give the place back for good."""
+        """Give place and turn back for good."""
+        self._end_turn()
         if self._held:
             self._held = False
             self._places.release()

@@ -56,7 +56,7 @@ async def create(
                 raise _exists(registry, kind, key) from None
             _generate(asked)
             continue
-        return await registry.read(kind, record, options.place)
+        return await registry.read_back(kind, record, options.place)
 
 
 async def complete(

@@ -133,6 +133,12 @@ class Registry:
             return self.value_of(kind, record)
         return await wait_outside(self._converted(self.conversions, kind, record), place)
 
+    async def read_back(self, kind: Kind, record: Record, place: Place | None) -> bytes:
+        """Return what was just stored as `read` does. The place is not asked for again: nobody is told to come back with what is done."""
+        if place is not None and kind.conversion is not None:
+            place.end()
+        return await self.read(kind, record)
+
     async def _converted(self, conversions: Conversions, kind: Kind, record: Record) -> bytes:
         await conversions.prepare(kind, (record,))
         return self.value_of(kind, record)  # in the same turn of the loop: it is not kept for long

@@ -239,7 +239,7 @@ class _Attempt:
             await registry.store.delete(key, await registry.kept(kind, last, self._options.place), expected=record.revision)
             return kind.encoding.at(tail, record.revision)
         stored = await registry.store.update(key, await registry.kept(kind, tail, self._options.place), expected=record.revision)
-        return await registry.read(kind, stored, self._options.place)
+        return await registry.read_back(kind, stored, self._options.place)
 
 
 def _meta(new: Object, change: Change) -> Object:
