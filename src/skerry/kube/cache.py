@@ -67,6 +67,10 @@ class Cache:
         """Return the objects under *key*, sorted by name."""
         return [self._objects[n] for n in sorted(self._indexes[title].get(key, ()))]
 
+    def count(self, title: str, key: str) -> int:
+        """Return how many objects are under *key*."""
+        return len(self._indexes[title].get(key, ()))
+
     def replace(self, items: Iterable[Object], revision: str) -> list[Change]:
         """Take in a complete list; returns what changed by it, removals last."""
         at = int(revision) if revision.isdigit() else 0

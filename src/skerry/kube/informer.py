@@ -79,6 +79,9 @@ class Informer:
     def indexed(self, title: str, key: str) -> list[Object]:
         return self._cache.indexed(title, key)
 
+    def count(self, title: str, key: str) -> int:
+        return self._cache.count(title, key)
+
     def learn(self, obj: Object) -> None:
         """Know the answer to our own write at once, without waiting for its event."""
         self._tell(self._cache.learn(obj))

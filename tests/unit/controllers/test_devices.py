@@ -7,7 +7,7 @@ from typing import Any
 
 from skerry.controllers.fleet.device_plan import Placement, place, status_patch
 from skerry.model.conditions import get_condition
-from skerry.model.objects import Object
+from skerry.model.objects import Name, Object, name_of
 
 NOW = datetime(2026, 1, 5, 10, 0, 0, tzinfo=UTC)
 
@@ -22,33 +22,59 @@ def a_device(placement: dict[str, Any] | None = None, **status: Any) -> Object:
     return {"metadata": {"name": "d", "namespace": "default", "generation": 3}, "spec": spec, "status": status}
 
 
+def placed(device: Object, nodes: list[Object], load: dict[str, int] | None = None) -> Placement:
+    return place(device, {name_of(n): n for n in nodes}, lambda node: (load or {}).get(node, 0))
+
+
 def test_a_device_goes_to_a_ready_node_with_its_labels_and_the_fewest_devices() -> None:
     nodes = [a_node("a", site="x"), a_node("b", site="x"), a_node("c", site="y"), a_node("d", ready="Unknown", site="x")]
 
-    assert place(a_device({"nodeSelector": {"site": "x"}}), nodes, {"a": 2, "b": 1}) == Placement("b")
+    assert placed(a_device({"nodeSelector": {"site": "x"}}), nodes, {"a": 2, "b": 1}) == Placement("b")
 
 
 def test_a_device_stays_with_its_node_also_when_that_is_not_heard() -> None:
     nodes = [a_node("a", ready="Unknown"), a_node("b")]
 
-    assert place(a_device(nodeName="a"), nodes, {}) == Placement("a")
+    assert placed(a_device(nodeName="a"), nodes) == Placement("a")
 
 
 def test_a_device_moves_when_its_placement_no_longer_allows_the_node() -> None:
     nodes = [a_node("a"), a_node("b")]
 
-    assert place(a_device({"nodeName": "b"}, nodeName="a"), nodes, {}) == Placement("b")
-    assert place(a_device(nodeName="gone"), nodes, {"a": 1}) == Placement("b")
+    assert placed(a_device({"nodeName": "b"}, nodeName="a"), nodes) == Placement("b")
+    assert placed(a_device(nodeName="gone"), nodes, {"a": 1}) == Placement("b")
 
 
 def test_a_device_without_a_node_says_why() -> None:
-    placement = place(a_device({"nodeSelector": {"site": "z"}}), [a_node("a")], {})
+    placement = placed(a_device({"nodeSelector": {"site": "z"}}), [a_node("a")])
 
     assert placement == Placement("", "NoNode", "no node has label site=z")
     patch = status_patch(a_device(), placement, None, now=NOW) or {}
     connected = get_condition(patch["conditions"], "Connected") or {}
     assert (connected["status"], connected["reason"], connected["observedGeneration"]) == ("False", "NoNode", 3)
     assert status_patch(a_device(**{**patch, "nodeName": ""}), placement, None, now=NOW) is None, "it is said once"
+
+
+def test_a_device_whose_named_node_is_not_there_says_so() -> None:
+    assert placed(a_device({"nodeName": "b"}), [a_node("a")]) == Placement("", "NoNode", "no node has name b")
+    silent = Placement("", "NodeNotReady", "no node with name b is ready: b")
+    assert placed(a_device({"nodeName": "b"}), [a_node("a"), a_node("b", ready="Unknown")]) == silent
+
+
+class _Searched(dict[Name, Object]):
+    """Nodes that are found by name: to walk over thousands for each of thousands of Devices takes minutes."""
+
+    def values(self) -> Any:
+        raise AssertionError("nodes were walked over")
+
+    __iter__ = items = values
+
+
+def test_where_a_device_stays_or_names_its_node_no_others_are_looked_at() -> None:
+    nodes = _Searched({name_of(n): n for n in (a_node("a"), a_node("b"))})
+
+    assert place(a_device(nodeName="b"), nodes, lambda _: 0) == Placement("b")
+    assert place(a_device({"nodeName": "a"}), nodes, lambda _: 0) == Placement("a")
 
 
 def test_a_device_that_is_placed_is_its_nodes_to_speak_of() -> None:

@@ -6,14 +6,14 @@ that node or the Node object is gone, since a node that is cut off goes on drivi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from skerry.model.conditions import get_condition, is_true, with_condition
-from skerry.model.objects import Object, dig, labels_of, metadata, name_of
+from skerry.model.objects import Name, Object, dig, labels_of, metadata, name_of
 
 
 class Placement(msgspec.Struct, frozen=True):
@@ -24,19 +24,28 @@ class Placement(msgspec.Struct, frozen=True):
     message: str = ""
 
 
-def place(device: Object, nodes: Sequence[Object], load: Mapping[str, int]) -> Placement:
-    """Return where *device* belongs; *load* is how many Devices each node has already."""
-    allowed = {name_of(n).name: n for n in nodes if _allows(device, n)}
-    current = str(dig(device, "status", "nodeName", default=""))
-    if current in allowed:
-        return Placement(current)
+def place(device: Object, nodes: Mapping[Name, Object], load: Callable[[str], int]) -> Placement:
+    """Return where *device* belongs; *load* says how many Devices a node has already. Costs little where it stays."""
+    current = Name("", str(dig(device, "status", "nodeName", default="")))
+    if current in nodes and _allows(device, nodes[current]):
+        return Placement(current.name)
+    allowed = {name_of(n).name: n for n in _named(device, nodes) if _allows(device, n)}
     ready = [name for name, node in allowed.items() if is_true(dig(node, "status", "conditions"), "Ready")]
     if ready:
-        return Placement(min(ready, key=lambda name: (load.get(name, 0), name)))
+        return Placement(min(ready, key=lambda name: (load(name), name)))
     wanted = _words(device)
     if allowed:
         return Placement("", "NodeNotReady", f"no node with {wanted} is ready: {', '.join(sorted(allowed)[:5])}")
     return Placement("", "NoNode", f"no node has {wanted}")
+
+
+def _named(device: Object, nodes: Mapping[Name, Object]) -> Iterable[Object]:
+    """Return the node that the placement names, if it is there; all where it names none."""
+    name = dig(device, "spec", "placement", "nodeName", default="")
+    if not name:
+        return nodes.values()
+    node = nodes.get(Name("", name))
+    return () if node is None else (node,)
 
 
 def _allows(device: Object, node: Object) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
@@ -49,8 +48,7 @@ class Devices:
         device = self._devices.get(*name)
         if device is None or "deletionTimestamp" in device["metadata"]:
             return
-        load = Counter({name_of(n).name: len(self._devices.indexed(BY_NODE, name_of(n).name)) for n in self._nodes.objects()})
-        placement = place(device, list(self._nodes.objects()), load)
+        placement = place(device, self._nodes.view(), lambda node: self._devices.count(BY_NODE, node))
         patch = status_patch(device, placement, self._nodes.get("", placement.node), now=self._now())
         if patch is not None:
             body = {"metadata": {"uid": uid_of(device)}, "status": patch}
