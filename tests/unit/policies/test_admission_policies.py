@@ -115,6 +115,16 @@ async def test_an_expression_that_fails_ends_as_the_policy_says(ask: Asker, fail
         assert answer["message"].endswith("expression 'object.data.zz == '1'' resulted in error: no such key: zz")
 
 
+@pytest.mark.parametrize(("other", "status"), [("object.data.a == 'b'", 201), ("object.data.a == 'a'", 422)])
+async def test_a_condition_that_does_not_hold_counts_more_than_one_that_fails(ask: Asker, other: str, status: int) -> None:
+    conditions = [{"name": "fails", "expression": "object.data.zz == 'x'"}, {"name": "other", "expression": other}]
+    await policy(ask, validation("true"), matchConditions=conditions)
+
+    found, answer = await ask("POST", CONFIGMAPS, configmap("c", a="a"))
+
+    assert found == status, answer
+
+
 async def test_the_authorizer_is_asked_for_whoever_writes(ask: Asker) -> None:
     checks = "authorizer.group('apps').resource('deployments').namespace('default').check('create').allowed()"
     await policy(ask, validation(f"{checks} || authorizer.path('/metrics').check('get').allowed()"))

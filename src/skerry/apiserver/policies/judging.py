@@ -187,9 +187,8 @@ class Policies:
         return renamed(asked.kind, written, kind)
 
     def _validate(self, policy: Policy, binding: Binding, case: _Case) -> None:
-        for condition in policy.conditions:
-            if self._evaluate(condition.program, case) is not True:
-                return
+        if not self._concerns(policy, case):
+            return
         for index, validation in enumerate(policy.validations):
             try:
                 if self._evaluate(validation.program, case) is not True:
@@ -198,6 +197,19 @@ class Policies:
                 self._refuse(policy, binding, case.asked, failure, index=index)
         for key, program in policy.annotations:
             self._annotate(f"{policy.name}/{key}", program, case)
+
+    def _concerns(self, policy: Policy, case: _Case) -> bool:
+        """Say whether all conditions hold: one that does not counts more than one that cannot be evaluated, which is raised."""
+        problem: _RefusalError | None = None
+        for condition in policy.conditions:
+            try:
+                if self._evaluate(condition.program, case) is not True:
+                    return False
+            except _RefusalError as failure:
+                problem = problem or failure
+        if problem is not None:
+            raise problem
+        return True
 
     def _annotate(self, key: str, program: CelProgram, case: _Case) -> None:
         value = self._evaluate(program, case)
