@@ -66,6 +66,20 @@ async def test_what_a_webhook_denies_is_refused_in_its_words(ask: Asker, hook: S
     assert (await ask("GET", f"{CONFIGMAPS}/c"))[0] == 404
 
 
+async def test_what_a_webhook_warns_of_many_objects_is_told_once(ask: Asker, hook: Served) -> None:
+    for i in range(3):
+        await ask("POST", CONFIGMAPS, configmap(f"c{i}", labels={"of": "many"}))
+    await configure(ask, "Validating", hook_of(hook.url()))
+
+    async def warn(request: dict[str, Any]) -> dict[str, Any]:
+        return {"allowed": True, "warnings": ["they are missed"]}
+
+    hook.answer = warn
+    answer = await ask.raw("DELETE", f"{CONFIGMAPS}?labelSelector=of%3Dmany")
+
+    assert (len(hook.asked), answer.headers["Warning"]) == (3, ('299 - "they are missed"',))
+
+
 async def test_a_denial_without_words_is_a_bad_request(ask: Asker, hook: Served) -> None:
     await configure(ask, "Validating", hook_of(hook.url()))
 

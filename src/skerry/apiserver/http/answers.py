@@ -28,8 +28,8 @@ def warning_headers(warnings: Sequence[str]) -> Headers:
 
 
 def _warning_lines(warnings: Sequence[str]) -> tuple[str, ...]:
-    """Return a header's values, a line each."""
-    return tuple(f'299 - "{_escaped(w)}"' for w in warnings[:20])
+    """Return a header's values, a line each; what was said twice (of two objects, by a second try) is told once."""
+    return tuple(f'299 - "{_escaped(w)}"' for w in list(dict.fromkeys(warnings))[:20])
 
 
 def _escaped(text: str) -> str:

@@ -33,6 +33,8 @@ COMMIT_S = 5.0
 MAX_AT_ONCE = 200
 """Deletions of a collection that wait for one commit together."""
 MAX_BYTES_AT_ONCE = 2 << 20
+MAX_WARNINGS = 20
+"""Of a collection: a client is told no more."""
 _ANSWER_WITH_OBJECT = frozenset(("pods", "namespaces"))
 
 
@@ -207,6 +209,7 @@ async def collection(
     listing = await list_(registry, kind, namespace, selection)
     for chunk in _together(listing.records):
         await asyncio.gather(*[_one(registry, kind, record, asked, options) for record in chunk])
+        options.warnings[:] = list(dict.fromkeys(options.warnings))[:MAX_WARNINGS]
     return Listing(listing.records, registry.store.revision)
 
 
