@@ -92,6 +92,38 @@ async def test_objects_are_the_same_in_every_version(ask: Asker) -> None:
     assert [o["apiVersion"] for o in (older["items"][0], event["object"])] == ["example.com/v1"] * 2
 
 
+async def test_a_watch_ends_when_its_kind_changes_and_goes_on_with_what_it_is_then(ask: Asker) -> None:
+    await ask("POST", CRDS, crd(versions=("v2", "v1")))
+    await until(ask, boxes("v2"), 200)
+    _, listed = await ask("GET", boxes("v1"))
+    path = f"{boxes('v1')}?watch=true&resourceVersion={listed['metadata']['resourceVersion']}"
+    events = await ask.watch(path)
+    waiting = asyncio.create_task(anext(events, None))
+    await asyncio.sleep(0)
+
+    store_v2 = [{"op": "replace", "path": f"/spec/versions/{i}/storage", "value": i == 0} for i in range(2)]
+    await ask("PATCH", f"{CRDS}/boxes.example.com", store_v2, content_type="application/json-patch+json")
+    ended = await asyncio.wait_for(waiting, 60)
+    await ask("POST", boxes("v1"), box("a", "v1", size=1))
+    events = await ask.watch(path)
+    event = await anext(events)
+    await events.aclose()
+
+    assert ended is None
+    assert (event["type"], event["object"]["apiVersion"]) == ("ADDED", "example.com/v1")
+
+
+async def test_a_watch_ends_with_its_kind(ask: Asker) -> None:
+    await ask("POST", CRDS, crd())
+    await until(ask, boxes(), 200)
+    events = await ask.watch(f"{boxes()}?watch=true")
+    waiting = asyncio.create_task(anext(events, None))
+
+    await ask("DELETE", f"{CRDS}/boxes.example.com")
+
+    assert await asyncio.wait_for(waiting, 60) is None
+
+
 async def test_a_changed_schema_prunes_and_completes_what_is_stored(ask: Asker) -> None:
     await ask("POST", CRDS, crd())
     await until(ask, boxes(), 200)

@@ -1,7 +1,8 @@
 """Custom kinds come and go: what a CustomResourceDefinition asks for is served as soon as it is stored.
 
 A kind is served before its CRD says Established, so whoever waits for the condition finds it. A CRD that is being deleted is
-held by a finalizer until its objects are gone; only then its kind disappears.
+held by a finalizer until its objects are gone; only then its kind disappears. A watch ends when its kind changes or goes: it knows
+the versions of the time when it was opened.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ class CustomKinds:
     def _note(self, name: str, change: Change) -> None:
         if change.type == "DELETED":
             self._registry.kinds.remove(name)
+            self._registry.store.end_watches(name)
             self._served.pop(name, None)
             self._names.pop(name, None)
             self._due.discard(name)
@@ -160,6 +162,7 @@ class CustomKinds:
         kinds = [self._kind(crd, served, revision, compiled.get(served.version)) for served in custom_resources(crd)]
         self._select_by(name, tuple(dict.fromkeys(path for kind in kinds for path in kind.selectable)))
         self._registry.kinds.replace(name, kinds, storage=storage_version(crd), unserved=self._unserved(crd, revision))
+        self._registry.store.end_watches(name)
         self._served[name] = _identity(crd)
 
     def _unserved(self, crd: Object, revision: int) -> Kind | None:

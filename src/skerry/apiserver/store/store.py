@@ -196,6 +196,11 @@ class Store:
         """Say that *resource* is new: a watch from before now is one of another time, unless something of it is still held."""
         self._history.ring(resource).begin(self._revision)
 
+    def end_watches(self, resource: str) -> None:
+        """End the watches of *resource*, whose objects are shown otherwise from now on, or no more: who asks again resumes."""
+        for watcher in list(self._watchers.get(resource, ())):
+            watcher.close()
+
     def subscribe(self, callback: Subscriber) -> Callable[[], None]:
         """Call *callback* with each batch of changes right after its commit, on the loop; returns what ends that."""
         self._subscribers.append(callback)
