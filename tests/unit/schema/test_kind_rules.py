@@ -12,6 +12,7 @@ from skerry.model.names import dns_subdomain_error
 from tests.unit.schema.pipeline import a_deployment, a_pod, catalogue, complaints, created, kind, texts
 
 TEMPLATE = a_deployment()["spec"]
+RBD = {"monitors": ["m"], "image": "i"}
 CLAIM = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
 VOLUME = {"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}}
 PORTS = {"ports": [{"port": 80}]}
@@ -261,6 +262,43 @@ def test_what_a_younger_rule_refuses_can_still_be_labelled_and_go() -> None:
         "spec.replicas: Invalid value: -1: must be greater than or equal to 0"
     ]
     assert len(complaints(deployments, copy.deepcopy(stored))) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "group", "body"),
+    [
+        ("Pod", "", {"spec": {"containers": [{"name": "c", "image": "i"}], "volumes": [{"name": "v", "rbd": RBD}]}}),
+        (
+            "PersistentVolume",
+            "",
+            {
+                "spec": {
+                    "capacity": {"storage": "1Gi"},
+                    "accessModes": ["ReadWriteOnce"],
+                    "persistentVolumeReclaimPolicy": "Retain",
+                    "rbd": RBD,
+                }
+            },
+        ),
+    ],
+)
+def test_a_younger_default_is_no_change_of_what_stays_as_it_is(name: str, group: str, body: dict[str, Any]) -> None:
+    schema = kind(name, group=group)
+    stored = created(schema, {"apiVersion": "v1", "kind": name, "metadata": {"name": "x", "resourceVersion": "5"}, **copy.deepcopy(body)})
+    for name_of_default in ("pool", "user", "keyring"):
+        del _source(stored)[name_of_default]
+    labelled, moved = (created(schema, copy.deepcopy(stored)) for _ in range(2))
+    labelled["metadata"]["labels"] = {"a": "b"}
+    _source(moved)["image"] = "other"
+
+    assert schema.validate(labelled, stored) == []
+    assert len(schema.validate(moved, stored)) == 1
+
+
+def _source(obj: dict[str, Any]) -> dict[str, Any]:
+    spec = obj["spec"]
+    found: dict[str, Any] = (spec["volumes"][0] if "volumes" in spec else spec)["rbd"]
+    return found
 
 
 JUDGED_ELSEWHERE = {("", "ServiceAccount"), ("", "ComponentStatus"), ("apiregistration.k8s.io", "APIService")}

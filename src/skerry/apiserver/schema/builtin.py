@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
@@ -48,7 +49,7 @@ def compile_kind(facts: Facts, typed: Typed, group: str, version: str, kind: str
         builtin=True,
         _prune=partial(_prune, normalise, f'{kind} in version "{version}" cannot be handled as a {kind}: '),
         _default=default,
-        _validate=partial(_validate, name_rule(group, kind) if has_metadata else None, rules),
+        _validate=partial(_validate, name_rule(group, kind) if has_metadata else None, rules, default),
         _shape=partial(shape_of_definition, facts, definition),
         _reset_status=_status_reset(facts, normalise, definition, group, kind),
     )
@@ -63,7 +64,9 @@ def _prune(normalise: Normalise, refusal: str, obj: Object) -> list[str]:
     return [dotted(path) for path in unknown]
 
 
-def _validate(rule: NameRule | None, rules: Rules | None, obj: Object, old: Object | None, causes: list[Cause], subresource: str) -> None:
+def _validate(
+    rule: NameRule | None, rules: Rules | None, default: Complete, obj: Object, old: Object | None, causes: list[Cause], subresource: str
+) -> None:
     if rule is not None:
         meta = obj.get("metadata") or {}
         validate_metadata(meta, rule if old is None else None, causes)
@@ -75,13 +78,18 @@ def _validate(rule: NameRule | None, rules: Rules | None, obj: Object, old: Obje
     if rules is not None:
         found: list[Cause] = []
         rules(obj, old, found, subresource)
-        causes += _new_causes(rules, old, found, subresource) if found and old is not None else found
+        causes += _new_causes(rules, default, obj, old, subresource) if found and old is not None else found
 
 
-def _new_causes(rules: Rules, old: Object, found: list[Cause], subresource: str) -> list[Cause]:
-    """Return the causes that the stored object does not give itself: what a younger rule refuses can still be labelled, and go."""
-    before: list[Cause] = []
-    rules(old, old, before, subresource)
+def _new_causes(rules: Rules, default: Complete, obj: Object, old: Object, subresource: str) -> list[Cause]:
+    """Return the causes that the stored object does not give itself: what a younger rule refuses can still be labelled, and go.
+
+    The stored object is taken as it would be stored today: a younger default is no change of what may not change.
+    """
+    today, found, before = copy.deepcopy(old), list[Cause](), list[Cause]()
+    default(today)
+    rules(obj, today, found, subresource)
+    rules(today, today, before, subresource)
     return [c for c in found if c not in before]
 
 
