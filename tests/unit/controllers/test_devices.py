@@ -6,8 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from skerry.controllers.fleet.device_plan import Placement, place, status_patch
+from skerry.controllers.fleet.devices import FEW, UNPLACED, Devices
 from skerry.model.conditions import get_condition
 from skerry.model.objects import Name, Object, name_of
+from skerry.model.resources import DEVICES, NODES
+from tests.unit.controllers.world import World, virtually
 
 NOW = datetime(2026, 1, 5, 10, 0, 0, tzinfo=UTC)
 
@@ -75,6 +78,42 @@ def test_where_a_device_stays_or_names_its_node_no_others_are_looked_at() -> Non
 
     assert place(a_device(nodeName="b"), nodes, lambda _: 0) == Placement("b")
     assert place(a_device({"nodeName": "a"}), nodes, lambda _: 0) == Placement("a")
+
+
+@virtually
+async def test_of_the_devices_without_a_node_those_are_looked_at_that_it_concerns(world: World) -> None:
+    devices = Devices(world.api, world.informers, world.now)
+    queue = devices.controller.queue
+    for i, site in enumerate("xyz"):
+        device = a_device({"nodeSelector": {"site": site}})
+        device["metadata"] |= {"name": site, "resourceVersion": str(i + 1)}
+        world.informers.of(DEVICES).learn(device)
+
+    async def looked_at() -> list[str]:
+        found = []
+        while len(queue):
+            name = await queue.get()
+            queue.done(name)
+            if name == UNPLACED:
+                await devices.reconcile(name)
+            else:
+                found.append(name.name)
+        return found
+
+    async def told(revision: int, **node: str) -> list[str]:
+        changed = a_node("a", **node)
+        changed["metadata"]["resourceVersion"] = str(revision)
+        world.informers.of(NODES).learn(changed)
+        return await looked_at()
+
+    assert await looked_at() == ["x", "y", "z"]
+    assert await told(4, site="x", ready="Unknown") == ["x"]
+    assert await told(5, site="x") == ["x"]
+    assert await told(6, site="y") == ["x", "y"], "of where it was they say that it is not there"
+    assert await told(7, site="y") == []
+    for revision in range(8, 8 + FEW):
+        world.informers.of(NODES).learn(dict(a_node("a", ready=str(revision)), metadata={"name": "a", "resourceVersion": str(revision)}))
+    assert await looked_at() == ["x", "y", "z"], "of many changes it is not asked whom they concern"
 
 
 def test_a_device_that_is_placed_is_its_nodes_to_speak_of() -> None:

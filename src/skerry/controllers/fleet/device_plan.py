@@ -27,9 +27,9 @@ class Placement(msgspec.Struct, frozen=True):
 def place(device: Object, nodes: Mapping[Name, Object], load: Callable[[str], int]) -> Placement:
     """Return where *device* belongs; *load* says how many Devices a node has already. Costs little where it stays."""
     current = Name("", str(dig(device, "status", "nodeName", default="")))
-    if current in nodes and _allows(device, nodes[current]):
+    if current in nodes and allows(device, nodes[current]):
         return Placement(current.name)
-    allowed = {name_of(n).name: n for n in _named(device, nodes) if _allows(device, n)}
+    allowed = {name_of(n).name: n for n in _named(device, nodes) if allows(device, n)}
     ready = [name for name, node in allowed.items() if is_true(dig(node, "status", "conditions"), "Ready")]
     if ready:
         return Placement(min(ready, key=lambda name: (load(name), name)))
@@ -48,7 +48,8 @@ def _named(device: Object, nodes: Mapping[Name, Object]) -> Iterable[Object]:
     return () if node is None else (node,)
 
 
-def _allows(device: Object, node: Object) -> bool:
+def allows(device: Object, node: Object) -> bool:
+    """Say whether the placement of *device* lets it be driven by *node*."""
     placement = dig(device, "spec", "placement", default={})
     if placement.get("nodeName") and placement["nodeName"] != name_of(node).name:
         return False
