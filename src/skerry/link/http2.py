@@ -1,7 +1,7 @@
 """h2's connection with the memory that a thousand of them may take.
 
-What stays true: what comes late on a stream that was reset is answered as h2 answers it; what comes on one that ended well breaks the
-protocol, whether it is remembered or not, so it is not remembered.
+What stays true: what comes late on a stream that was reset is answered as h2 answers it; on one that ended well late data and resets
+break nothing and headers break the protocol, whether it is remembered or not, so it is not remembered.
 """
 
 from __future__ import annotations

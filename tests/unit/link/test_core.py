@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import h2.connection
 import pytest
+from hyperframe.frame import DataFrame, Frame, RstStreamFrame, WindowUpdateFrame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -68,6 +69,20 @@ def test_of_streams_that_ended_well_nothing_is_kept() -> None:
 
     assert [len(end._h2._closed_streams) for end in (node, hub)] == [0, 0]
     assert all(len(end._h2.streams) <= 1 for end in (node, hub))  # the last one goes with the next
+
+
+@pytest.mark.parametrize("late", [DataFrame(1, b"late"), RstStreamFrame(1), WindowUpdateFrame(1, 9)], ids=lambda f: type(f).__name__)
+@pytest.mark.parametrize("others", [0, 2])
+def test_what_comes_late_on_a_stream_that_ended_well_breaks_nothing(late: Frame, others: int) -> None:
+    node, hub = a_pair()
+    for _ in range(1 + others):
+        stream = node.open(REQUEST, ended=True)
+        exchange(node, hub)
+        hub.headers(stream, [(":status", "204")], ended=True)
+        exchange(node, hub)
+
+    assert without_room(hub.feed(late.serialize())) == []
+    assert without_room(node.feed(late.serialize())) == []
 
 
 def test_what_is_under_way_as_a_stream_is_reset_breaks_nothing_though_many_others_end_meanwhile() -> None:
