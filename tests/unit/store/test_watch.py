@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from skerry.apiserver.store import Change, Key, Store, TooOldError, Watcher
+from skerry.apiserver.store import NAME, Change, Index, Key, Only, Store, TooOldError, Watcher
 from skerry.apiserver.store import store as store_module
 from skerry.apiserver.store.history import Ring
 from tests.unit.store.checks import Asked, Journal, create, delete, no_index, state_faults, state_of, update, watch_faults
@@ -147,6 +147,68 @@ def compaction_happens_often(monkeypatch: pytest.MonkeyPatch) -> None:
 @given(plan=steps)
 def test_a_resumed_watch_misses_and_repeats_nothing(plan: list[Step]) -> None:
     assert run(plan) == []
+
+
+SELECTIONS = (Only(NAME, "x0"), Only("letter", "a"))
+naps = st.lists(st.tuples(st.sampled_from(["write", "write", "delete", "give up"]), st.integers(0, 2), st.sampled_from("ab")), max_size=40)
+
+
+class Nap:
+    """A watch of one name or value, which sleeps until it is woken or given up, held against all changes."""
+
+    def __init__(self, store: Store, only: Only) -> None:
+        self.watcher = store.watch("pods", after=0, only=only)
+        self.only = only
+        self.seen: list[int] = []
+        self.waiting = asyncio.ensure_future(anext(self.watcher))
+
+    async def look(self, told: list[Change], *, give_up: bool) -> None:
+        """Take what came, and compare it with what a bookmark would say now."""
+        if give_up:
+            self.waiting.cancel()
+            await asyncio.wait([self.waiting])
+        if self.waiting.done():
+            if not self.waiting.cancelled():
+                self.seen += [change.revision for change in self.waiting.result()]
+            self.waiting = asyncio.ensure_future(anext(self.watcher))
+        mark = self.watcher.revision
+        assert [r for r in self.seen if r <= mark] == [c.revision for c in told if c.revision <= mark and self.concerns(c)]
+
+    def concerns(self, change: Change) -> bool:
+        if self.only.path == NAME:
+            return change.record.key.name == self.only.value
+        return self.only.value in [r.value.decode() for r in (change.record, change.previous) if r is not None]
+
+
+async def nap(plan: list[tuple[str, int, str]], path: Path) -> None:
+    store = await Store.open(path, index=lambda _, value: Index(fields={"letter": value.decode()}), history=HISTORY)
+    told: list[Change] = []
+    store.subscribe(told.extend)
+    naps = [Nap(store, only) for only in SELECTIONS]
+    for step, which, letter in plan:
+        key = Key("pods", "n0", f"x{which}")
+        found = store.get(key)
+        if step == "delete" and found is not None:
+            await store.delete(key, lambda _, found=found: found.value, expected=found.revision)  # type: ignore[misc]
+        elif step == "write" and found is not None:
+            await store.update(key, lambda _, letter=letter: letter.encode(), expected=found.revision)  # type: ignore[misc]
+        elif step == "write":
+            await store.create(key, lambda _, letter=letter: letter.encode())  # type: ignore[misc]
+        for one in naps:
+            await one.look(told, give_up=step == "give up" and which % 2 == naps.index(one))
+    for one in naps:
+        await one.look(told, give_up=True)
+        assert one.watcher.take() == []
+        one.waiting.cancel()
+    await asyncio.wait([one.waiting for one in naps])
+    await store.close()
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(plan=naps)
+def test_who_sleeps_misses_nothing_and_no_bookmark_is_ahead_of_what_was_told(plan: list[tuple[str, int, str]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(nap(plan, Path(folder) / "hub.sqlite"))
 
 
 LONG = [("watch", 0), *[("write", n % len(KEYS)) for n in range(40)], ("take", 0), ("burst", 1), ("delete", 2), ("take", 0)]
