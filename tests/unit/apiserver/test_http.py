@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from skerry.apiserver.http import limits, openapi_documents, shell
 from skerry.apiserver.http.message import User
@@ -86,6 +87,28 @@ async def test_who_asks_for_the_head_of_a_long_answer_gets_no_more(server: Runni
     writer.close()
 
     assert [answer.partition(b"\r\n\r\n")[2] for answer in answers] == [b"", b"", b"ok"]
+
+
+async def test_who_leaves_before_a_long_answer_begins_is_no_error(
+    server: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened = shell.ApiHttp._open
+
+    async def left(self: shell.ApiHttp, body: AsyncIterator[bytes], user: User, raw: web.BaseRequest) -> limits.OpenStream:
+        assert raw.transport is not None
+        raw.transport.close()
+        return await opened(self, body, user, raw)
+
+    monkeypatch.setattr(shell.ApiHttp, "_open", left)
+    context = trust(server, user="root", group="system:masters")
+    reader, writer = await asyncio.open_connection("localhost", server.port, ssl=context)
+    writer.write(b"GET /api/v1/namespaces?watch=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+    async with asyncio.timeout(60):
+        assert await reader.read() == b""
+    await ask(server, context, "GET", "/livez")
+    writer.close()
+
+    assert [r.getMessage() for r in caplog.records if r.levelname == "ERROR"] == []
 
 
 async def test_a_wrong_token_is_unauthorized_even_beside_a_good_certificate(server: Running) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, Protocol, cast
 from weakref import WeakKeyDictionary
 
@@ -178,10 +179,12 @@ class ApiHttp:
         now = asyncio.get_running_loop().time
         written = 0
         try:
-            await out.prepare(raw)
-            if raw._message.method == "HEAD":
-                await out.write_eof()
+            try:
+                await out.prepare(raw)
+            except ConnectionError:  # the client went away before its answer began, which is its right
                 return out
+            if raw._message.method == "HEAD":
+                return out  # which ends it
             protocol = raw.protocol
             if raw.transport is not None:
                 _buffer_little(raw.transport)
@@ -194,10 +197,11 @@ class ApiHttp:
                     await out.write(chunk)
                     if protocol._paused:
                         await protocol._drain_helper()
-                except ConnectionError:  # the client went away in the middle, which is its right
+                except ConnectionError:  # or in the middle of it
                     return out
                 stream.since = 0.0
-            await out.write_eof()
+            with suppress(ConnectionError):
+                await out.write_eof()
         finally:
             self.streams.close(stream)
             await _closed(body)
