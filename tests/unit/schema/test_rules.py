@@ -375,8 +375,8 @@ def test_a_crd_that_nests_without_end_is_refused() -> None:
         (None, "spec.conversion.webhookClientConfig: Required value: required when strategy is set to Webhook"),
         ({"clientConfig": {"url": "https://x"}}, "spec.conversion.conversionReviewVersions: Required value"),
         (
-            {"clientConfig": {"url": "https://x"}, "conversionReviewVersions": ["v1beta1"]},
-            'spec.conversion.conversionReviewVersions: Invalid value: []string{"v1beta1"}: must include at least one of v1',
+            {"clientConfig": {"url": "https://x"}, "conversionReviewVersions": ["v1alpha1"]},
+            'spec.conversion.conversionReviewVersions: Invalid value: []string{"v1alpha1"}: must include at least one of v1, v1beta1',
         ),
         (
             {"clientConfig": {"url": "http://x"}, "conversionReviewVersions": ["v1"]},

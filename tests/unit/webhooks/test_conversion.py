@@ -50,6 +50,7 @@ class Converter:
 
     def __init__(self, hook: Served) -> None:
         self.asked: list[tuple[str, int]] = []
+        self.spoken: set[str] = set()
         self.spoil: dict[str, Any] | None = None
         hook.handle = self.handle  # type: ignore[method-assign]
 
@@ -57,6 +58,7 @@ class Converter:
         review = json.loads(await request.read())
         asked = review["request"]
         self.asked.append((asked["desiredAPIVersion"], len(asked["objects"])))
+        self.spoken.add(review["apiVersion"])
         objects = [self._converted(o, asked["desiredAPIVersion"]) for o in asked["objects"]]
         response = {"uid": asked["uid"], "result": {"status": "Success"}, "convertedObjects": objects, **(self.spoil or {})}
         return web.json_response({"apiVersion": review["apiVersion"], "kind": review["kind"], "response": response})
@@ -97,6 +99,21 @@ async def test_what_is_written_in_one_version_is_read_in_the_other(server: ApiSe
     assert b'"host":"here"' in record.value
     assert (await ask("GET", f"{OLD}/g"))[1]["spec"] == {"host": "here", "level": 7}
     assert (await ask("GET", f"{NEW}/g"))[1]["spec"] == {"address": "here", "level": 7}
+
+
+@pytest.mark.parametrize(("known", "spoken"), [(["v1alpha1", "v1beta1"], "v1beta1"), (["v1beta1", "v1"], "v1beta1"), (["v2", "v1"], "v1")])
+async def test_a_webhook_is_asked_in_the_first_version_that_it_knows(
+    server: ApiServer, ask: Asker, hook: Served, converter: Converter, known: list[str], spoken: str
+) -> None:
+    definition = crd(hook)
+    definition["spec"]["conversion"]["webhook"]["conversionReviewVersions"] = known
+    assert (await ask("POST", CRDS, definition))[0] == 201
+    await server.custom.settle_all()
+
+    status, made = await ask("POST", NEW, gauge("g", "v2", address="here"))
+
+    assert (status, made["spec"]) == (201, {"address": "here", "level": 7})
+    assert converter.spoken == {f"apiextensions.k8s.io/{spoken}"}
 
 
 async def test_an_object_at_one_revision_is_converted_once(ask: Asker, served: Converter) -> None:

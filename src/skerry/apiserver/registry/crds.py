@@ -221,7 +221,7 @@ def _conversion(crd: Object) -> Mapping[str, Any] | None:
     conversion = crd["spec"].get("conversion") or {}
     if conversion.get("strategy") != "Webhook" or len(crd["spec"]["versions"]) < 2:
         return None
-    found: Mapping[str, Any] = (conversion.get("webhook") or {}).get("clientConfig") or {}
+    found: Mapping[str, Any] = conversion.get("webhook") or {}
     return found
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -21,7 +21,8 @@ from skerry.model.errors import ApiError, internal
 from skerry.model.objects import Object
 from skerry.model.unreadable import NOT_JSON
 
-API_VERSION, KIND = "apiextensions.k8s.io/v1", "ConversionReview"
+KIND, VERSIONS = "ConversionReview", ("v1", "v1beta1")
+"""What is asked, and the versions of it that are spoken; they say the same. A webhook is asked in the first that it names."""
 TIMEOUT_S = 30.0
 MAX_AT_ONCE = 500
 """Objects of one request to a webhook."""
@@ -79,12 +80,14 @@ class Conversions:
         what = f"conversion webhook for {objects[0]['apiVersion']}, Kind={own.kind} failed: "
         uid = str(uuid.uuid4())
         request = {"uid": uid, "desiredAPIVersion": version, "objects": objects}
-        body = msgspec.json.encode({"kind": KIND, "apiVersion": API_VERSION, "request": request})
+        webhook = kind.conversion or {}
+        review = f"apiextensions.k8s.io/{_spoken(webhook)}"
+        body = msgspec.json.encode({"kind": KIND, "apiVersion": review, "request": request})
         try:
-            answer = await self._caller.call(kind.conversion or {}, body, timeout_s=TIMEOUT_S)
+            answer = await self._caller.call(webhook.get("clientConfig") or {}, body, timeout_s=TIMEOUT_S)
         except CallError as error:
             raise _failed(f"{what}{str(error).removeprefix('failed to call webhook: ')}") from None
-        found = _read(answer, uid, what)
+        found = _read(answer, uid, review, what)
         if len(found) != len(objects):
             raise _failed(f"{what}webhook returned {len(found)} objects, expected {len(objects)}")
         return [_checked(new, old, version, what) for new, old in zip(found, objects, strict=True)]
@@ -99,13 +102,17 @@ def _failed(message: str) -> ApiError:
     return ApiError(500, "InternalError", message)
 
 
-def _read(body: bytes, uid: str, what: str) -> list[Any]:
+def _spoken(webhook: Mapping[str, Any]) -> str:
+    return next((v for v in webhook.get("conversionReviewVersions") or () if v in VERSIONS), VERSIONS[0])
+
+
+def _read(body: bytes, uid: str, review: str, what: str) -> list[Any]:
     try:
         answer = msgspec.json.decode(body)
     except NOT_JSON as error:
         raise _failed(f"{what}json parse error: {error}") from None
-    if not isinstance(answer, dict) or answer.get("kind") != KIND or answer.get("apiVersion") != API_VERSION:
-        raise _failed(f"{what}expected a {KIND} of {API_VERSION}")
+    if not isinstance(answer, dict) or answer.get("kind") != KIND or answer.get("apiVersion") != review:
+        raise _failed(f"{what}expected a {KIND} of {review}")
     response = answer.get("response")
     if not isinstance(response, dict):
         raise _failed(f"{what}the response is missing")

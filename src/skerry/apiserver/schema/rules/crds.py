@@ -219,9 +219,9 @@ def _review_versions(versions: list[str], causes: Causes) -> None:
     at = "spec.conversion.conversionReviewVersions"
     if not versions:
         causes.append(required(at))
-    elif "v1" not in versions:
+    elif not {"v1", "v1beta1"} & set(versions):
         shown = "[]string{" + ", ".join(f'"{v}"' for v in versions) + "}"
-        causes.append(go_invalid(at, shown, "must include at least one of v1"))
+        causes.append(go_invalid(at, shown, "must include at least one of v1, v1beta1"))
 
 
 def _stored_versions(obj: Object, causes: Causes) -> None:
