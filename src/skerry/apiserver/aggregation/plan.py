@@ -139,8 +139,6 @@ def _connection(spec: Mapping[str, Any]) -> list[Cause]:
         causes.append(invalid_value("spec.service.port", service["port"], "port is not valid: must be between 1 and 65535, inclusive"))
     if insecure and bundle:
         causes.append(invalid_value("spec.insecureSkipTLSVerify", True, "may not be true if caBundle is present"))
-    if not insecure and not bundle:
-        causes.append(required("spec.caBundle", "a CA bundle, or insecureSkipTLSVerify, says how the server is recognised"))
     if bundle:
         try:
             base64.b64decode(bundle, validate=True)
