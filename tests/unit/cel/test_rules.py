@@ -191,6 +191,13 @@ def test_a_rule_that_may_cost_too_much_is_refused_unless_limits_bound_it() -> No
     assert refused(nested(maxItems=100)) == []
 
 
+def test_to_ask_whether_a_field_is_there_costs_nothing() -> None:
+    either = rule("(has(self.a) && !has(self.b)) || (!has(self.a) && has(self.b))")
+    items = ruled(obj(a=STRING, b=STRING), either)
+
+    assert refused(obj(l={"type": "array", "items": items})) == []
+
+
 def test_rules_that_cost_too_much_together_are_refused() -> None:
     texts = {f"f{i}": ruled({"type": "array", "items": STRING}, rule("self.all(x, x.contains('a'))")) for i in range(40)}
 

@@ -90,7 +90,8 @@ class _Estimator:
             found = operand.of.fields.get(node.field) if operand.of.fields else operand.of.element
         if operand.of is None and operand.element is not None and not node.test:
             return Estimate(operand.cost + 1, operand.element.size, operand.element.of, operand.element.element)
-        return Estimate(operand.cost + 1, 1) if node.test else _value(found, operand.cost + 1)
+        # Whether a field is there costs nothing in Kubernetes, in an evaluation neither.
+        return Estimate(operand.cost, 1) if node.test else _value(found, operand.cost + 1)
 
     def _element(self, of: Estimate) -> Estimate:
         if of.of is not None:

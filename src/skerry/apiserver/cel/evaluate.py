@@ -78,7 +78,6 @@ def _select(node: Select, types: Mapping[str, str]) -> Run:
 def _has(operand: Run, field: str) -> Run:
     def run(frame: Frame) -> Value:
         value = operand(frame)
-        frame.cost += 1
         if value.__class__ is Optional:
             return value.present and value.value.__class__ is dict and field in value.value
         if value.__class__ is not dict:
