@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from skerry.apiserver.schema import autoscalers
 from skerry.apiserver.schema.facts import Facts
 from skerry.apiserver.schema.kind import Complete, KindSchema, nothing
 from skerry.apiserver.schema.objectmeta import (
@@ -34,6 +35,8 @@ OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 
 Rules = Callable[[Object, Object | None, list[Cause], str], None]
 
+_AUTOSCALER_OF_V1 = ("autoscaling", "v1", "HorizontalPodAutoscaler")
+
 
 def compile_kind(facts: Facts, typed: Typed, group: str, version: str, kind: str) -> KindSchema:
     """Compile one built-in kind; raises KeyError when Kubernetes 1.32 does not have it."""
@@ -42,6 +45,8 @@ def compile_kind(facts: Facts, typed: Typed, group: str, version: str, kind: str
     has_metadata = "metadata" in facts.definition(definition).get("properties", {})
     default = _found("defaults", group, kind) or nothing
     rules = _found("rules", group, kind)
+    if (group, version, kind) == _AUTOSCALER_OF_V1:
+        rules = autoscalers.judged_in_v2(rules, typed.normaliser(facts.kinds[group, "v2", kind]))
     return KindSchema(
         group=group,
         version=version,

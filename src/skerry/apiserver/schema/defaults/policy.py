@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from skerry.apiserver.schema.autoscalers import METRICS, V1
 from skerry.model.objects import Object
 
 _RBAC = "rbac.authorization.k8s.io"
@@ -119,8 +120,9 @@ _SCALING: dict[str, dict[str, Any]] = {
 def horizontal_pod_autoscaler(obj: Object) -> None:
     spec = obj["spec"]
     spec.setdefault("minReplicas", 1)
-    if obj.get("apiVersion") == "autoscaling/v1":
-        spec.setdefault("targetCPUUtilizationPercentage", 80)
+    if obj.get("apiVersion") == V1:
+        if METRICS not in (obj["metadata"].get("annotations") or {}):
+            spec.setdefault("targetCPUUtilizationPercentage", 80)
     elif not spec.get("metrics"):
         target = {"averageUtilization": 80, "type": "Utilization"}
         spec["metrics"] = [{"resource": {"name": "cpu", "target": target}, "type": "Resource"}]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from skerry.apiserver.schema.autoscalers import V1, as_v2
 from skerry.apiserver.schema.table.cells import NONE, UNKNOWN, UNSET, age, joined, name_of, selector
 from skerry.model.conditions import get_condition, is_true
 from skerry.model.objects import Object, annotations_of
@@ -77,6 +78,8 @@ def _amount(value: Any) -> str:
 
 
 def horizontal_pod_autoscaler(obj: Object, now: datetime) -> list[Any]:
+    if obj.get("apiVersion") == V1:
+        obj = as_v2(obj)
     spec, status = obj.get("spec") or {}, obj.get("status") or {}
     ref = spec.get("scaleTargetRef") or {}
     reference = f"{ref.get('kind', '')}/{ref.get('name', '')}"
