@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -215,6 +216,7 @@ CHANGES = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(CHANGES, st.randoms(use_true_random=False))
 def test_whatever_is_changed_meanwhile_it_ends_as_wanted_and_then_rests(changes: list[Object], random: Any) -> None:

@@ -89,6 +89,7 @@ def agree(source: str, values: dict[str, Any]) -> None:
         assert (type(ours), ours) == (type(theirs), theirs), source
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(bools | ints | doubles | strings, VALUES)
 def test_equal_answers(source: str, values: dict[str, Any]) -> None:

@@ -267,6 +267,7 @@ async def test_a_newer_link_of_a_node_takes_the_older_ones_place(tmp_path: Path)
                 assert stage.door.sessions.connected == ["node-a"]
 
 
+@pytest.mark.slow
 async def test_the_link_comes_back_after_the_hub_did(tmp_path: Path) -> None:
     async with a_stage(tmp_path, who) as stage, stage.a_link(stage.a_node()) as link:
         await asyncio.wait_for(link.wait_connected(), 60)

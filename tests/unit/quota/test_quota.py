@@ -174,6 +174,7 @@ _STEPS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(_STEPS, st.integers(1, 5))
 def test_no_interleaving_goes_over(steps: list[tuple[str, int, str]], at_once: int) -> None:

@@ -71,6 +71,7 @@ async def found_by(folder: Path, held: dict[Key, bytes]) -> str:
         await store.close()
 
 
+@pytest.mark.slow
 async def test_a_flipped_bit_in_any_page_is_found_and_never_served(tmp_path: Path, seed: int) -> None:
     held = await a_file(tmp_path)
     path, rng = tmp_path / "hub.sqlite", random.Random(seed)
