@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from skerry.apiserver.registry.autoscaler_view import AutoscalerView
-from skerry.apiserver.registry.event_view import EventView
-from skerry.apiserver.registry.kind import Kind, View
+from skerry.apiserver.registry.autoscaler_view import autoscaler_view
+from skerry.apiserver.registry.event_view import event_view
+from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.kinds import Kinds
 from skerry.apiserver.registry.strategy import CREATE_ON_UPDATE, NO_GENERATION
+from skerry.apiserver.registry.view import View
 from skerry.apiserver.schema import Catalogue, ServedResource
 
 _EVENTS = "events.events.k8s.io"
@@ -35,7 +36,7 @@ def _kind(catalogue: Catalogue, served: ServedResource) -> Kind:
 
 def _view(catalogue: Catalogue, served: ServedResource) -> View | None:
     if served.key == _EVENTS:
-        return EventView(partial(catalogue.kind, "", "v1", "Event"))
+        return event_view(partial(catalogue.kind, "", "v1", "Event"))
     if served.key == _AUTOSCALERS and served.version == "v1":
-        return AutoscalerView(partial(catalogue.kind, "autoscaling", "v2", "HorizontalPodAutoscaler"))
+        return autoscaler_view(partial(catalogue.kind, "autoscaling", "v2", "HorizontalPodAutoscaler"))
     return None

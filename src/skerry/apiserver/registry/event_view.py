@@ -6,13 +6,13 @@ Source: k8s.io/kubernetes/pkg/apis/events/v1/conversion.go.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
-from skerry.apiserver.registry.encoding import Encoding, decode
+from skerry.apiserver.registry.encoding import Encoding
+from skerry.apiserver.registry.view import View
 from skerry.apiserver.schema import KindSchema
 from skerry.model.objects import Object
 
-CORE = Encoding("v1", "Event")
-VIEW = Encoding("events.k8s.io/v1", "Event")
 _NAMES: Mapping[str, str] = {
     "involvedObject": "regarding",
     "message": "note",
@@ -25,37 +25,17 @@ _NAMES: Mapping[str, str] = {
 _BACK = {new: old for old, new in _NAMES.items()}
 
 
-class EventView:
-    """How Events of the newer group are shown and kept."""
-
-    def __init__(self, core: Callable[[], KindSchema]) -> None:
-        self._core = core
-
-    @staticmethod
-    def shown(value: bytes) -> bytes:
-        """Return a stored Event as the newer group has it."""
-        obj = decode(value)
-        return VIEW.at(VIEW.tail(renamed(obj, _NAMES)), int(obj["metadata"]["resourceVersion"]))
-
-    @staticmethod
-    def turned(obj: Object, api_version: str) -> Object:
-        """Return an Event in the form of *api_version*, which is one of the two and not its own. Pure."""
-        return {**renamed(obj, _NAMES if api_version == VIEW.api_version else _BACK), "apiVersion": api_version}
-
-    def later(self, tail: bytes) -> Callable[[int], bytes]:
-        """Return what the store calls once it knows the revision, of a tail in the newer form."""
-        obj = renamed(decode(VIEW.at(tail, 0)), _BACK)
-        obj["apiVersion"] = "v1"
-        self._core().prune_unknown(obj)  # gives the fields that core Events always show
-        return CORE.later(CORE.tail(obj))
-
-    @staticmethod
-    def field(path: str) -> str:
-        """Return the name under which a field label was indexed."""
-        head, dot, rest = path.partition(".")
-        return _BACK.get(head, head) + dot + rest
+def event_view(core: Callable[[], KindSchema]) -> View:
+    """Return how Events of the newer group are shown and kept."""
+    kept, shown = Encoding("v1", "Event"), Encoding("events.k8s.io/v1", "Event")
+    return View(kept, shown, core, forth=partial(_renamed, _NAMES), back=partial(_renamed, _BACK), field=_field)
 
 
-def renamed(obj: Object, names: Mapping[str, str]) -> Object:
+def _field(path: str) -> str:
+    head, dot, rest = path.partition(".")
+    return _BACK.get(head, head) + dot + rest
+
+
+def _renamed(names: Mapping[str, str], obj: Object) -> Object:
     """Return the same Event under the other group's names. Pure."""
     return {names.get(key, key): value for key, value in obj.items()}

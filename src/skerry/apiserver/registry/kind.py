@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 from skerry.apiserver.patch import Type, type_of
 from skerry.apiserver.registry.beside import DENSE
 from skerry.apiserver.registry.encoding import Encoding
+from skerry.apiserver.registry.view import View
 from skerry.apiserver.schema import KindSchema, ServedResource
 from skerry.apiserver.schema.builtin import OBJECT_META
 from skerry.apiserver.schema.facts import FACTS
@@ -22,18 +23,6 @@ from skerry.model.objects import Object
 from skerry.model.resources import Resource
 
 _COMPILED = (".apiextensions.k8s.io", ".admissionregistration.k8s.io")
-
-
-class View(Protocol):
-    """How objects that are kept as another kind's are shown and kept: `Encoding`'s part of both ways."""
-
-    def shown(self, value: bytes) -> bytes: ...
-
-    def later(self, tail: bytes) -> Callable[[int], bytes]: ...
-
-    def field(self, path: str) -> str: ...
-
-    def turned(self, obj: Object, api_version: str) -> Object: ...
 
 
 @dataclass(frozen=True)

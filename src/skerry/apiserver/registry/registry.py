@@ -12,9 +12,10 @@ from typing import Protocol
 from skerry.apiserver.registry.admission import Chain
 from skerry.apiserver.registry.beside import Beside, Place, wait_outside
 from skerry.apiserver.registry.encoding import Encoding, decode
-from skerry.apiserver.registry.kind import Kind, View
+from skerry.apiserver.registry.kind import Kind
 from skerry.apiserver.registry.kinds import Kinds
 from skerry.apiserver.registry.meta import GENERATED_LENGTH, GENERATED_LETTERS
+from skerry.apiserver.registry.view import View
 from skerry.apiserver.store import Change, Key, Record, Store
 from skerry.model.errors import not_found
 from skerry.model.objects import Object

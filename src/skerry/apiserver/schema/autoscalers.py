@@ -5,11 +5,13 @@ Source: pkg/apis/autoscaling/v1/conversion.go and annotations.go of Kubernetes 1
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from skerry.apiserver.schema.kind import Judge
 from skerry.apiserver.schema.scalars import MismatchError, Normalise
 from skerry.model.errors import Cause, invalid_value
 from skerry.model.objects import Object
@@ -19,7 +21,9 @@ V1, V2 = "autoscaling/v1", "autoscaling/v2"
 _PREFIX = "autoscaling.alpha.kubernetes.io/"
 METRICS, CURRENT, CONDITIONS, BEHAVIOR = (f"{_PREFIX}{name}" for name in ("metrics", "current-metrics", "conditions", "behavior"))
 
-_SOURCES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+_Names = Mapping[str, Mapping[str, tuple[str, ...]]]
+
+_SOURCES: _Names = {
     "object": {
         "target": ("describedObject",), "metricName": ("metric", "name"), "targetValue": ("target", "value"),
         "selector": ("metric", "selector"), "averageValue": ("target", "averageValue"),
@@ -38,16 +42,13 @@ _SOURCES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
 }  # fmt: skip
 """By the source of a metric: where v2 has what v1 says in each of its fields."""
-_STATUSES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+_STATUSES: _Names = {
     source: {
         old if path == ("describedObject",) else old.replace("target", "current"): tuple("current" if p == "target" else p for p in path)
         for old, path in fields.items()
     }
     for source, fields in _SOURCES.items()
 }
-
-
-Rules = Callable[[Object, Object | None, list[Cause], str], None]
 
 
 class UnreadableError(ValueError):
@@ -84,11 +85,11 @@ def as_v2(obj: Object) -> Object:
     meta = obj.get("metadata") or {}
     notes = meta.get("annotations") or {}
     spec, status = dict(obj.get("spec") or {}), dict(obj.get("status") or {})
-    metrics = [_named_anew(m, _SOURCES, notes) for m in _read(notes, METRICS, list) or ()]
+    metrics = _metrics(notes, METRICS, _SOURCES)
     if (percent := spec.pop("targetCPUUtilizationPercentage", None)) is not None:
         target = {"averageUtilization": percent, "type": "Utilization"}
         metrics.insert(0, {"resource": {"name": "cpu", "target": target}, "type": "Resource"})
-    current = [_named_anew(m, _STATUSES, notes) for m in _read(notes, CURRENT, list) or ()]
+    current = _metrics(notes, CURRENT, _STATUSES)
     if (percent := status.pop("currentCPUUtilizationPercentage", None)) is not None and not current:
         current = [{"resource": {"current": {"averageUtilization": percent}, "name": "cpu"}, "type": "Resource"}]
     spec |= _given(metrics=metrics, behavior=_read(notes, BEHAVIOR, dict))
@@ -96,19 +97,18 @@ def as_v2(obj: Object) -> Object:
     return {**obj, "apiVersion": V2, "metadata": _annotated(meta, {}), "spec": spec, "status": status}
 
 
-def judged_in_v2(rules: Rules, normalise: Normalise) -> Rules:
+def judged_in_v2(rules: Judge, normalise: Normalise) -> Judge:
     """Return the rules of v1: those of v2, which also judge what stands in annotations."""
 
     def judge(obj: Object, old: Object | None, causes: list[Cause], subresource: str) -> None:
         try:
-            new, before = (None if o is None else as_v2(msgspec.json.decode(msgspec.json.encode(o))) for o in (obj, old))
+            new, before = as_v2(copy.deepcopy(obj)), None if old is None else as_v2(old)
             normalise(new, None, None, [])
         except UnreadableError as error:
             causes.append(invalid_value(f"metadata.annotations[{error.name}]", error.value, "must be JSON of its form in Kubernetes"))
         except MismatchError as error:
             causes.append(invalid_value("metadata.annotations", error.field, f"cannot be read: {error.text()}"))
         else:
-            assert new is not None, "there is always something to judge"
             rules(new, before, causes, subresource)
 
     return judge
@@ -128,36 +128,38 @@ def _cpu(metrics: Any, side: str) -> int | None:
     return next((m["resource"][side]["averageUtilization"] for m in metrics if _is_cpu(m, side)), None)
 
 
-def _renamed(metric: Object, tables: Mapping[str, Mapping[str, tuple[str, ...]]]) -> Object:
+def _renamed(metric: Object, names: _Names) -> Object:
     """Return a metric of v2 under the names of v1."""
     found: Object = {"type": metric.get("type", "")}
-    for source, fields in tables.items():
+    for source, fields in names.items():
         said = metric.get(source)
         if said is not None:
             found[source] = {old: value for old, path in fields.items() if (value := _at(said, path)) is not None}
     return found
 
 
-def _named_anew(metric: Any, tables: Mapping[str, Mapping[str, tuple[str, ...]]], notes: Mapping[str, str]) -> Object:
-    """Return a metric of v1 under the names of v2."""
-    name = METRICS if tables is _SOURCES else CURRENT
-    if not isinstance(metric, dict):
-        raise UnreadableError(name, notes[name])
+def _metrics(notes: Mapping[str, str], name: str, names: _Names) -> list[Object]:
+    """Return the metrics that an annotation of v1 holds under the names of v2."""
+    found = []
+    for metric in _read(notes, name, list) or ():
+        if not isinstance(metric, dict) or any(not isinstance(metric.get(source) or {}, dict) for source in names):
+            raise UnreadableError(name, notes[name])
+        found.append(_named_anew(metric, names))
+    return found
+
+
+def _named_anew(metric: Object, names: _Names) -> Object:
     found: Object = {"type": metric.get("type", "")}
-    for source, fields in tables.items():
+    for source, fields in names.items():
         said = metric.get(source)
         if said is None:
             continue
-        if not isinstance(said, dict):
-            raise UnreadableError(name, notes[name])
-        made: Object = {}
+        made = found[source] = {}
         for old, path in fields.items():
             if said.get(old) is not None:
                 _put(made, path, said[old])
-        target = made.get("target")
-        if tables is _SOURCES and target is not None:
+        if (target := made.get("target")) is not None:
             target["type"] = next((kind for key, kind in _TYPES.items() if key in target), "Value")
-        found[source] = made
     return found
 
 

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -16,7 +15,7 @@ import msgspec
 
 from skerry.apiserver.schema import autoscalers
 from skerry.apiserver.schema.facts import Facts
-from skerry.apiserver.schema.kind import Complete, KindSchema, nothing
+from skerry.apiserver.schema.kind import Complete, Judge, KindSchema, nothing
 from skerry.apiserver.schema.objectmeta import (
     NameRule,
     name_rule,
@@ -32,8 +31,6 @@ from skerry.model.errors import Cause, bad_request
 from skerry.model.objects import Object
 
 OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
-
-Rules = Callable[[Object, Object | None, list[Cause], str], None]
 
 _AUTOSCALER_OF_V1 = ("autoscaling", "v1", "HorizontalPodAutoscaler")
 
@@ -70,7 +67,7 @@ def _prune(normalise: Normalise, refusal: str, obj: Object) -> list[str]:
 
 
 def _validate(
-    rule: NameRule | None, rules: Rules | None, default: Complete, obj: Object, old: Object | None, causes: list[Cause], subresource: str
+    rule: NameRule | None, rules: Judge | None, default: Complete, obj: Object, old: Object | None, causes: list[Cause], subresource: str
 ) -> None:
     if rule is not None:
         meta = obj.get("metadata") or {}
@@ -86,7 +83,7 @@ def _validate(
         causes += _new_causes(rules, default, obj, old, subresource) if found and old is not None else found
 
 
-def _new_causes(rules: Rules, default: Complete, obj: Object, old: Object, subresource: str) -> list[Cause]:
+def _new_causes(rules: Judge, default: Complete, obj: Object, old: Object, subresource: str) -> list[Cause]:
     """Return the causes that the stored object does not give itself: what a younger rule refuses can still be labelled, and go.
 
     The stored object is taken as it would be stored today: a younger default is no change of what may not change.
